@@ -1,0 +1,57 @@
+# Two commands: `make run` serves on 127.0.0.1:8000, `make test` checks everything.
+# PYTHON chooses the interpreter, MODEL the model: MODEL=facebook/musicgen-small make run
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c requirements.lock
+
+# A cluster of its own on loopback: never joins one that runs already, reports to nobody.
+RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS_ENABLED=0 \
+           RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
+
+.PHONY: run test test-slow lint format types imports bench wheel install install-test clean
+
+run: install
+	$(RAY_ENV) $(BIN)/serve run configs/local.yaml
+
+test: lint types imports
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install-test
+	$(BIN)/python -m pytest -m slow
+
+lint: install-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install-test
+	$(BIN)/mypy
+
+imports: install-test
+	$(BIN)/lint-imports
+
+format: install-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel: install-test
+	$(BIN)/python -m build --wheel
+
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+
+# audiocraft pins the torch of 2023, so it comes without its dependencies; ours stand in pyproject.toml.
+$(VENV)/.installed: pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) -e .
+	$(PIP) --no-deps audiocraft==1.3.0
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

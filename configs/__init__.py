@@ -1,0 +1,1 @@
+"""Settings: frozen pydantic models, profiles, and the only reader of the environment."""

@@ -1,0 +1,91 @@
+"""The only reader of the environment, and the order of precedence:
+
+environment > deploy file (`args:`) > profile > defaults.
+
+Variables: `MODEL` (one served model, or several with commas), `CF_MUSICGEN_MOCK=1` (serve the mock),
+`SEGUE_STORAGE` (storage URL), `SEGUE_CORS_ORIGINS` (with commas), and for any other setting
+`SEGUE_{SECTION}__{FIELD}`, its value as YAML: `SEGUE_UPLOADS__MAX_BYTES=50000000`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.profiles import PROFILES
+from configs.settings import Settings
+
+MOCK_MODEL = "mock"
+DEFAULT_PROFILE = "local"
+_PREFIX = "SEGUE_"
+_TRUE = frozenset({"1", "true", "yes", "on"})
+
+Overrides = dict[str, Any]
+
+
+def load_settings(
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    profile: str = DEFAULT_PROFILE,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from a profile, `overrides` (nested as Settings is) and the environment.
+
+    Relative paths become absolute here, against this process's working folder. Raises ValueError for an
+    unknown profile, an unknown setting or a value out of its range.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
+    merged: Overrides = {"profile": profile}
+    for layer in (PROFILES[profile], overrides or {}, _from_environment(environ or os.environ)):
+        merged = _merge(merged, layer)
+    settings = Settings.model_validate(merged)
+    return settings.model_copy(
+        update={
+            "storage": settings.storage.model_copy(update={"url": _absolute_url(settings.storage.url)}),
+            "models": settings.models.model_copy(
+                update={"cache_dir": str(Path(settings.models.cache_dir).expanduser().resolve())}
+            ),
+        }
+    )
+
+
+def _from_environment(environ: Mapping[str, str]) -> Overrides:
+    found: Overrides = {}
+    for name, text in environ.items():
+        section, separator, field = name.removeprefix(_PREFIX).lower().partition("__")
+        if name.startswith(_PREFIX) and separator:
+            found = _merge(found, {section: {field: yaml.safe_load(text)}})
+    if models := _names(environ.get("MODEL", "")):
+        found = _merge(found, {"models": {"served": models}})
+    if environ.get("CF_MUSICGEN_MOCK", "").lower() in _TRUE:
+        found = _merge(found, {"models": {"served": (MOCK_MODEL,)}})
+    if url := environ.get(f"{_PREFIX}STORAGE"):
+        found = _merge(found, {"storage": {"url": url}})
+    if origins := _names(environ.get(f"{_PREFIX}CORS_ORIGINS", "")):
+        found = _merge(found, {"http": {"cors_origins": origins}})
+    return found
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Overrides:
+    """`above` over `below`, section by section."""
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _absolute_url(url: str) -> str:
+    scheme, _, rest = url.partition(":")
+    return f"file:{Path(rest).expanduser().resolve()}" if scheme == "file" and rest else url

@@ -1,0 +1,104 @@
+"""Every number and name that an operator may change, in one frozen tree.
+
+Settings are data; what does work (stores, engines, clients) is made from them in `serve_app.app` and
+travels separately. An unknown field is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StorageSettings(Frozen):
+    """Where chains, jobs and audio live: `file:PATH` (a local folder) or `memory:` (gone with the process,
+    for tests in one process)."""
+
+    url: str = "file:data"
+
+
+class ModelSettings(Frozen):
+    """Which models are served, and how they run. Each served model is a deployment of its own; the first is
+    the default."""
+
+    served: tuple[str, ...] = Field(("tiny",), min_length=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    cache_dir: str = "~/.cache/segue/models"
+    threads: int | None = Field(None, ge=1, description="torch threads per replica; None: torch decides")
+
+    @property
+    def default(self) -> str:
+        return self.served[0]
+
+
+class GenerationLimits(Frozen):
+    min_duration_s: float = 0.5
+    max_duration_s: float = 30.0
+    max_prompt_duration_s: float = 30.0
+    max_prompt_chars: int = 1000
+    max_takes: int = 8
+
+
+class UploadLimits(Frozen):
+    max_bytes: int = 100 * 1024 * 1024
+    max_duration_s: float = 600.0
+    min_duration_s: float = 0.1
+    max_channels: int = 2
+    min_rate_hz: int = 4_000
+    max_rate_hz: int = 192_000
+    decode_timeout_s: float = 60.0
+    decode_memory_bytes: int = 2 * 1024**3
+    concurrent: int = Field(4, ge=1, description="uploads decoded at once per ingress replica")
+
+
+class JobSettings(Frozen):
+    lease_s: float = Field(12.0, gt=0)
+    takeover_grace_s: float = Field(5.0, ge=0)
+    max_attempts: int = Field(3, ge=1)
+    sweep_s: float = Field(5.0, gt=0)
+    watch_s: float = Field(1.0, gt=0, description="how often a runner looks whether its job was cancelled")
+    concurrent: int = Field(4, ge=1, description="jobs that one runner works on at once")
+    deadline_s: float = Field(900.0, gt=0, description="the longest that one attempt may take")
+    retry_delay_s: float = Field(2.0, ge=0, description="pause before an attempt after a broken engine")
+    max_active_per_tenant: int = Field(64, ge=1)
+    idempotency_ttl_s: float = 24 * 3600.0
+
+
+class EventSettings(Frozen):
+    poll_s: float = Field(2.0, gt=0, description="how often documents are polled, hub or no hub")
+    heartbeat_s: float = Field(15.0, gt=0)
+    max_stream_s: float = Field(1800.0, gt=0, description="a stream's life; the client then reconnects")
+
+
+class ExportSettings(Frozen):
+    wait_s: float = Field(
+        30.0, ge=0, description="how long the POST waits for the file before it answers 202"
+    )
+    ffmpeg_path: str | None = None
+    ffmpeg_timeout_s: float = 300.0
+
+
+class HttpSettings(Frozen):
+    allowed_hosts: tuple[str, ...] = ("*",)
+    cors_origins: tuple[str, ...] = ()
+
+
+class Settings(Frozen):
+    """All settings of one Segue application."""
+
+    profile: str = "local"
+    storage: StorageSettings = StorageSettings()
+    models: ModelSettings = ModelSettings()
+    generation: GenerationLimits = GenerationLimits()
+    uploads: UploadLimits = UploadLimits()
+    jobs: JobSettings = JobSettings()
+    events: EventSettings = EventSettings()
+    export: ExportSettings = ExportSettings()
+    http: HttpSettings = HttpSettings()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

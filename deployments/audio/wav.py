@@ -1,0 +1,73 @@
+"""The one form in which audio is stored: WAV with 32-bit floats.
+
+RIFF with a `fmt ` chunk (tag 3, IEEE float), the `fact` chunk that the tag asks for, and `data`. There is no
+other chunk, so equal samples are equal bytes. (Microsoft, "Multiple Channel Audio Data and WAVE Files")
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from deployments.audio.samples import Samples
+
+HEADER = struct.Struct("<4sI4s 4sIHHIIHHH 4sII 4sI")
+HEADER_BYTES = HEADER.size
+BYTES_PER_SAMPLE = 4
+MAX_DATA_BYTES = 0xFFFFFFFF - HEADER_BYTES
+"""RIFF counts its bytes with 32 bits."""
+
+_FLOAT_TAG = 3
+_FMT_BYTES, _FACT_BYTES, _RIFF_ID_AND_SIZE_BYTES = 18, 4, 8
+
+
+class NotOurWav(ValueError):
+    """The bytes are not a WAV as `encode_wav` writes it."""
+
+
+def wav_header(samples: int, channels: int, rate_hz: int) -> bytes:
+    """What stands before the interleaved float32 little-endian samples (`samples` per channel).
+
+    Raises ValueError if the file would be larger than RIFF can say.
+    """
+    frame_bytes = channels * BYTES_PER_SAMPLE
+    data_bytes = samples * frame_bytes
+    if data_bytes > MAX_DATA_BYTES:
+        raise ValueError(f"{samples} samples in {channels} channels are more than a WAV can hold")
+    return HEADER.pack(
+        *(b"RIFF", HEADER_BYTES - _RIFF_ID_AND_SIZE_BYTES + data_bytes, b"WAVE"),
+        *(b"fmt ", _FMT_BYTES, _FLOAT_TAG, channels, rate_hz, rate_hz * frame_bytes, frame_bytes),
+        *(8 * BYTES_PER_SAMPLE, 0),
+        *(b"fact", _FACT_BYTES, samples),
+        *(b"data", data_bytes),
+    )
+
+
+def encode_wav(samples: Samples, rate_hz: int) -> bytes:
+    """float32 [channels, samples] as a WAV file, every bit of every sample kept."""
+    channels, length = samples.shape
+    interleaved = np.ascontiguousarray(samples.T, dtype="<f4")
+    return wav_header(length, channels, rate_hz) + interleaved.tobytes()
+
+
+def decode_wav(data: bytes) -> tuple[Samples, int]:
+    """(float32 [channels, samples], rate_hz) of a file that `encode_wav` wrote.
+
+    Raises NotOurWav for anything else, also for other kinds of WAV and for a file cut short.
+    """
+    if len(data) < HEADER_BYTES:
+        raise NotOurWav(f"{len(data)} bytes are shorter than the header of a float32 WAV")
+    fields = HEADER.unpack_from(data)
+    channels, rate_hz, data_bytes = fields[6], fields[7], fields[-1]
+    frame_bytes = channels * BYTES_PER_SAMPLE
+    if not channels or not rate_hz or data_bytes % frame_bytes or data_bytes > MAX_DATA_BYTES:
+        raise NotOurWav("not the header of a float32 WAV")
+    if data[:HEADER_BYTES] != wav_header(data_bytes // frame_bytes, channels, rate_hz):
+        raise NotOurWav("not the header of a float32 WAV")
+    if len(data) != HEADER_BYTES + data_bytes:
+        raise NotOurWav(
+            f"the header announces {data_bytes} bytes of audio, {len(data) - HEADER_BYTES} follow"
+        )
+    interleaved = np.frombuffer(data, dtype="<f4", offset=HEADER_BYTES).reshape(-1, channels)
+    return np.ascontiguousarray(interleaved.T, dtype=np.float32), rate_hz

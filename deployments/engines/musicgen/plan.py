@@ -1,0 +1,57 @@
+"""How many frames a generation has, and how audiocraft will walk through them. Pure arithmetic.
+
+A frame is one step of the codec (20 ms). The language model sees `window` frames at once; what is longer
+audiocraft makes in several passes, each starting `stride` frames later than the one before
+(`MusicGen._generate_tokens`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# The codec's convolutions look ahead: exact output needs 4 frames after it (80 ms).
+LOOK_AHEAD_FRAMES = 4
+# What the decoder hears before the first sample that is kept: 20 frames leave an error of 5e-7.
+DECODER_WARM_UP_FRAMES = 25
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPlan:
+    """All lengths in frames. `prompt + new` frames are kept; up to `LOOK_AHEAD_FRAMES` more are generated so
+    that the codec's edge lies behind them, unless they would cost a pass of their own."""
+
+    prompt: int
+    new: int
+    window: int
+    stride: int
+    pattern_delay: int
+
+    @property
+    def kept(self) -> int:
+        return self.prompt + self.new
+
+    @property
+    def generated(self) -> int:
+        """What audiocraft is asked for, the prompt included."""
+        return min(self.kept + LOOK_AHEAD_FRAMES, self.window + self.stride * (self._passes(self.kept) - 1))
+
+    @property
+    def steps(self) -> int:
+        """How often the step callback will be called."""
+        steps, prompt, start = 0, self.prompt, 0
+        while start + prompt < self.generated:
+            length = min(self.generated - start, self.window)
+            steps += length - prompt + self.pattern_delay
+            prompt = length - self.stride
+            start += self.stride
+        return steps
+
+    def duration_s(self, frame_rate_hz: float, window_s: float) -> float:
+        """The value for `set_generation_params(duration=...)`, which audiocraft turns back into frames by
+        flooring: half a frame more keeps rounding errors from taking one away. Above `window_s` only if it
+        must be, because that is what selects several passes."""
+        duration_s = (self.generated + 0.5) / frame_rate_hz
+        return min(duration_s, window_s) if self.generated <= self.window else duration_s
+
+    def _passes(self, frames: int) -> int:
+        return 1 + max(0, -(-(frames - self.window) // self.stride))

@@ -1,0 +1,21 @@
+"""The `EventHub` deployment: passes notices between processes. Only for speed; see `deployments.notices`."""
+
+from __future__ import annotations
+
+from ray import serve
+
+from deployments.notices import Batch, Cursor, LocalBus, Notice
+
+
+class EventHub:
+    def __init__(self) -> None:
+        self._bus = LocalBus()
+
+    async def publish(self, notice: Notice) -> None:
+        await self._bus.publish(notice)
+
+    async def after(self, cursor: Cursor | None, timeout_s: float) -> Batch:
+        return await self._bus.after(cursor, timeout_s)
+
+
+EventHubDeployment = serve.deployment(name="EventHub")(EventHub)

@@ -1,0 +1,1 @@
+"""Encoding with ffmpeg: a pure plan, and the one place that runs it."""

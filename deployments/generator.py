@@ -1,0 +1,66 @@
+"""The `Generator` deployment: one model on its share of a GPU. Arrays in, arrays out, nothing else.
+
+A replica never waits on storage, HTTP or ffmpeg, and keeps no state that a request depends on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import ray
+from ray import serve
+
+from configs.settings import ModelSettings
+from deployments.engines import registry
+from deployments.engines.protocols import Device, Engine, EngineInfo, GenerationEvent, GenerationRequest
+
+logger = logging.getLogger("ray.serve")
+
+
+class Generator:
+    """Loads its model before it is ready, so that no request waits for weights."""
+
+    _engine: Engine
+
+    async def __init__(self, model: str, settings: ModelSettings) -> None:  # type: ignore[misc]
+        self._engine = await asyncio.to_thread(
+            registry.load,
+            model,
+            device=Device(settings.device),
+            dtype=settings.dtype,
+            cache_dir=Path(settings.cache_dir),
+            threads=settings.threads,
+            gpu_memory_fraction=gpu_share(),
+        )
+        await self._engine.warm_up()
+        logger.info("model ready: %s", (await self._engine.info()).describe())
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+        """As `MusicGenerator.generate`."""
+        async with aclosing(self._engine.generate(request)) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield event
+
+    async def info(self) -> EngineInfo:
+        return await self._engine.info()
+
+    async def check_health(self) -> None:
+        await self._engine.check_health()
+
+    async def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            await engine.close()
+
+
+GeneratorDeployment = serve.deployment(name="Generator")(Generator)
+
+
+def gpu_share() -> float | None:
+    """The fraction of one GPU that this replica was given; None without a GPU."""
+    share = float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0))
+    return share or None

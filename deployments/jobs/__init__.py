@@ -1,0 +1,1 @@
+"""The job worker: claims, heartbeats, cancellation, retries and the sweep."""

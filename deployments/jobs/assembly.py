@@ -1,0 +1,45 @@
+"""A worker with all its handlers, from a store and generators. The deployment and the tests use the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from configs.settings import Settings
+from deployments.engines.protocols import MusicGenerator
+from deployments.export.ffmpeg import find_ffmpeg
+from deployments.jobs.handlers import ExportHandler, GenerateHandler
+from deployments.jobs.worker import Worker
+from deployments.notices import Announcer, ChainChanged
+from deployments.stages.export import ExportStage
+from deployments.stages.generate import GenerateStage
+from storage.blobs import Blobs
+from storage.chain.jobs import JobKind
+from storage.chains import Chains
+from storage.exports import Exports
+from storage.jobs import Jobs
+from storage.objects import ObjectStore
+
+
+def build_worker(
+    store: ObjectStore,
+    generators: Mapping[str, MusicGenerator],
+    announcer: Announcer,
+    settings: Settings,
+) -> Worker:
+    """`generators` are by model name. Raises FfmpegMissing."""
+    chains = Chains(
+        store,
+        on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
+    )
+    blobs, ffmpeg = Blobs(store), find_ffmpeg(settings.export.ffmpeg_path)
+    return Worker(
+        Jobs(store),
+        {
+            JobKind.GENERATE: GenerateHandler(chains, GenerateStage(blobs, generators)),
+            JobKind.EXPORT: ExportHandler(
+                ExportStage(blobs, Exports(store), ffmpeg, settings.export.ffmpeg_timeout_s)
+            ),
+        },
+        settings.jobs,
+        announcer,
+    )

@@ -1,0 +1,75 @@
+"""Heartbeats from a thread of their own, so that no busy event loop lets a living job look dead.
+
+A job's holder that has had no successful beat for two thirds of its lease must take itself for dead and stop:
+another may claim the job from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from storage.chain.jobs import Job, JobNotFound, beat
+from storage.chain.model import Fenced
+from storage.jobs import Jobs
+from storage.objects import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger("segue.jobs")
+
+
+class Heart:
+    """One thread with one event loop, which beats for all the jobs of a worker."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="segue-heart", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def beating(self, job: Job, progress: Callable[[], float], on_lost: Callable[[], None]) -> Iterator[None]:
+        """Beat for a claimed job every third of its lease.
+
+        `progress` is read at each beat. `on_lost` is called once, from the heart's thread, when the claim is
+        lost or may be lost.
+        """
+        beats: Future[None] = asyncio.run_coroutine_threadsafe(self._beat(job, progress, on_lost), self._loop)
+        try:
+            yield
+        finally:
+            beats.cancel()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        if not self._loop.is_running():
+            self._loop.close()
+
+    async def _beat(self, job: Job, progress: Callable[[], float], on_lost: Callable[[], None]) -> None:
+        last_beat_s = time.monotonic()
+        while True:
+            await asyncio.sleep(job.lease_s / 3)
+            try:
+                async with asyncio.timeout(job.lease_s / 3):
+                    await self._jobs.change(
+                        job.tenant, job.id, lambda now_job, now: beat(now_job, job.fence, progress(), now)
+                    )
+            except (Fenced, JobNotFound):
+                logger.info("job %s: claim %d is lost", job.id, job.fence)
+                break
+            except (StoreError, TimeoutError) as error:
+                logger.warning("job %s: no heartbeat: %r", job.id, error)
+                if time.monotonic() - last_beat_s >= job.lease_s * 2 / 3:
+                    break
+            else:
+                last_beat_s = time.monotonic()
+        on_lost()

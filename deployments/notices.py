@@ -1,0 +1,130 @@
+"""Notices: best-effort word that something changed, so that clients hear of it at once.
+
+Nothing depends on a notice arriving: who misses one finds the change by polling the document. A bus keeps the
+last few thousand in order; a listener asks for what came after its cursor and waits if there is nothing yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+logger = logging.getLogger("segue.notices")
+
+KEPT_NOTICES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ChainChanged:
+    tenant: str
+    chain_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgressed:
+    """`progress` is 0..1. Chain and node are None for a job that belongs to none."""
+
+    tenant: str
+    job_id: str
+    chain_id: str | None
+    node_id: str | None
+    progress: float
+
+
+Notice = ChainChanged | JobProgressed
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in one bus's sequence. Another `epoch` means that the bus began anew and notices were lost."""
+
+    epoch: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Notices after a cursor. `complete` is False if some in between were lost: poll everything once."""
+
+    cursor: Cursor
+    notices: tuple[Notice, ...]
+    complete: bool
+
+
+class NoticeBus(Protocol):
+    async def publish(self, notice: Notice) -> None: ...
+
+    async def after(self, cursor: Cursor | None, timeout_s: float) -> Batch:
+        """The notices after `cursor`, waiting up to `timeout_s` for a first one; None: from now on."""
+        ...
+
+
+class LocalBus:
+    """A bus in this process, used by the event hub and by tests. Not for several event loops."""
+
+    def __init__(self) -> None:
+        self._epoch = secrets.token_hex(4)
+        self._kept: deque[Notice] = deque(maxlen=KEPT_NOTICES)
+        self._end = 0
+        self._arrived = asyncio.Event()
+
+    async def publish(self, notice: Notice) -> None:
+        self._kept.append(notice)
+        self._end += 1
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+
+    async def after(self, cursor: Cursor | None, timeout_s: float) -> Batch:
+        if cursor is None or cursor.epoch != self._epoch or cursor.position > self._end:
+            return Batch(Cursor(self._epoch, self._end), (), complete=False)
+        if cursor.position == self._end:
+            arrived = self._arrived
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await arrived.wait()
+            except TimeoutError:
+                return Batch(cursor, (), complete=True)
+        start = self._end - len(self._kept)
+        missed = cursor.position < start
+        notices = tuple(self._kept)[max(0, cursor.position - start) :]
+        return Batch(Cursor(self._epoch, self._end), notices, complete=not missed)
+
+
+class HubBus:
+    """The bus of the `EventHub` deployment, through its Serve handle."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    async def publish(self, notice: Notice) -> None:
+        await self._handle.publish.remote(notice)
+
+    async def after(self, cursor: Cursor | None, timeout_s: float) -> Batch:
+        batch: Batch = await self._handle.after.remote(cursor, timeout_s)
+        return batch
+
+
+class Announcer:
+    """Sends notices without making the sender wait, and swallows a dead bus."""
+
+    def __init__(self, bus: NoticeBus) -> None:
+        self._bus = bus
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def announce(self, notice: Notice) -> None:
+        """To be called on the event loop that the bus belongs to."""
+        task = asyncio.get_running_loop().create_task(self._send(self._bus.publish(notice)))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
+        try:
+            await sending
+        except Exception as error:  # the hub may be dead or restarting: polling covers for it
+            logger.debug("notice lost: %r", error)

@@ -1,0 +1,94 @@
+"""The `JobRunner` deployment: a worker on the store, and generators behind Serve handles."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+from configs.settings import Settings
+from deployments.engines.protocols import (
+    EngineBroken,
+    EngineBusy,
+    EngineError,
+    EngineInfo,
+    GenerationEvent,
+    GenerationRequest,
+)
+from deployments.jobs.assembly import build_worker
+from deployments.notices import Announcer, HubBus
+from storage.jobs import JobKey
+from storage.stores import open_store
+
+
+class JobRunner:
+    async def __init__(  # type: ignore[misc]
+        self, settings: Settings, generators: Mapping[str, Any], hub: Any
+    ) -> None:
+        self._store = open_store(settings.storage.url)
+        self._worker = build_worker(
+            self._store,
+            {model: ServedGenerator(handle) for model, handle in generators.items()},
+            Announcer(HubBus(hub)),
+            settings,
+        )
+        self._worker.start()
+
+    async def submit(self, key: JobKey) -> None:
+        self._worker.submit(key)
+
+    async def look_at(self, key: JobKey) -> None:
+        self._worker.look_at(key)
+
+    async def load(self) -> dict[str, int]:
+        return {"running": self._worker.running, "queued": self._worker.queued}
+
+    async def check_health(self) -> None:
+        if not self._worker.is_alive():
+            raise RuntimeError("the worker's tasks have ended")
+
+    async def __del__(self) -> None:
+        await self._worker.stop()
+        await self._store.close()
+
+
+JobRunnerDeployment = serve.deployment(name="JobRunner")(JobRunner)
+
+
+class ServedGenerator:
+    """A `Generator` deployment as a `MusicGenerator`. Ray's errors become the engine's."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self._info: EngineInfo | None = None
+
+    async def info(self) -> EngineInfo:
+        if self._info is None:  # the same for all replicas of one deployment
+            try:
+                self._info = await self._handle.info.remote()
+            except RayError as error:
+                raise _engine_error(error) from error
+        return self._info
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+        events = self._handle.options(stream=True).generate.remote(request)
+        try:
+            async for event in events:
+                yield event
+        except (RayError, BackPressureError, DeploymentUnavailableError) as error:
+            raise _engine_error(error) from error
+        finally:
+            events.cancel()  # nothing happens if it has ended; otherwise the replica stops at its next step
+
+
+def _engine_error(error: Exception) -> EngineError:
+    if isinstance(error, BackPressureError):
+        return EngineBusy("the generator's queue is full")
+    if isinstance(error, RayTaskError) and isinstance(error.cause, EngineError):
+        return error.cause
+    if isinstance(error, RayActorError):
+        return EngineBroken("the generator died")
+    return EngineBroken(f"the generator failed: {type(error).__name__}")

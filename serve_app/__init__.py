@@ -1,0 +1,1 @@
+"""The application: HTTP surface, services, and the one composition root (`app.build`)."""

@@ -1,0 +1,85 @@
+"""The HTTP surface as a plain FastAPI application: no Ray, no global state, everything through `Services`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from serve_app.errors import install_error_handlers
+from serve_app.middleware import (
+    BodyLimitMiddleware,
+    HostCheckMiddleware,
+    RequestContextMiddleware,
+    SecurityHeadersMiddleware,
+)
+from serve_app.routes import chains, jobs, nodes, system
+from serve_app.schemas import NewChain
+from serve_app.services.bundle import Services
+
+MAX_JSON_BYTES = 256 * 1024
+CORS_REQUEST_HEADERS = ("Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "Range", "X-Request-ID")
+CORS_ANSWER_HEADERS = (
+    "Content-Range",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Segue-Export-Id",
+)
+
+DESCRIPTION = """Continue music with MusicGen: upload a clip, branch takes from any point, commit the ones that
+work, discard the rest, export the line. Errors are `application/problem+json`."""
+
+
+def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
+    """The application. Its lifespan starts and ends the listener and closes the store.
+
+    `echo_request_id` is off behind Serve's proxy, which adds the X-Request-ID header to every answer itself.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services.listener.start()
+        yield
+        await services.listener.stop()
+        await services.store.close()
+
+    app = FastAPI(title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan)
+    app.state.services = services
+    for routes in (chains, nodes, jobs, system):
+        app.include_router(routes.router)
+    install_error_handlers(app)
+    http = services.settings.http
+    # Middleware added last is outermost: a request meets these from the bottom up.
+    app.add_middleware(BodyLimitMiddleware, max_bytes=MAX_JSON_BYTES)
+    app.add_middleware(HostCheckMiddleware, allowed_hosts=http.allowed_hosts)
+    if http.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=http.cors_origins,
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_ANSWER_HEADERS,
+        )
+    app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(RequestContextMiddleware, echo=echo_request_id)
+    _document_models(app)
+    return app
+
+
+def _document_models(app: FastAPI) -> None:
+    """Put the JSON body of `POST /v1/chains` into the OpenAPI document; the route reads it by itself."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        body = NewChain.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(body.pop("$defs", {}))
+        schemas["NewChain"] = body
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

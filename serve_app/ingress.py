@@ -1,0 +1,38 @@
+"""The `Ingress` deployment: the FastAPI application in a Serve replica, with handles to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+
+from configs.settings import Settings
+from deployments.engines import registry
+from deployments.notices import HubBus
+from serve_app.api import create_api
+from serve_app.cluster import ServeCluster
+from serve_app.services.bundle import build_services
+from serve_app.services.queue import RunnerQueue
+from storage.stores import open_store
+
+
+class Ingress:
+    """Keeps no state: any replica answers any request."""
+
+    def __init__(self, settings: Settings, deployments: Mapping[str, str], runner: Any, hub: Any) -> None:
+        self._services = build_services(
+            settings=settings,
+            store=open_store(settings.storage.url),
+            bus=HubBus(hub),
+            queue=RunnerQueue(runner),
+            cluster=ServeCluster(serve.get_replica_context().app_name, deployments),
+            entries=[registry.find(name) for name in settings.models.served],
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_api(self._services, echo_request_id=False)
+
+
+IngressDeployment = serve.deployment(name="Ingress")(serve.ingress()(Ingress))

@@ -1,0 +1,71 @@
+"""Jobs and exports: list, read, cancel, follow, download."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from serve_app.access import CurrentCaller
+from serve_app.problems import problem_responses
+from serve_app.routes.parts import Cursor, Limit, Provided, file_response
+from serve_app.schemas import JobListView, JobView, job_view
+from serve_app.services.audio import AudioFile
+from serve_app.sse import EventStreamResponse
+from serve_app.streaming import started
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+
+
+@router.get("/jobs", response_model=JobListView)
+async def list_jobs(
+    caller: CurrentCaller, services: Provided, cursor: Cursor = None, limit: Limit = 50
+) -> JobListView:
+    """The newest first, as their records say."""
+    page = await services.jobs.page(caller.tenant, cursor, limit)
+    shown = [job_view(job, services.listener.progress_of) for job in page.jobs]
+    return JobListView(jobs=shown, cursor=page.cursor)
+
+
+@router.get("/jobs/{job_id}", response_model=JobView, responses=problem_responses(404))
+async def read_job(job_id: str, caller: CurrentCaller, services: Provided) -> JobView:
+    return job_view(await services.jobs.read(caller.tenant, job_id), services.listener.progress_of)
+
+
+@router.delete("/jobs/{job_id}", response_model=JobView, responses=problem_responses(404))
+async def cancel_job(job_id: str, caller: CurrentCaller, services: Provided) -> JobView:
+    """Cancels an unfinished job; one that has ended stays as it is."""
+    job = await services.jobs.cancel(caller.tenant, job_id)
+    return job_view(job, services.listener.progress_of)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    status_code=200,
+    response_class=EventStreamResponse,
+    responses=problem_responses(404),
+)
+async def job_events(job_id: str, caller: CurrentCaller, services: Provided) -> EventStreamResponse:
+    """`job` when its state changes and `progress` in between; ends with the job."""
+    return EventStreamResponse(await started(services.streams.job(caller.tenant, job_id)))
+
+
+@router.head("/exports/{export_id}/file", include_in_schema=False)
+@router.get(
+    "/exports/{export_id}/file",
+    response_class=Response,
+    responses={
+        200: {"content": {"audio/wav": {}, "audio/flac": {}, "audio/mpeg": {}}},
+        206: {"description": "The range asked for"},
+        **problem_responses(404, 416),
+    },
+)
+async def download_export(
+    export_id: str, request: Request, caller: CurrentCaller, services: Provided
+) -> Response:
+    export = await services.exports.read(caller.tenant, export_id)
+    file = AudioFile(export.blob, export.media_type, export.filename)
+    return await file_response(
+        request,
+        file,
+        lambda start, length: services.audio.read(caller.tenant, file, start, length),
+        disposition="attachment",
+    )

@@ -1,0 +1,52 @@
+"""What several routes share: dependencies, and the answer that carries a file."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal
+
+from fastapi import Depends, Header, Query, Request, Response
+
+from serve_app.ranges import blob_response
+from serve_app.services.audio import AudioFile
+from serve_app.services.bundle import Services
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Provided = Annotated[Services, Depends(services_of)]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="Makes a repetition of this request find the first one's work, for 24 h",
+    ),
+]
+
+Cursor = Annotated[str | None, Query(max_length=100, description="From the page before")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+async def file_response(
+    request: Request,
+    file: AudioFile,
+    read: Callable[[int, int], Awaitable[bytes]],
+    *,
+    disposition: Literal["inline", "attachment"] = "inline",
+) -> Response:
+    """The file, with Range, ETag and HEAD; `read(start, length)` gives its bytes."""
+    return await blob_response(
+        request,
+        size=file.ref.size_bytes,
+        etag=file.ref.sha256,
+        media_type=file.media_type,
+        filename=file.filename,
+        read=read,
+        disposition=disposition,
+    )

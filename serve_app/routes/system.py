@@ -1,0 +1,52 @@
+"""The state of the application: health, models, capacity, public settings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from serve_app.routes.parts import Provided
+from serve_app.schemas import ModelListView, model_list_view
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/livez")
+async def livez() -> dict[str, bool]:
+    """This process answers."""
+    return {"ok": True}
+
+
+@router.get("/readyz")
+async def readyz(services: Provided) -> JSONResponse:
+    """200 when the default model can take work, else 503."""
+    health = await services.system.health()
+    body = {"ok": health["ok"], "status": health["status"]}
+    return JSONResponse(body, status_code=200 if health["ok"] else 503)
+
+
+@router.get("/health")
+async def health(services: Provided) -> dict[str, Any]:
+    return await services.system.health()
+
+
+@router.get("/v1/models", response_model=ModelListView)
+async def models(services: Provided) -> ModelListView:
+    """What is served, the default first, with the licence of each model's weights."""
+    states = await services.system.model_states()
+    return model_list_view(services.models.entries, services.models.default, states)
+
+
+@router.get("/v1/gpu")
+async def gpu(services: Provided) -> dict[str, Any]:
+    """GPUs in the cluster, and the replicas and queues of each deployment."""
+    return asdict(await services.system.capacity())
+
+
+@router.get("/v1/config")
+async def config(services: Provided) -> dict[str, Any]:
+    """The limits and choices of this server that a client may want to know."""
+    return services.system.public_settings()

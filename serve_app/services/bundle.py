@@ -1,0 +1,74 @@
+"""All services of one application, made from a store and what runs the jobs. Neither Ray nor HTTP is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from configs.settings import Settings
+from deployments.engines.registry import ModelEntry
+from deployments.export.ffmpeg import find_ffmpeg
+from deployments.notices import Announcer, ChainChanged, NoticeBus
+from deployments.stages.export import ExportStage
+from serve_app.services.audio import AudioService
+from serve_app.services.chains import ChainService
+from serve_app.services.exports import ExportService
+from serve_app.services.jobs import JobService
+from serve_app.services.latest import LatestChains
+from serve_app.services.listener import Listener
+from serve_app.services.models import Cluster, ServedModels
+from serve_app.services.queue import JobQueue
+from serve_app.services.streams import EventStreams
+from serve_app.services.system import SystemService
+from storage.blobs import Blobs
+from storage.chains import Chains
+from storage.exports import Exports
+from storage.jobs import Jobs
+from storage.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`store` and `listener` are here for the application's start and end alone."""
+
+    settings: Settings
+    store: ObjectStore
+    listener: Listener
+    models: ServedModels
+    chains: ChainService
+    jobs: JobService
+    audio: AudioService
+    exports: ExportService
+    streams: EventStreams
+    system: SystemService
+
+
+def build_services(
+    settings: Settings,
+    store: ObjectStore,
+    bus: NoticeBus,
+    queue: JobQueue,
+    cluster: Cluster,
+    entries: Sequence[ModelEntry],
+) -> Services:
+    announcer = Announcer(bus)
+    chains = Chains(
+        store,
+        on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
+    )
+    blobs, exports, models = Blobs(store), Exports(store), ServedModels(entries)
+    ffmpeg = find_ffmpeg(settings.export.ffmpeg_path)
+    listener = Listener(bus)
+    jobs = JobService(Jobs(store), chains, queue, settings.jobs)
+    return Services(
+        settings=settings,
+        store=store,
+        listener=listener,
+        models=models,
+        chains=ChainService(chains, blobs, jobs, models, settings.uploads, settings.jobs),
+        jobs=jobs,
+        audio=AudioService(blobs, ExportStage(blobs, exports, ffmpeg, settings.export.ffmpeg_timeout_s)),
+        exports=ExportService(chains, exports, jobs, settings.export, settings.jobs),
+        streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
+        system=SystemService(cluster, models, settings),
+    )

@@ -1,0 +1,90 @@
+"""Jobs as clients see them, their creation and their cancellation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from configs.settings import JobSettings
+from serve_app.problems import IdempotencyMismatch, TooManyRequests
+from serve_app.services.queue import JobQueue
+from storage.chain import edits
+from storage.chain.jobs import Job, JobState, finish, request_cancel
+from storage.chain.model import Chain, ChainDeleted, ChainNotFound, Failure, NodeNotFound
+from storage.chain.outcomes import seen_through_chain
+from storage.chains import Chains
+from storage.jobs import JobKey, JobPage, Jobs
+
+RETRY_AFTER_FULL_S = 10.0
+
+
+class JobService:
+    def __init__(self, jobs: Jobs, chains: Chains, queue: JobQueue, settings: JobSettings) -> None:
+        self._jobs = jobs
+        self._chains = chains
+        self._queue = queue
+        self._settings = settings
+
+    async def find(self, tenant: str, job_id: str) -> Job | None:
+        return await self._jobs.find(tenant, job_id)
+
+    async def read(self, tenant: str, job_id: str) -> Job:
+        """The job; the chain's word where the record lags. Raises JobNotFound."""
+        job = await self._jobs.load(tenant, job_id)
+        return seen_through_chain(await self._chain_of(job), job)
+
+    async def page(self, tenant: str, cursor: str | None, limit: int) -> JobPage:
+        return await self._jobs.page(tenant, cursor=cursor, limit=limit)
+
+    async def require_room(self, tenant: str, jobs: int) -> None:
+        """Raises TooManyRequests if the tenant has too many unfinished jobs to add so many."""
+        active = len(await self._jobs.active_of(tenant))
+        if active + jobs > self._settings.max_active_per_tenant:
+            raise TooManyRequests(
+                f"{active} jobs are unfinished, and at most {self._settings.max_active_per_tenant} may be",
+                retry_after_s=RETRY_AFTER_FULL_S,
+            )
+
+    async def accept(self, jobs: Sequence[Job]) -> list[Job]:
+        """Make the records durable; those that are there already stay as they are.
+
+        Raises IdempotencyMismatch if one is there that another request made.
+        """
+        kept = [(await self._jobs.create(job))[0] for job in jobs]
+        if any(old.request_sha256 != new.request_sha256 for old, new in zip(kept, jobs, strict=True)):
+            raise IdempotencyMismatch("this Idempotency-Key was used for another request")
+        return kept
+
+    def push(self, jobs: Sequence[Job]) -> None:
+        """Tell the runners."""
+        for job in jobs:
+            if not job.state.is_finished:
+                self._queue.submit(JobKey(job.tenant, job.id))
+
+    async def refuse(self, jobs: Sequence[Job], error: Failure) -> None:
+        """End accepted jobs whose nodes the chain would not take."""
+        for job in jobs:
+            await self._jobs.change(
+                job.tenant, job.id, lambda job, now: finish(job, JobState.FAILED, now, error=error)
+            )
+
+    async def cancel(self, tenant: str, job_id: str) -> Job:
+        """Cancel an unfinished job; a finished one stays as it is. Raises JobNotFound."""
+        job = await self._jobs.load(tenant, job_id)
+        node_id = job.node_id
+        if node_id is not None and job.chain_id is not None:
+            # Where the node is not in the chain yet, the record alone tells the runner.
+            with suppress(ChainNotFound, ChainDeleted, NodeNotFound):
+                await self._chains.change(
+                    tenant, job.chain_id, lambda chain, now: edits.cancel(chain, node_id, now)
+                )
+        await self.signal_cancel(tenant, job_id)
+        return await self.read(tenant, job_id)
+
+    async def signal_cancel(self, tenant: str, job_id: str) -> None:
+        """Ask a job to end that the chain, if it has one, has ended already."""
+        await self._jobs.change(tenant, job_id, request_cancel)
+        self._queue.look_at(JobKey(tenant, job_id))
+
+    async def _chain_of(self, job: Job) -> Chain | None:
+        return await self._chains.find(job.tenant, job.chain_id) if job.chain_id and job.node_id else None

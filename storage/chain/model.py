@@ -1,0 +1,183 @@
+"""What a chain and its nodes are.
+
+A chain is a tree of nodes; each node is one piece of *new* audio, never a repeat of its parent's. The
+committed path from the root is the spine. Values are immutable; `edits` makes new ones from old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class NodeStatus(StrEnum):
+    """How far a node's audio has come: pending -> running -> ready | failed | cancelled."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    READY = "ready"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_finished(self) -> bool:
+        return self in (NodeStatus.READY, NodeStatus.FAILED, NodeStatus.CANCELLED)
+
+
+class Decision(StrEnum):
+    """What the musician thinks of a node."""
+
+    CANDIDATE = "candidate"
+    COMMITTED = "committed"
+    DISCARDED = "discarded"
+
+
+class Origin(StrEnum):
+    """Where a node's audio comes from."""
+
+    UPLOAD = "upload"
+    GENERATION = "generation"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRef:
+    """One immutable blob: its name below the tenant's blobs, the SHA-256 of its bytes, its length."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAudio:
+    """A ready node's sound.
+
+    `blob` is a float32 WAV of exactly `samples` frames of new material. `lead_in` is the codec's
+    reconstruction of what came just before (a float32 WAV in the same format), which a renderer mixes over
+    the parent's tail; None where the node does not continue its parent's sound. `original` is the file as
+    uploaded.
+    """
+
+    blob: BlobRef
+    samples: int
+    sample_rate_hz: int
+    channels: int
+    rms_dbfs: float
+    peak_dbfs: float
+    lead_in: BlobRef | None = None
+    original: BlobRef | None = None
+    original_format: str | None = None
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / self.sample_rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a node or job failed: `code` for programs, `detail` for people."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One piece of new audio in a chain's tree.
+
+    `fence` is the highest claim on this node's job seen so far: only its holder may publish.
+    `changed_version` is the chain version that last changed this node.
+    `duration_s` is what was asked for; the audio's own length is in `audio`.
+    """
+
+    id: str
+    parent_id: str | None
+    origin: Origin
+    created_at: datetime
+    status: NodeStatus = NodeStatus.PENDING
+    decision: Decision = Decision.CANDIDATE
+    duration_s: float = 0.0
+    prompt: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    take: int = 0
+    job_id: str | None = None
+    fence: int = 0
+    changed_version: int = 0
+    audio: NodeAudio | None = None
+    provenance: Mapping[str, Any] | None = None
+    error: Failure | None = None
+
+    @property
+    def can_be_branched(self) -> bool:
+        return self.status is NodeStatus.READY and self.decision is not Decision.DISCARDED
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A tree of nodes, in creation order, each parent before its children.
+
+    `sample_rate_hz` and `channels` are the canonical format of all its audio, set with the root's audio.
+    `deleted_at` makes this record a tombstone.
+    """
+
+    id: str
+    tenant: str
+    title: str
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    root_id: str
+    nodes: tuple[Node, ...]
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    request_sha256: str | None = None
+    deleted_at: datetime | None = None
+
+    def node(self, node_id: str) -> Node:
+        """The node of that id. Raises NodeNotFound."""
+        found = self.find(node_id)
+        if found is None:
+            raise NodeNotFound(node_id)
+        return found
+
+    def find(self, node_id: str) -> Node | None:
+        return next((node for node in self.nodes if node.id == node_id), None)
+
+
+class DomainError(Exception):
+    """A change or a question that the chain's state does not allow.
+
+    DomainError
+    ├── ChainNotFound    no such chain for this tenant
+    ├── NodeNotFound     no such node in this chain
+    ├── ChainDeleted     the chain is a tombstone
+    ├── Refused          the state forbids it (HTTP: 409)
+    └── Fenced           another claim on the node's job is newer: stop, publish nothing
+    """
+
+
+class ChainNotFound(DomainError):
+    def __init__(self, chain_id: str) -> None:
+        super().__init__(f"no chain {chain_id}")
+
+
+class NodeNotFound(DomainError):
+    def __init__(self, node_id: str) -> None:
+        super().__init__(f"no node {node_id} in this chain")
+
+
+class ChainDeleted(DomainError):
+    def __init__(self, chain_id: str) -> None:
+        super().__init__(f"chain {chain_id} was deleted")
+
+
+class Refused(DomainError):
+    pass
+
+
+class Fenced(DomainError):
+    pass

@@ -1,0 +1,64 @@
+"""Every key in the object store is built here, and nowhere else. All begin with `tenants/{tenant}/`.
+
+Ids come from clients in URLs, so each is checked before it becomes part of a key.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from storage.objects import BadKey
+
+TENANTS = "tenants/"
+_COMPONENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+_LAST_MILLISECOND = 10**13 - 1
+
+
+def component(text: str) -> str:
+    """`text` itself if it may be one component of a key. Raises BadKey."""
+    if not _COMPONENT.fullmatch(text):
+        raise BadKey(f"not an id: {text[:80]!r}")
+    return text
+
+
+def chain(tenant: str, chain_id: str) -> str:
+    return f"{_tenant(tenant)}chains/{component(chain_id)}.json"
+
+
+def job(tenant: str, job_id: str) -> str:
+    return f"{_tenant(tenant)}jobs/{component(job_id)}.json"
+
+
+def export(tenant: str, export_id: str) -> str:
+    return f"{_tenant(tenant)}exports/{component(export_id)}.json"
+
+
+def active(tenant: str, job_id: str) -> str:
+    return f"{active_folder(tenant)}{component(job_id)}"
+
+
+def active_folder(tenant: str) -> str:
+    return f"{_tenant(tenant)}active/"
+
+
+def blob(tenant: str, name: str) -> str:
+    return f"{_tenant(tenant)}blobs/{component(name)}"
+
+
+def timeline_folder(tenant: str, kind: str) -> str:
+    return f"{_tenant(tenant)}timeline/{component(kind)}/"
+
+
+def timeline_entry(created_at: datetime, record_id: str) -> str:
+    """A name that sorts the newest first: milliseconds counted down, then the id."""
+    countdown = _LAST_MILLISECOND - int(created_at.timestamp() * 1000)
+    return f"{countdown:013d}-{component(record_id)}"
+
+
+def id_of_timeline_entry(entry: str) -> str:
+    return entry[14:]
+
+
+def _tenant(tenant: str) -> str:
+    return f"{TENANTS}{component(tenant)}/"

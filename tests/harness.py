@@ -1,0 +1,152 @@
+"""The whole application in one process, without Ray: a real store, worker, bus and API around an engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+from fastapi import FastAPI
+
+from configs.environment import load_settings
+from configs.settings import Settings
+from deployments.audio.samples import Samples
+from deployments.audio.wav import encode_wav
+from deployments.engines import registry
+from deployments.engines.protocols import Engine
+from deployments.jobs.assembly import build_worker
+from deployments.jobs.worker import Worker
+from deployments.notices import Announcer, LocalBus
+from serve_app.api import create_api
+from serve_app.services.bundle import Services, build_services
+from serve_app.services.models import Capacity, ModelState
+from serve_app.services.queue import WorkerQueue
+from storage.memory import MemoryStore
+from storage.objects import ObjectStore
+
+FAST: dict[str, Any] = {
+    "jobs": {
+        "lease_s": 0.6,
+        "takeover_grace_s": 0.2,
+        "sweep_s": 0.1,
+        "watch_s": 0.05,
+        "retry_delay_s": 0.05,
+        "deadline_s": 30,
+    },
+    "events": {"poll_s": 0.2, "heartbeat_s": 0.3, "max_stream_s": 20},
+    "http": {"allowed_hosts": ["testserver", "127.0.0.1"]},
+}
+
+
+class FakeCluster:
+    """A cluster of ready models and no GPU."""
+
+    def __init__(self, models: tuple[str, ...]) -> None:
+        self._models = models
+
+    async def model_states(self) -> Mapping[str, ModelState]:
+        return {model: ModelState("ready") for model in self._models}
+
+    async def capacity(self) -> Capacity:
+        return Capacity(gpus_total=0.0, gpus_free=0.0, gpu_id=None, deployments={})
+
+
+@dataclass
+class Running:
+    """An application that runs: `http` speaks to it without a socket."""
+
+    settings: Settings
+    store: ObjectStore
+    bus: LocalBus
+    worker: Worker
+    services: Services
+    api: FastAPI
+    http: httpx.AsyncClient
+
+    async def upload(self, data: bytes, filename: str = "clip.wav", **fields: str) -> dict[str, Any]:
+        answer = await self.http.post("/v1/chains", files={"file": (filename, data)}, data=fields)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    async def branch(self, chain_id: str, parent_id: str, **body: Any) -> dict[str, Any]:
+        answer = await self.http.post(
+            f"/v1/chains/{chain_id}/nodes", json={"parent_id": parent_id, "duration_s": 1.0, **body}
+        )
+        assert answer.status_code == 202, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    async def node(self, chain_id: str, node_id: str) -> dict[str, Any]:
+        answer = await self.http.get(f"/v1/chains/{chain_id}/nodes/{node_id}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def finished(self, chain_id: str, node_id: str, timeout_s: float = 30.0) -> dict[str, Any]:
+        """The node once it is ready, failed or cancelled."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                node = await self.node(chain_id, node_id)
+                if node["status"] in ("ready", "failed", "cancelled"):
+                    return node
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(
+    engines: Mapping[str, Engine],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    store: ObjectStore | None = None,
+    work: bool = True,
+) -> AsyncIterator[Running]:
+    """The application with `engines` by model name, the first the default. `work=False`: no worker runs."""
+    layers: dict[str, Any] = {key: dict(value) for key, value in FAST.items()}
+    for section, values in (overrides or {}).items():
+        layers[section] = {**layers.get(section, {}), **values}
+    layers["models"] = {"served": tuple(engines)}
+    layers["storage"] = {"url": "memory:"}
+    settings = load_settings(layers, environ={"SEGUE": "tests"})
+    kept = store or MemoryStore()
+    bus = LocalBus()
+    worker = build_worker(kept, engines, Announcer(bus), settings)
+    services = build_services(
+        settings,
+        kept,
+        bus,
+        WorkerQueue(worker),
+        FakeCluster(tuple(engines)),
+        [registry.find(name) for name in engines],
+    )
+    api = create_api(services)
+    if work:
+        worker.start()
+    async with (
+        api.router.lifespan_context(api),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(api, raise_app_exceptions=False), base_url="http://testserver"
+        ) as client,
+    ):
+        yield Running(settings, kept, bus, worker, services, api, client)
+        await worker.stop()
+
+
+def tone(
+    duration_s: float = 2.0,
+    rate_hz: int = 44_100,
+    channels: int = 2,
+    frequency_hz: float = 220.0,
+    level: float = 0.3,
+) -> Samples:
+    """A plain tone, float32 [channels, samples]."""
+    time_s = np.arange(round(duration_s * rate_hz)) / rate_hz
+    return np.tile((level * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32), (channels, 1))
+
+
+def wav(samples: Samples, rate_hz: int = 44_100) -> bytes:
+    return encode_wav(samples, rate_hz)
