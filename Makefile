@@ -8,11 +8,12 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c require
 
 # A cluster of its own on loopback: never joins one that runs already, reports to nobody.
 RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS_ENABLED=0 \
-           RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
+           RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 GRPC_ENABLE_FORK_SUPPORT=0
 
 .PHONY: run test test-slow lint format types imports bench wheel install install-test clean
 
 run: install
+	$(BIN)/python -m serve_app.preflight configs/local.yaml
 	$(RAY_ENV) $(BIN)/serve run configs/local.yaml
 
 test: lint types imports

@@ -14,11 +14,12 @@ from pathlib import Path
 import ray
 from ray import serve
 
-from configs.settings import ModelSettings
+from configs.logs import configure_logging
+from configs.settings import Settings
 from deployments.engines import registry
 from deployments.engines.protocols import Device, Engine, EngineInfo, GenerationEvent, GenerationRequest
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger("segue.generator")
 
 
 class Generator:
@@ -26,14 +27,16 @@ class Generator:
 
     _engine: Engine
 
-    async def __init__(self, model: str, settings: ModelSettings) -> None:  # type: ignore[misc]
+    async def __init__(self, model: str, settings: Settings) -> None:  # type: ignore[misc]
+        configure_logging(settings)
+        models = settings.models
         self._engine = await asyncio.to_thread(
             registry.load,
             model,
-            device=Device(settings.device),
-            dtype=settings.dtype,
-            cache_dir=Path(settings.cache_dir),
-            threads=settings.threads,
+            device=Device(models.device),
+            dtype=models.dtype,
+            cache_dir=Path(models.cache_dir),
+            threads=models.threads,
             gpu_memory_fraction=gpu_share(),
         )
         await self._engine.warm_up()

@@ -9,6 +9,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
+from configs.logs import configure_logging
 from configs.settings import Settings
 from deployments.engines.protocols import (
     EngineBroken,
@@ -28,6 +29,7 @@ class JobRunner:
     async def __init__(  # type: ignore[misc]
         self, settings: Settings, generators: Mapping[str, Any], hub: Any
     ) -> None:
+        configure_logging(settings)
         self._store = open_store(settings.storage.url)
         self._worker = build_worker(
             self._store,

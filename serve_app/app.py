@@ -33,7 +33,7 @@ def build(args: BuildArgs) -> Application:
     entries = [registry.find(name) for name in settings.models.served]
     names = [deployment_name(index, entry.name) for index, entry in enumerate(entries)]
     generators = {
-        entry.name: GeneratorDeployment.options(name=name).bind(model, settings.models)
+        entry.name: GeneratorDeployment.options(name=name).bind(model, settings)
         for entry, name, model in zip(entries, names, settings.models.served, strict=True)
     }
     hub = EventHubDeployment.bind()

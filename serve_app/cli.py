@@ -208,12 +208,8 @@ def show(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> N
 
 def models(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
     for model in client.models():
-        facts = [
-            model.name,
-            *(["default"] if model.default else []),
-            *([model.licence] if model.licence else []),
-        ]
-        terminal.say("  ".join(map(printable, facts)))
+        facts = (model.name, "default" if model.default else None, model.status, model.licence)
+        terminal.say("  ".join(printable(fact) for fact in facts if fact))
 
 
 def _watch(

@@ -96,9 +96,9 @@ class SegueClient:
         while True:
             page = self._ask(ChainPage, "GET", "/v1/chains", params=params)
             yield from page.chains
-            if page.next_cursor is None:
+            if page.cursor is None:
                 return
-            params = {"cursor": page.next_cursor}
+            params = {"cursor": page.cursor}
 
     def chain(self, start: str) -> Chain:
         """The chain whose id is `start`, or the only one whose id begins so."""

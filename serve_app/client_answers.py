@@ -109,7 +109,7 @@ class Chain(ChainSummary):
 
 class ChainPage(Answer):
     chains: tuple[ChainSummary, ...]
-    next_cursor: str | None = None
+    cursor: str | None = None
 
 
 class Branch(Answer):
@@ -135,6 +135,7 @@ class Model(Answer):
     name: str
     licence: str | None = None
     default: bool = False
+    status: str | None = None
 
 
 class ModelList(Answer):

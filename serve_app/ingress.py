@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 
+from configs.logs import configure_logging
 from configs.settings import Settings
 from deployments.engines import registry
 from deployments.notices import HubBus
@@ -22,6 +23,7 @@ class Ingress:
     """Keeps no state: any replica answers any request."""
 
     def __init__(self, settings: Settings, deployments: Mapping[str, str], runner: Any, hub: Any) -> None:
+        configure_logging(settings)
         self._services = build_services(
             settings=settings,
             store=open_store(settings.storage.url),

@@ -51,11 +51,12 @@ _Block = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class _Form:
     """What may not change in the middle of a stream."""
 
     rate_hz: int
     channels: int
+    sample_format: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +86,14 @@ def decode_to_wav(source: Path, target: Path, container: Container, limits: Deco
     except MemoryError as error:  # before FFmpegError: libav's own is both
         raise limits.too_much_memory() from error
     except av.error.EOFError as error:
-        raise truncated("it ends before its audio begins") from error
+        raise _empty() from error
     except av.error.FFmpegError as error:
         raise _corrupt(f"it cannot be read as {container} ({error.strerror})") from error
 
 
 def _decode(source: Path, target: Path, container: Container, limits: DecodeLimits) -> Decoded:
     samples, energy, peak = 0, 0.0, 0.0
-    form: Form | None = None
+    form: _Form | None = None
     with _open(source, container) as opened, target.open("wb") as sink:
         stream = _audio_stream(opened, container)
         sink.write(bytes(HEADER_BYTES))
@@ -106,12 +107,10 @@ def _decode(source: Path, target: Path, container: Container, limits: DecodeLimi
             peak = max(peak, float(np.abs(block).max()))
             sink.write(block.astype("<f4", copy=False).data)
         if form is None or not samples:
-            raise BadAudio(BadAudioCode.EMPTY, "the file has no audio in it")
+            raise _empty()
         if samples < limits.min_duration_s * form.rate_hz:
-            lengths = (
-                f"{samples} samples ({samples / form.rate_hz:.3g} s), at least {limits.min_duration_s:g} s"
-            )
-            raise BadAudio(BadAudioCode.TOO_SHORT, f"the file is too short: {lengths} are needed")
+            needed = f"at least {limits.min_duration_s:g} s are needed"
+            raise BadAudio(BadAudioCode.TOO_SHORT, f"the file has {samples} samples; {needed}")
         sink.seek(0)
         sink.write(wav_header(samples, form.channels, form.rate_hz))
         codec = stream.codec.canonical_name
@@ -158,23 +157,23 @@ def _audio_stream(opened: InputContainer, container: Container) -> AudioStream:
 
 def _blocks(
     opened: InputContainer, stream: AudioStream, container: Container, limits: DecodeLimits
-) -> Iterator[tuple[Form, _Block]]:
+) -> Iterator[tuple[_Form, _Block]]:
     """The stream in blocks of [samples, channels], never empty.
 
     Raises BadAudio for a stream outside the limits of rate and channels, one that changes in the middle and one
     that is damaged or shorter than declared.
     """
-    form: Form | None = None
+    form: _Form | None = None
     gathered: list[AudioFrame] = []
     total, waiting = 0, 0
     for frame in _frames(opened, stream, container):
-        found = Form(frame.sample_rate, frame.layout.nb_channels)
+        found = _Form(frame.sample_rate, frame.layout.nb_channels, frame.format.name)
         if form is None:
             form = _checked(found, limits)
         elif found != form:
-            raise _corrupt(f"its format changes from {form} to {found}")
+            raise _corrupt("its sample rate, channels or sample format change in the middle")
         if waiting >= _BLOCK_SAMPLES:
-            yield form, _to_float(gathered, form.channels)
+            yield form, _to_float(gathered, form)
             gathered, waiting = [], 0
         gathered.append(frame)
         waiting += frame.samples
@@ -184,7 +183,8 @@ def _blocks(
     declared = _declared_samples(stream, container, form.rate_hz)
     if declared is not None:
         _check_length(total, declared, container)
-    yield form, _to_float(gathered, form.channels)[: waiting - _padding(total, declared, container, waiting)]
+    padding = _frame_padding(gathered[-1]) if container is Container.M4A else 0
+    yield form, _to_float(gathered, form)[: waiting - padding]
 
 
 def _frames(opened: InputContainer, stream: AudioStream, container: Container) -> Iterator[AudioFrame]:
@@ -204,7 +204,7 @@ def _frames(opened: InputContainer, stream: AudioStream, container: Container) -
         raise _corrupt("its end cannot be decoded")
 
 
-def _checked(form: Form, limits: DecodeLimits) -> Form:
+def _checked(form: _Form, limits: DecodeLimits) -> _Form:
     if form.channels > limits.max_channels:
         raise BadAudio(
             BadAudioCode.CHANNELS,
@@ -237,23 +237,27 @@ def _check_length(total: int, declared: int, container: Container) -> None:
         raise _corrupt(shortfall)
 
 
-def _padding(total: int, declared: int | None, container: Container, waiting: int) -> int:
-    """How many of the last samples only fill an M4A's last frame."""
-    if container is not Container.M4A or declared is None:
+def _frame_padding(last: AudioFrame) -> int:
+    """How many samples only fill the last frame: MP4 declares how long it is to last."""
+    if not last.duration or last.time_base is None:
         return 0
-    surplus = max(0, total - declared)
-    return surplus if surplus < min(waiting, _PADDING_SAMPLES) else 0
+    lasting = round(last.duration * last.time_base * last.sample_rate)
+    return last.samples - lasting if 0 < lasting < last.samples else 0
 
 
-def _to_float(frames: list[AudioFrame], channels: int) -> _Block:
+def _to_float(frames: list[AudioFrame], form: _Form) -> _Block:
     """[samples, channels], C-contiguous; frames are packed ([1, samples * channels]) or planar."""
     raw = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
-    interleaved = raw.T if frames[0].format.is_planar else raw.reshape(-1, channels)
+    interleaved = raw.T if frames[0].format.is_planar else raw.reshape(-1, form.channels)
     silence, full_scale = _SCALES.get(frames[0].format.packed.name, (0.0, 1.0))
     with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite and is refused
         if full_scale != 1.0:
             interleaved = (interleaved.astype(np.float64) - silence) / full_scale
         return np.ascontiguousarray(interleaved, dtype=np.float32)
+
+
+def _empty() -> BadAudio:
+    return BadAudio(BadAudioCode.EMPTY, "the file has no audio in it")
 
 
 def _corrupt(detail: str) -> BadAudio:

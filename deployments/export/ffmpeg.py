@@ -78,11 +78,11 @@ async def run_ffmpeg(arguments: Sequence[str], *, ffmpeg: Path, timeout_s: float
     """
     starting = asyncio.create_task(_start(arguments, ffmpeg))
     try:
-        process = await starting
+        process = await asyncio.shield(starting)
     except asyncio.CancelledError:
         # Left to itself, asyncio would kill only the leader of a group that it is still being connected to.
         with suppress(FfmpegMissing):
-            pass
+            await _kill_group(await starting)
         raise
     try:
         async with asyncio.timeout(timeout_s):

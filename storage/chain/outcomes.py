@@ -51,6 +51,8 @@ def seen_through_chain(chain: Chain | None, job: Job) -> Job:
     outcome = outcome_in_chain(chain, job)
     if outcome is None or job.state is outcome.state:
         return job
+    if outcome is CHAIN_GONE and job.state.is_finished:
+        return job  # it had ended before its chain was deleted
     return replace(
         job,
         state=outcome.state,

@@ -138,7 +138,7 @@ def create_fake(fake: FakeSegue) -> ASGIApp:
         following = cursor + 1 if cursor + 1 < len(found) else None
         return {
             "chains": [{**chain, "nodes": None} for chain in found[cursor : cursor + 1]],
-            "next_cursor": None if following is None else str(following),
+            "cursor": None if following is None else str(following),
         }
 
     @app.get("/v1/chains/{chain_id}")
@@ -196,7 +196,7 @@ def create_fake(fake: FakeSegue) -> ASGIApp:
     async def models() -> Any:
         return {
             "models": [
-                {"name": "tiny", "default": True, "licence": "MIT", "engine": "tone"},
+                {"name": "tiny", "default": True, "status": "ready", "licence": "MIT", "engine": "tone"},
                 {"name": "facebook/musicgen-small", "licence": "CC-BY-NC 4.0"},
             ]
         }

@@ -208,7 +208,7 @@ class TestCommands:
 
     def test_models(self, segue: Segue) -> None:
         assert segue("models").out.splitlines() == [
-            "tiny  default  MIT",
+            "tiny  default  ready  MIT",
             "facebook/musicgen-small  CC-BY-NC 4.0",
         ]
 

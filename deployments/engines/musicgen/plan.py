@@ -17,8 +17,8 @@ DECODER_WARM_UP_FRAMES = 25
 
 @dataclass(frozen=True, slots=True)
 class GenerationPlan:
-    """All lengths in frames. `prompt + new` frames are kept; up to `LOOK_AHEAD_FRAMES` more are generated so
-    that the codec's edge lies behind them, unless they would cost a pass of their own."""
+    """All lengths in frames. `prompt + new` frames are kept; `margin` more are generated, so that neither the
+    codec's edge nor the end of the delay pattern touches them, unless that would cost a pass of its own."""
 
     prompt: int
     new: int
@@ -31,9 +31,14 @@ class GenerationPlan:
         return self.prompt + self.new
 
     @property
+    def margin(self) -> int:
+        """What the decoder looks ahead, plus the frames whose later codebooks are drawn after the end."""
+        return LOOK_AHEAD_FRAMES + self.pattern_delay
+
+    @property
     def generated(self) -> int:
         """What audiocraft is asked for, the prompt included."""
-        return min(self.kept + LOOK_AHEAD_FRAMES, self.window + self.stride * (self._passes(self.kept) - 1))
+        return min(self.kept + self.margin, self.window + self.stride * (self._passes(self.kept) - 1))
 
     @property
     def steps(self) -> int:

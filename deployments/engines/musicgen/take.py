@@ -12,7 +12,7 @@ import torch
 from deployments.audio.samples import Samples
 from deployments.engines.musicgen.checkpoint import Checkpoint
 from deployments.engines.musicgen.drawing import drawing_from
-from deployments.engines.musicgen.plan import DECODER_WARM_UP_FRAMES, LOOK_AHEAD_FRAMES, GenerationPlan
+from deployments.engines.musicgen.plan import DECODER_WARM_UP_FRAMES, GenerationPlan
 from deployments.engines.musicgen.precision import autocast
 from deployments.engines.protocols import (
     BadRequest,
@@ -135,8 +135,8 @@ class TakeMaker:
         tokens: [1, codebooks, plan.generated]. Where there was no room to generate the codec's look-ahead,
         the last frame is held instead, so that the decoder never sees the end within what is kept.
         """
-        missing = plan.kept + LOOK_AHEAD_FRAMES - tokens.shape[-1]
-        held = tokens[..., -1:].expand(-1, -1, max(0, missing))
+        missing = plan.kept + plan.margin - tokens.shape[-1]
+        held = tokens[..., -1:].expand(-1, -1, missing)
         reconstructed = min(plan.prompt, int(MAX_RECONSTRUCTION_S * self._frame_rate_hz))
         start = max(0, plan.prompt - reconstructed - DECODER_WARM_UP_FRAMES)
         decoded = music.generate_audio(torch.cat([tokens, held], dim=-1)[..., start:])[0]

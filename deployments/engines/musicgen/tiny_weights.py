@@ -23,6 +23,8 @@ _CODEC_GAIN = 1.25
 # The residual branches and the LSTM add to what they skip; small, so that the level stays the same over time.
 _CODEC_BRANCH_GAIN = 0.5
 _LSTM_BOUND = 0.0625
+# Louder than the positions that are added to it, so that what is played depends on the melody.
+_MELODY_GAIN = 8.0
 
 
 def uniform(name: str, shape: torch.Size, bound: float) -> torch.Tensor:
@@ -101,5 +103,5 @@ def _network_tensor(name: str, tensor: torch.Tensor) -> torch.Tensor:
         return torch.ones(shape)
     if ".emb." in name or "shared" in name or "embed" in name:
         return uniform(name, shape, 1.0)
-    fan_in = math.prod(shape[1:])
-    return uniform(name, shape, math.sqrt(3.0 / fan_in))
+    bound = math.sqrt(3.0 / math.prod(shape[1:]))
+    return uniform(name, shape, bound * _MELODY_GAIN if "self_wav.output_proj" in name else bound)

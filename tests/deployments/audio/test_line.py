@@ -24,7 +24,7 @@ def _music(samples: int, channels: int = 2, phase: float = 0.0) -> Samples:
     return (0.15 * np.tile(chord, (channels, 1)) + _noise(samples, channels, level=0.002)).astype(np.float32)
 
 
-def _continued(before: Samples, signal: Samples) -> Piece:
+def _continued(signal: Samples) -> Piece:
     """`signal` as a codec gives it: its beginning renders the end of `before`."""
     return Piece(signal[:, LEAD_IN_SAMPLES:], signal[:, :LEAD_IN_SAMPLES])
 
@@ -64,7 +64,7 @@ def test_the_tail_is_the_end_of_the_line_bit_for_bit(pieces: list[Piece], tail_s
 def test_the_tail_needs_no_piece_that_does_not_sound_in_it() -> None:
     first, second = _noise(RATE_HZ), _noise(RATE_HZ, seed=1)
     unreadable = np.full((1, RATE_HZ), np.nan, dtype=np.float32)
-    continued = _continued(first, _noise(RATE_HZ, seed=2))
+    continued = _continued(_noise(RATE_HZ, seed=2))
     tail = render_tail([Piece(unreadable), Piece(first), Piece(second), continued], RATE_HZ, 1.5)
     assert np.isfinite(tail).all()
     assert np.array_equal(tail, render_tail([Piece(first), Piece(second), continued], RATE_HZ, 1.5))
@@ -80,7 +80,7 @@ def test_one_piece_is_rendered_untouched_and_its_lead_in_is_not_heard() -> None:
 
 def test_new_material_is_untouched_after_a_lead_in_and_so_is_what_lies_before_it() -> None:
     before = _noise(4000)
-    piece = _continued(before, _noise(4000, seed=1))
+    piece = _continued(_noise(4000, seed=1))
     line = render_line([Piece(before), piece], RATE_HZ)
     assert np.array_equal(line[:, 4000:], piece.samples)
     assert np.array_equal(line[:, : 4000 - LEAD_IN_SAMPLES], before[:, :-LEAD_IN_SAMPLES])
@@ -88,7 +88,7 @@ def test_new_material_is_untouched_after_a_lead_in_and_so_is_what_lies_before_it
 
 def test_at_the_seam_the_line_is_the_codecs_signal() -> None:
     before, signal = _music(4000), 0.8 * _music(4000, phase=0.3)
-    piece = _continued(before, signal.astype(np.float32))
+    piece = _continued(signal.astype(np.float32))
     line = render_line([Piece(before), piece], RATE_HZ)
     assert piece.lead_in is not None
     assert np.allclose(line[:, 3996:4000], piece.lead_in[:, -4:], atol=1e-4)
@@ -131,7 +131,7 @@ def test_a_seam_does_not_click(with_lead_in: bool) -> None:
     pieces = [Piece(_music(RATE_HZ))]
     for index in range(1, 5):
         signal = _music(RATE_HZ + LEAD_IN_SAMPLES, phase=0.37 * index) + np.float32(0.05 * (-1) ** index)
-        piece = _continued(pieces[-1].samples, signal)
+        piece = _continued(signal)
         pieces.append(piece if with_lead_in else Piece(piece.samples))
     differences = _second_differences(render_line(pieces, RATE_HZ))
     usual = np.percentile(differences, 99.9)
@@ -150,7 +150,7 @@ def test_loudness_does_not_jump_at_a_seam(with_lead_in: bool) -> None:
     before = _noise(2 * RATE_HZ, level=0.1)
     quiet_copy = _noise(2 * RATE_HZ + LEAD_IN_SAMPLES, seed=1, level=0.02)
     signal = (quiet_copy * matching_gain(before, quiet_copy)).astype(np.float32)
-    piece = _continued(before, signal)
+    piece = _continued(signal)
     line = render_line([Piece(before), piece if with_lead_in else Piece(piece.samples)], RATE_HZ)
     seam = 2 * RATE_HZ
     levels = [rms_dbfs(line[:, seam - RATE_HZ : seam]), rms_dbfs(line[:, seam : seam + RATE_HZ])]
@@ -167,7 +167,7 @@ def test_a_lead_in_longer_than_the_line_so_far_is_used_from_its_end() -> None:
 
 def test_a_lead_in_reaches_over_several_short_pieces() -> None:
     short = [Piece(_music(100, phase=0.1 * index)) for index in range(8)]
-    last = _continued(short[-1].samples, _music(2000))
+    last = _continued(_music(2000))
     line = render_line([*short, last], RATE_HZ)
     assert not np.array_equal(line[:, 400:480], render_line(short, RATE_HZ)[:, 400:480])
     assert np.array_equal(line[:, :320], render_line(short, RATE_HZ)[:, :320])

@@ -40,7 +40,8 @@ def tiny_engine(name: str = "tiny") -> AudiocraftEngine:
     from deployments.engines.musicgen.engine import AudiocraftEngine
     from deployments.engines.protocols import Device
 
-    return AudiocraftEngine(name, cache_dir=model_cache(), device=Device.CPU)
+    # One torch thread: these models are too small for two, and tests may share the machine.
+    return AudiocraftEngine(name, cache_dir=model_cache(), device=Device.CPU, threads=1)
 
 
 def make_request(

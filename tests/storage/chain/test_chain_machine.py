@@ -75,6 +75,17 @@ class ChainMachine(RuleBasedStateMachine):
         self.edit(lambda chain: edits.start(chain, node_id, fence, self.now()))
         self.edit(lambda chain: edits.publish(chain, node_id, fence, audio(), PROVENANCE, self.now()))
 
+    @rule(pick=picks)
+    def continue_the_line(self, pick: int) -> None:
+        """A new take of some committed node's, made ready and committed: sometimes in place of another."""
+        parent_id = self.some(pick, lambda node: node.decision is Decision.COMMITTED)
+        new = pending(f"n{self.made}", parent_id)
+        self.made += 1
+        self.edit(lambda chain: edits.add_nodes(chain, [new], self.now()))
+        self.edit(lambda chain: edits.start(chain, new.id, 1, self.now()))
+        self.edit(lambda chain: edits.publish(chain, new.id, 1, audio(), PROVENANCE, self.now()))
+        self.edit(lambda chain: edits.commit(chain, new.id, self.now()))
+
     @rule(pick=picks, fence=fences)
     def fail(self, pick: int, fence: int) -> None:
         node_id = self.some(pick)

@@ -1,0 +1,49 @@
+"""Storage URLs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storage.memory import MemoryStore
+from storage.objects import StoreUnavailable
+from storage.stores import open_store
+
+
+async def test_a_file_url_keeps_objects_in_that_folder(tmp_path: Path) -> None:
+    store = open_store(f"file:{tmp_path}/deep/data")
+    await store.put("a/b", b"kept")
+    await store.close()
+    assert (tmp_path / "deep" / "data" / "a" / "b").read_bytes() == b"kept"
+
+
+async def test_a_relative_path_is_the_folders_of_the_start_even_if_the_process_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = open_store("file:data")
+    monkeypatch.chdir(tmp_path / "other")
+    await store.put("a", b"kept")
+    await store.close()
+    assert (tmp_path / "data" / "a").read_bytes() == b"kept"
+
+
+async def test_each_memory_url_is_a_store_of_its_own() -> None:
+    one, other = open_store("memory:"), open_store("memory:")
+    assert isinstance(one, MemoryStore)
+    await one.put("a", b"")
+    assert [info async for info in other.list("")] == []
+
+
+@pytest.mark.parametrize("url", ["", "data", "file:", "memory:x", "ftp://host/x", "FILE:data"])
+def test_what_is_no_storage_url_is_refused_by_name(url: str) -> None:
+    with pytest.raises(ValueError, match="storage URL"):
+        open_store(url)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreUnavailable):
+        open_store(f"file:{tmp_path}/file/data")
