@@ -18,4 +18,9 @@ class EventHub:
         return await self._bus.after(cursor, timeout_s)
 
 
-EventHubDeployment = serve.deployment(name="EventHub")(EventHub)
+EventHubDeployment = serve.deployment(
+    name="EventHub",
+    max_ongoing_requests=1000,
+    graceful_shutdown_timeout_s=1,  # listeners wait here all the time: a stop need not wait for them
+    ray_actor_options={"num_cpus": 0.1},
+)(EventHub)

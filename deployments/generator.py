@@ -60,7 +60,10 @@ class Generator:
             await engine.close()
 
 
-GeneratorDeployment = serve.deployment(name="Generator")(Generator)
+GeneratorDeployment = serve.deployment(
+    name="Generator", max_ongoing_requests=8, ray_actor_options={"num_cpus": 0.5}
+)(Generator)
+"""Logical CPUs are small, here and below, so that everything fits on one core; deploy files say otherwise."""
 
 
 def gpu_share() -> float | None:

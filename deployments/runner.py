@@ -57,7 +57,9 @@ class JobRunner:
         await self._store.close()
 
 
-JobRunnerDeployment = serve.deployment(name="JobRunner")(JobRunner)
+JobRunnerDeployment = serve.deployment(
+    name="JobRunner", max_ongoing_requests=100, ray_actor_options={"num_cpus": 0.1}
+)(JobRunner)
 
 
 class ServedGenerator:

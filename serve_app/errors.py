@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.audio.errors import AudioError, BadAudio, UnsupportedMedia
 from serve_app.problems import (
     BadRequest,
     Conflict,
@@ -84,6 +85,7 @@ _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[str], Problem]]] = {
     NodeNotFound: NotFound,
     JobNotFound: NotFound,
     Refused: Conflict,
+    UnsupportedMedia: UnsupportedMediaType,
     Fenced: lambda _: Conflict("A newer attempt has taken this job over.", code="fenced"),
     # What the store says names keys and hosts: that stays inside.
     ObjectNotFound: lambda _: NotFound("There is no such object."),
@@ -93,7 +95,7 @@ _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[str], Problem]]] = {
 
 
 def translate(error: Exception) -> Problem | None:
-    """The problem that a domain or store error is to a client; None where it is a fault of the server."""
+    """The problem that a domain, audio or store error is to a client; None where it is a fault of the server."""
     for kind in type(error).__mro__:
         if kind in _TRANSLATIONS:
             return _TRANSLATIONS[kind](str(error))
@@ -109,13 +111,15 @@ def as_problem(error: Exception) -> Problem | None:
             return _invalid_request(error.errors())
         case HTTPException():
             return _from_framework(error)
+        case BadAudio():
+            return _bad_audio(error)
         case _:
             return translate(error)
 
 
 def install_error_handlers(app: FastAPI) -> None:
     """Make every error of `app` a problem, whatever raises it, in whatever order middleware is added."""
-    for kind in (Problem, RequestValidationError, HTTPException, DomainError, StoreError):
+    for kind in (Problem, RequestValidationError, HTTPException, DomainError, AudioError, StoreError):
         app.add_exception_handler(kind, _answer)
     # For faults of the middleware itself, and of answers already begun, which must break the connection.
     app.add_exception_handler(Exception, _answer)
@@ -167,6 +171,12 @@ class _LastResort:
             await response(scope, receive, send)
 
 
+def _bad_audio(error: BadAudio) -> Problem:
+    """A file of a known format that is damaged, or outside what this server takes."""
+    code = f"audio-{error.code.value.replace('_', '-')}"
+    return Unprocessable(error.detail, errors=[FieldError("file", error.detail)], code=code)
+
+
 def _from_framework(error: HTTPException) -> Problem:
     """No such route, method not allowed, unreadable body."""
     said = str(error.detail)
@@ -193,7 +203,9 @@ def _invalid_request(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 def _malformed(error: Mapping[str, Any]) -> str:
     reason = error.get("ctx", {}).get("error", "it cannot be parsed")
-    return f"The body is not valid JSON: {reason} (character {error['loc'][-1]})."
+    # json says where in the place of a field's name; pydantic says it in the reason.
+    place = f" (character {error['loc'][-1]})" if isinstance(error["loc"][-1], int) else ""
+    return f"The body is not valid JSON: {reason}{place}."
 
 
 def _dotted(location: Sequence[str | int]) -> str:

@@ -37,4 +37,6 @@ class Ingress:
         return create_api(self._services, echo_request_id=False)
 
 
-IngressDeployment = serve.deployment(name="Ingress")(serve.ingress()(Ingress))
+IngressDeployment = serve.deployment(
+    name="Ingress", max_ongoing_requests=200, ray_actor_options={"num_cpus": 0.1}
+)(serve.ingress()(Ingress))

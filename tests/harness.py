@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import uvicorn
 from fastapi import FastAPI
 
 from configs.environment import load_settings
@@ -81,6 +82,30 @@ class Running:
         made: dict[str, Any] = answer.json()
         return made
 
+    async def generated(self, prompt: str = "warm pads", **body: Any) -> dict[str, Any]:
+        """A chain whose root was generated from a prompt, once the root is ready."""
+        answer = await self.http.post("/v1/chains", json={"prompt": prompt, "duration_s": 0.5, **body})
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        await self.finished(made["id"], made["root_id"])
+        return await self.chain(made["id"])
+
+    async def chain(self, chain_id: str) -> dict[str, Any]:
+        answer = await self.http.get(f"/v1/chains/{chain_id}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        answer = await self.http.get(f"/v1/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def keys(self) -> set[str]:
+        """Every key in the store."""
+        return {info.key async for info in self.store.list("")}
+
     async def node(self, chain_id: str, node_id: str) -> dict[str, Any]:
         answer = await self.http.get(f"/v1/chains/{chain_id}/nodes/{node_id}")
         assert answer.status_code == 200, answer.text
@@ -132,8 +157,43 @@ async def running(
             transport=httpx.ASGITransport(api, raise_app_exceptions=False), base_url="http://testserver"
         ) as client,
     ):
-        yield Running(settings, kept, bus, worker, services, api, client)
-        await worker.stop()
+        try:
+            yield Running(settings, kept, bus, worker, services, api, client)
+        finally:
+            await worker.stop()
+
+
+@asynccontextmanager
+async def listening(api: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that reaches `api` through a real socket, where answers stream; its lifespan runs already."""
+    config = uvicorn.Config(
+        api, host="127.0.0.1", port=0, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The body of an error answer, which has to be a whole problem of that status."""
+    assert answer.status_code == status, f"{answer.status_code}: {answer.text[:400]}"
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert {"type", "title", "status", "detail", "request_id"} <= body.keys()
+    assert body["status"] == status
+    assert body["type"].startswith("urn:segue:problem:")
+    assert body["title"]
+    assert body["detail"]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    return body
 
 
 def tone(

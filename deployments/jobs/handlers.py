@@ -13,7 +13,16 @@ from deployments.stages.export import ExportStage, FrozenLine
 from deployments.stages.generate import GenerateStage
 from storage.chain import edits
 from storage.chain.jobs import Job, JobState
-from storage.chain.model import Chain, ChainDeleted, ChainNotFound, Failure, Fenced, Node, Refused
+from storage.chain.model import (
+    Chain,
+    ChainDeleted,
+    ChainNotFound,
+    Failure,
+    Fenced,
+    Node,
+    NodeNotFound,
+    Refused,
+)
 from storage.chain.outcomes import CHAIN_GONE, Outcome, outcome_in_chain
 from storage.chain.records import audio_from_record, audio_to_record, node_from_record, node_to_record
 from storage.chains import Chains
@@ -75,12 +84,15 @@ class GenerateHandler:
 
     async def fail(self, job: Job, failure: Failure) -> Outcome:
         node_id = str(job.node_id)
-        return await self._end(
-            job,
-            lambda chain, now: edits.fail(
-                edits.start(chain, node_id, job.fence, now), node_id, job.fence, failure, now
-            ),
-        )
+        try:
+            return await self._end(
+                job,
+                lambda chain, now: edits.fail(
+                    edits.start(chain, node_id, job.fence, now), node_id, job.fence, failure, now
+                ),
+            )
+        except NodeNotFound:  # every attempt died before it could bring the node into the chain
+            return Outcome(JobState.FAILED, error=failure)
 
     async def _end(self, job: Job, edit: Callable[[Chain, datetime], Chain]) -> Outcome:
         try:

@@ -90,7 +90,7 @@ class GenerateStage:
         if generator is None:
             raise UnknownModel(f"model {node.params['model']} is not served: {', '.join(self._generators)}")
         info = await generator.info()
-        context = await self._context(chain, node)
+        context = await self._context(chain, node, info.max_context_s)
         request = await asyncio.to_thread(_request, node, info, context, chain.sample_rate_hz)
         take = await _listen(generator, request, on_progress)
         rate_hz = chain.sample_rate_hz or info.sample_rate_hz
@@ -114,12 +114,13 @@ class GenerateStage:
         )
         return GeneratedNode(audio, _provenance(chain, node, info, context, gain))
 
-    async def _context(self, chain: Chain, node: Node) -> _Context | None:
+    async def _context(self, chain: Chain, node: Node, longest_s: float) -> _Context | None:
+        """The end of the tree path to the parent, as an export would render it; no more than fits the model."""
         mode = GenerationMode(node.params["mode"])
         if node.parent_id is None or mode not in CONDITIONED_ON_AUDIO:
             return None
         line = [ancestor.audio for ancestor in path_to(chain, node.parent_id) if ancestor.audio is not None]
-        duration_s = float(node.params["prompt_duration_s"])
+        duration_s = min(float(node.params["prompt_duration_s"]), longest_s)
         samples = await self._lines.render_tail(chain.tenant, line, duration_s)
         digest = hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()
         return _Context(samples, digest, samples.shape[1] / line[-1].sample_rate_hz)

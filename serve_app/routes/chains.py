@@ -89,7 +89,7 @@ async def create_chain(
     with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
         limit = services.settings.uploads.max_bytes
         async with receive_upload(request, max_bytes=limit, spool_dir=Path(folder)) as received:
-            title = received.fields.get("title", Path(received.filename).stem)[: MAX_TITLE_CHARS + 1]
+            title = received.fields.get("title", Path(received.filename).stem[:MAX_TITLE_CHARS])
             if len(title) > MAX_TITLE_CHARS:
                 detail = f"the title may have {MAX_TITLE_CHARS} characters"
                 raise Unprocessable(detail, errors=[FieldError("title", detail)])

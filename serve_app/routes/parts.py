@@ -29,7 +29,10 @@ IdempotencyKey = Annotated[
     ),
 ]
 
-Cursor = Annotated[str | None, Query(max_length=100, description="From the page before")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=100, pattern=r"^[0-9]{13}-[A-Za-z0-9_-]+$", description="From the page before"),
+]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 

@@ -105,6 +105,9 @@ class EventStreams:
                 yield comment("heartbeat")
 
     def _chain_frames(self, chain: Chain, since: int | None) -> Iterator[bytes]:
+        if chain.deleted_at is not None:
+            yield frame("chain", _chain_header(chain), id=chain.version)
+            return
         progress_of = self._listener.progress_of
         changes = changes_since(chain, since)
         if changes.snapshot:
@@ -128,6 +131,8 @@ def _chain_header(chain: Chain) -> dict[str, Any]:
         "version": chain.version,
         "updated_at": format_time(chain.updated_at),
         "root_id": chain.root_id,
+        "sample_rate_hz": chain.sample_rate_hz,
+        "channels": chain.channels,
         "spine": [node.id for node in spine(chain)],
         "deleted": chain.deleted_at is not None,
     }

@@ -191,7 +191,7 @@ class AudiocraftEngine:
         def on_progress(fraction: float) -> None:
             nonlocal next_report_s
             self._worker.give_sign()
-            if self._closed.is_set():
+            if unwanted.is_set() or self._closed.is_set():
                 raise _Stopped
             now_s = time.monotonic()
             if now_s >= next_report_s:
