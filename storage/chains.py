@@ -27,7 +27,7 @@ class ChainPage:
 
 
 class Chains:
-    """`on_change` hears of every chain that was created or changed, after it is durable."""
+    """`on_change` hears of every chain that was changed, after it is durable, and may hear of one that was not."""
 
     def __init__(
         self,

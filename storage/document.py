@@ -23,6 +23,7 @@ from storage.objects import (
     ObjectNotFound,
     ObjectStore,
     PreconditionFailed,
+    StoreError,
     StoreUnavailable,
 )
 
@@ -33,6 +34,10 @@ MAX_CONFLICTS = 200
 MAX_TRIES = 4
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.25
+
+
+class DocumentCorrupt(StoreError):
+    """An object that no version of this code wrote."""
 
 
 class Contended(StoreUnavailable):
@@ -113,12 +118,12 @@ class Document(Generic[T]):
 
     async def _read(self) -> _Stored[T]:
         stored = await self._store.get(self._key)
-        envelope = json.loads(stored.data)
-        return _Stored(
-            self._codec.decode(envelope["record"]),
-            tuple(envelope["write_ids"]),
-            stored.etag,
-        )
+        try:
+            envelope = json.loads(stored.data)
+            record, write_ids = envelope["record"], tuple(envelope["write_ids"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DocumentCorrupt(f"{self._key} is not a document: {error!r}") from error
+        return _Stored(self._codec.decode(record), write_ids, stored.etag)
 
     def _serialise(self, value: T, write_ids: tuple[str, ...]) -> bytes:
         envelope = {"write_ids": write_ids, "record": self._codec.encode(value)}

@@ -11,6 +11,7 @@ from storage import paths
 from storage.chain.model import BlobRef
 from storage.chain.records import (
     FORMAT_VERSION,
+    BadRecord,
     blob_from_record,
     blob_to_record,
     format_time,
@@ -73,17 +74,21 @@ def _to_record(export: Export) -> dict[str, Any]:
 
 
 def _from_record(record: Mapping[str, Any]) -> Export:
+    """Raises BadRecord."""
     require_format(record)
-    return Export(
-        id=record["id"],
-        tenant=record["tenant"],
-        created_at=parse_time(record["created_at"]),
-        blob=blob_from_record(record["blob"]),
-        media_type=record["media_type"],
-        filename=record["filename"],
-        samples=record["samples"],
-        sample_rate_hz=record["sample_rate_hz"],
-    )
+    try:
+        return Export(
+            id=record["id"],
+            tenant=record["tenant"],
+            created_at=parse_time(record["created_at"]),
+            blob=blob_from_record(record["blob"]),
+            media_type=record["media_type"],
+            filename=record["filename"],
+            samples=record["samples"],
+            sample_rate_hz=record["sample_rate_hz"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRecord(f"not an export record: {error!r}") from error
 
 
 CODEC: Codec[Export] = Codec(encode=_to_record, decode=_from_record)
