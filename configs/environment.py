@@ -41,7 +41,8 @@ def load_settings(
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
     merged: Overrides = {"profile": profile}
-    for layer in (PROFILES[profile], overrides or {}, _from_environment(environ or os.environ)):
+    variables = os.environ if environ is None else environ
+    for layer in (PROFILES[profile], overrides or {}, _from_environment(variables)):
         merged = _merge(merged, layer)
     settings = Settings.model_validate(merged)
     return settings.model_copy(

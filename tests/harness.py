@@ -102,6 +102,15 @@ class Running:
         found: dict[str, Any] = answer.json()
         return found
 
+    async def ended(self, job_id: str, timeout_s: float = 30.0) -> dict[str, Any]:
+        """The job once it has succeeded, failed or been cancelled."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                job = await self.job(job_id)
+                if job["state"] in ("succeeded", "failed", "cancelled"):
+                    return job
+                await asyncio.sleep(0.02)
+
     async def keys(self) -> set[str]:
         """Every key in the store."""
         return {info.key async for info in self.store.list("")}

@@ -23,6 +23,8 @@ from storage.objects import StoreError
 
 logger = logging.getLogger("segue.jobs")
 
+EXPORT_FAILED = "the file could not be encoded"
+
 
 class After(StrEnum):
     """What the worker does with the job after an attempt."""
@@ -76,7 +78,10 @@ class Attempt:
             logger.info("job %s: %s", job.id, error)
             return After.DONE
         except asyncio.CancelledError:
-            await self._release(None, count_attempt=False)
+            try:
+                await self._release(None, count_attempt=False)
+            except (StoreError, DomainError) as error:  # the lease will run out instead
+                logger.warning("job %s: not given back: %r", job.id, error)
             raise
         if isinstance(end, _Again):
             logger.warning("job %s, attempt %d: %s", job.id, job.attempt, end.failure.detail)
@@ -90,25 +95,29 @@ class Attempt:
         lost = asyncio.Event()
         loop = asyncio.get_running_loop()
         with self._heart.beating(self._job, lambda: self._progress, lambda: _set_from_thread(loop, lost)):
+            deadline = asyncio.timeout(self._settings.deadline_s)
             try:
-                async with asyncio.timeout(self._settings.deadline_s):
+                async with deadline:
                     return await self._work_or_decision(lost)
-            except TimeoutError:
-                detail = f"no result within {self._settings.deadline_s:g} s"
-                return await self._handler.fail(self._job, Failure("deadline", detail))
             except (ChainDeleted, ChainNotFound):
                 return CHAIN_GONE
             except EngineBusy as error:
                 return _Again(Failure("busy", str(error)), count_attempt=False)
             except (BadRequest, UnknownModel, ModelUnavailable) as error:
                 return await self._handler.fail(self._job, Failure(_code_of(error), str(error)))
-            except (BlobCorrupt, ExportError) as error:
+            except BlobCorrupt as error:
                 return await self._handler.fail(self._job, Failure(_code_of(error), str(error)))
+            except ExportError as error:
+                logger.warning("job %s: %s", self._job.id, error)  # it may name files of this machine
+                return await self._handler.fail(self._job, Failure(_code_of(error), EXPORT_FAILED))
             except (EngineError, StoreError) as error:
                 return await self._again_or_fail(Failure(_code_of(error), str(error)))
             except DomainError:
                 raise
             except Exception as error:
+                if isinstance(error, TimeoutError) and deadline.expired():
+                    detail = f"no result within {self._settings.deadline_s:g} s"
+                    return await self._handler.fail(self._job, Failure("deadline", detail))
                 logger.exception("job %s: unexpected error", self._job.id)
                 return await self._again_or_fail(Failure("internal", f"unexpected {type(error).__name__}"))
 
@@ -145,8 +154,12 @@ class Attempt:
                     await self._look.wait()
             except TimeoutError:
                 pass
-            job = await self._jobs.load(self._job.tenant, self._job.id)
-            outcome = await self._handler.decided(job)
+            try:
+                job = await self._jobs.load(self._job.tenant, self._job.id)
+                outcome = await self._handler.decided(job)
+            except StoreError as error:  # whether the claim still holds is the heart's to say
+                logger.warning("job %s: no look at what was decided: %r", self._job.id, error)
+                continue
             if outcome is not None:
                 return outcome
 

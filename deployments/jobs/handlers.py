@@ -66,12 +66,13 @@ class GenerateHandler:
             chain = await self._change(job, partial(_start, node.id, job.fence))
         except (ChainDeleted, ChainNotFound):
             return CHAIN_GONE
-        except Refused as error:
+        except (Refused, NodeNotFound) as error:
             return Outcome(JobState.FAILED, error=Failure("conflict", str(error)))
-        return outcome_in_chain(chain, job)
+        return outcome_in_chain(chain, job) or await self._cancelled_in_record(job)
 
     async def decided(self, job: Job) -> Outcome | None:
-        return outcome_in_chain(await self._chains.find(job.tenant, str(job.chain_id)), job)
+        chain = await self._chains.find(job.tenant, str(job.chain_id))
+        return outcome_in_chain(chain, job) or await self._cancelled_in_record(job)
 
     async def run(self, job: Job, on_progress: Progress) -> Outcome:
         chain = await self._chains.load(job.tenant, str(job.chain_id))
@@ -93,6 +94,15 @@ class GenerateHandler:
             )
         except NodeNotFound:  # every attempt died before it could bring the node into the chain
             return Outcome(JobState.FAILED, error=failure)
+
+    async def _cancelled_in_record(self, job: Job) -> Outcome | None:
+        """A cancellation that came before the node was in its chain, so that the record alone has it."""
+        if not job.cancel_requested:
+            return None
+        try:
+            return await self._end(job, lambda chain, now: edits.cancel(chain, str(job.node_id), now))
+        except NodeNotFound:
+            return Outcome(JobState.CANCELLED)
 
     async def _end(self, job: Job, edit: Callable[[Chain, datetime], Chain]) -> Outcome:
         try:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from storage.chain.jobs import Job, JobNotFound, beat
 from storage.chain.model import Fenced
 from storage.jobs import Jobs
-from storage.objects import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,10 +48,17 @@ class Heart:
             beats.cancel()
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        asyncio.run_coroutine_threadsafe(self._end_beats(), self._loop)
         self._thread.join(timeout=5)
         if not self._loop.is_running():
             self._loop.close()
+
+    async def _end_beats(self) -> None:
+        beats = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in beats:
+            task.cancel()
+        await asyncio.gather(*beats, return_exceptions=True)
+        self._loop.call_soon(self._loop.stop)
 
     async def _beat(self, job: Job, progress: Callable[[], float], on_lost: Callable[[], None]) -> None:
         last_beat_s = time.monotonic()
@@ -66,7 +72,7 @@ class Heart:
             except (Fenced, JobNotFound):
                 logger.info("job %s: claim %d is lost", job.id, job.fence)
                 break
-            except (StoreError, TimeoutError) as error:
+            except Exception as error:  # whatever it is, there was no beat, and the holder must come to know
                 logger.warning("job %s: no heartbeat: %r", job.id, error)
                 if time.monotonic() - last_beat_s >= job.lease_s * 2 / 3:
                     break

@@ -100,16 +100,22 @@ class Worker:
         for key in active:
             if key in self._waiting or key in self._attempts:
                 continue
-            job = await self._jobs.find(key.tenant, key.job_id)
-            if job is None:
-                continue  # its record is being written, or never was: the collector's business
-            if job.state.is_finished:
-                await self._jobs.clear_active(key)
-                continue
-            stale = self._watch.observe(job, self._monotonic())
-            if job.state is JobState.QUEUED or stale is not None:
-                self._enqueue(key, stale)
+            try:
+                await self._sweep_up(key)
+            except (StoreError, DomainError) as error:  # a record that nobody can read hides no other
+                logger.warning("sweep: job %s: %r", key.job_id, error)
         self._watch.forget_all_but(frozenset(key.job_id for key in active))
+
+    async def _sweep_up(self, key: JobKey) -> None:
+        job = await self._jobs.find(key.tenant, key.job_id)
+        if job is None:
+            return  # its record is being written, or never was: the collector's business
+        if job.state.is_finished:
+            await self._jobs.clear_active(key)
+            return
+        stale = self._watch.observe(job, self._monotonic())
+        if job.state is JobState.QUEUED or stale is not None:
+            self._enqueue(key, stale)
 
     def _enqueue(self, key: JobKey, stale: Sign | None) -> None:
         if key not in self._waiting and key not in self._attempts:
@@ -174,7 +180,7 @@ class Worker:
         tries = self._settings.max_attempts
         failure = job.error or Failure("attempts-exhausted", f"{tries} attempts died without a result")
         try:
-            outcome = await handler.fail(job, failure)
+            outcome = await handler.decided(job) or await handler.fail(job, failure)
         except Fenced:
             return
         await self._jobs.change(

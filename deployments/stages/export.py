@@ -32,10 +32,6 @@ class FrozenLine:
 
     nodes: tuple[NodeAudio, ...]
 
-    @property
-    def samples(self) -> int:
-        return sum(audio.samples for audio in self.nodes)
-
 
 def plan_export(line: FrozenLine, encode: EncodePlan) -> ExportPlan:
     pieces = tuple(
@@ -100,7 +96,7 @@ class ExportStage:
                 blob=blob,
                 media_type=encode.format.mime_type,
                 filename=filename,
-                samples=line.samples,
+                samples=rendered.shape[1],
                 sample_rate_hz=line.nodes[0].sample_rate_hz,
             )
         )

@@ -148,11 +148,13 @@ class ChainService:
         )
         if earlier_chain is not None and earlier_job is not None:
             return Branched(earlier_chain, (earlier_chain.node(earlier_chain.root_id),), (earlier_job,))
-        await self._jobs.require_room(tenant, 1)
+        if earlier_job is None:
+            await self._jobs.require_room(tenant, 1)
         seed = _first_seed(wanted.seed, chain_id if key is not None else None)
         node = self._pending(wanted, model, derived_id(chain_id, "root"), None, job_id, seed, 0)
         job = self._job(tenant, job_id, request_sha256, generate_params(chain_id, node, title))
         jobs = await self._jobs.accept([job])
+        _require_unfinished(jobs, earlier_chain)
         chain = await ensure_node(self._chains, jobs[0], _node_of(jobs[0]))
         self._jobs.push(jobs)
         return Branched(chain, (chain.node(node.id),), tuple(jobs))
@@ -186,6 +188,8 @@ class ChainService:
             tenant, chain_id, parent_id, wanted, model, batch_id, request_sha256, key
         )
         nodes = [_node_of(job) for job in jobs]
+        if any(job.state.is_finished for job in jobs):
+            _require_unfinished(jobs, await self._chains.load(tenant, chain_id))
         try:
             chain = await self._chains.change(
                 tenant, chain_id, lambda chain, now: edits.add_nodes(chain, nodes, now)
@@ -376,6 +380,15 @@ def _body(wanted: BranchRequest) -> dict[str, Any]:
 
 def _node_of(job: Job) -> Node:
     return node_from_record(job.params["node"])
+
+
+def _require_unfinished(jobs: Sequence[Job], chain: Chain | None) -> None:
+    """Raises Conflict for a job that ended before its node came into the chain, as only a request that was
+    broken off leaves one: nobody would ever work on that node."""
+    for job in jobs:
+        if job.state.is_finished and (chain is None or chain.find(str(job.node_id)) is None):
+            reason = f": {job.error.detail}" if job.error is not None else ""
+            raise Conflict(f"the work of this Idempotency-Key ended ({job.state}{reason}); use a new key")
 
 
 def _probe(parent_id: str, now: datetime) -> Node:

@@ -50,7 +50,10 @@ class JobService:
 
         Raises IdempotencyMismatch if one is there that another request made.
         """
-        kept = [(await self._jobs.create(job))[0] for job in jobs]
+        # Looked for first: making a job anew would leave another entry in the list of jobs.
+        kept = [
+            await self._jobs.find(job.tenant, job.id) or (await self._jobs.create(job))[0] for job in jobs
+        ]
         if any(old.request_sha256 != new.request_sha256 for old, new in zip(kept, jobs, strict=True)):
             raise IdempotencyMismatch("this Idempotency-Key was used for another request")
         return kept

@@ -200,6 +200,7 @@ class AudiocraftEngine:
 
         on_progress(0.0)
         take = self._maker.make(request, on_progress)
+        self._worker.give_sign()
         send(GenerationProgress(1.0))
         send(take.prefilled)
         for start in range(0, take.audio.shape[1], self._info.sample_rate_hz):
