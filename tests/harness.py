@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -104,12 +104,12 @@ class Running:
 
     async def ended(self, job_id: str, timeout_s: float = 30.0) -> dict[str, Any]:
         """The job once it has succeeded, failed or been cancelled."""
-        async with asyncio.timeout(timeout_s):
-            while True:
-                job = await self.job(job_id)
-                if job["state"] in ("succeeded", "failed", "cancelled"):
-                    return job
-                await asyncio.sleep(0.02)
+
+        async def has_ended() -> bool:
+            return (await self.job(job_id))["state"] in ("succeeded", "failed", "cancelled")
+
+        await until(has_ended, timeout_s)
+        return await self.job(job_id)
 
     async def keys(self) -> set[str]:
         """Every key in the store."""
@@ -189,6 +189,16 @@ async def listening(api: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     finally:
         server.should_exit = True
         await serving
+
+
+async def until(holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = 5.0) -> None:
+    """Waits for something that nobody announces. Raises TimeoutError."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            held = holds()
+            if held if isinstance(held, bool) else await held:
+                return
+            await asyncio.sleep(0.01)
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:

@@ -95,11 +95,18 @@ class EventStreams:
     async def _ticks(
         self, subscription: Subscription
     ) -> AsyncIterator[ChainChanged | JobProgressed | bytes | None]:
-        """Notices, None when it is time to poll, heartbeats as frames; ends with the stream's life."""
+        """Notices, None when it is time to poll, heartbeats as frames; ends with the stream's life.
+
+        It is time to poll after `poll_s` even where notices come all the while: one of them may be missing.
+        """
         settings = self._settings
-        started_s = beaten_s = time.monotonic()
-        while time.monotonic() - started_s < settings.max_stream_s:
-            yield await subscription.next(settings.poll_s)
+        started_s = beaten_s = polled_s = time.monotonic()
+        while (now_s := time.monotonic()) - started_s < settings.max_stream_s:
+            quiet_s = polled_s + settings.poll_s - now_s
+            notice = await subscription.next(quiet_s) if quiet_s > 0 else None
+            if notice is None:
+                polled_s = time.monotonic()
+            yield notice
             if time.monotonic() - beaten_s >= settings.heartbeat_s:
                 beaten_s = time.monotonic()
                 yield comment("heartbeat")

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,16 @@ START_TIMEOUT_S = 150.0
 
 
 class Server:
-    """`configs/local.yaml` on a free port, with its own Ray cluster, data and temporary folder."""
+    """`configs/local.yaml` on a free port, with its own Ray cluster, data and temporary folder.
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    `applications` are deployed beside Segue: entries of a deploy file's own list.
+    """
+
+    def __init__(
+        self, folder: Path, *, applications: Sequence[Mapping[str, Any]] = (), **environment: str
+    ) -> None:
         self._folder = folder
+        self._applications = applications
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
@@ -39,6 +45,7 @@ class Server:
         """Raises TimeoutError if it is not ready in time."""
         config = yaml.safe_load((REPOSITORY / "configs" / "local.yaml").read_text())
         config["http_options"]["port"] = self.port
+        config["applications"] += [dict(application) for application in self._applications]
         deploy_file = self._folder / "deploy.yaml"
         deploy_file.write_text(yaml.safe_dump(config))
         environment = {
@@ -61,6 +68,8 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # A shell's background job ignores SIGINT, and its children with it; a terminal's does not.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         self.wait_until(self._is_ready, START_TIMEOUT_S, "the server is ready")
 
