@@ -6,7 +6,7 @@ path of a local folder with audiocraft's two checkpoint files; its entry is call
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -39,6 +39,8 @@ class ModelEntry:
     description: str
     parameters: str
     folder: Path | None = None
+    threads: int | None = None
+    """Torch threads that measured best; None for all. A tiny model is slower on two than on one."""
 
     def describe(self) -> dict[str, Any]:
         """A JSON-able dict for `/v1/models`; it holds no path."""
@@ -95,7 +97,7 @@ def load(
         cache_dir=cache_dir,
         device=device,
         dtype=dtype,
-        threads=threads,
+        threads=threads or entry.threads,
         gpu_memory_fraction=gpu_memory_fraction,
     )
 
@@ -131,7 +133,8 @@ def _catalogue() -> dict[str, ModelEntry]:
 
 
 def _tiny(name: str, description: str, *, melody: bool = False, stereo: bool = False) -> ModelEntry:
-    return _audiocraft(name, "MIT", "60k", description, melody=melody, stereo=stereo)
+    entry = _audiocraft(name, "MIT", "60k", description, melody=melody, stereo=stereo)
+    return replace(entry, threads=1)
 
 
 def _hub(
