@@ -3,7 +3,7 @@
 environment > deploy file (`args:`) > profile > defaults.
 
 Variables: `MODEL` (one served model, or several with commas), `CF_MUSICGEN_MOCK=1` (serve the mock),
-`SEGUE_STORAGE` (storage URL), `SEGUE_CORS_ORIGINS` (with commas), and for any other setting
+`SEGUE_STORAGE` (storage URL), `SEGUE_CORS_ORIGINS` (with commas), `SEGUE_LOG_LEVEL`, and for any other setting
 `SEGUE_{SECTION}__{FIELD}`, its value as YAML: `SEGUE_UPLOADS__MAX_BYTES=50000000`.
 """
 
@@ -60,7 +60,9 @@ def _from_environment(environ: Mapping[str, str]) -> Overrides:
     for name, text in environ.items():
         section, separator, field = name.removeprefix(_PREFIX).lower().partition("__")
         if name.startswith(_PREFIX) and separator:
-            found = _merge(found, {section: {field: yaml.safe_load(text)}})
+            found = _merge(found, {section: {field: _value(name, text)}})
+    if level := environ.get(f"{_PREFIX}LOG_LEVEL"):
+        found = _merge(found, {"log_level": level.upper()})
     if models := _names(environ.get("MODEL", "")):
         found = _merge(found, {"models": {"served": models}})
     if environ.get("CF_MUSICGEN_MOCK", "").lower() in _TRUE:
@@ -70,6 +72,13 @@ def _from_environment(environ: Mapping[str, str]) -> Overrides:
     if origins := _names(environ.get(f"{_PREFIX}CORS_ORIGINS", "")):
         found = _merge(found, {"http": {"cors_origins": origins}})
     return found
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"the value of {name} is not YAML: {text!r}") from error
 
 
 def _names(text: str) -> tuple[str, ...]:

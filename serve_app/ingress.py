@@ -26,7 +26,7 @@ class Ingress:
         configure_logging(settings)
         self._services = build_services(
             settings=settings,
-            store=open_store(settings.storage.url),
+            store=open_store(settings.storage),
             bus=HubBus(hub),
             queue=RunnerQueue(runner),
             cluster=ServeCluster(serve.get_replica_context().app_name, deployments),

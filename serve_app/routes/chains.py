@@ -14,7 +14,14 @@ from pydantic import ValidationError
 from deployments.engines.protocols import GenerationMode
 from serve_app.access import CurrentCaller
 from serve_app.multipart import receive_upload
-from serve_app.problems import FieldError, Problem, Unprocessable, UnsupportedMediaType, problem_responses
+from serve_app.problems import (
+    Conflict,
+    FieldError,
+    Problem,
+    Unprocessable,
+    UnsupportedMediaType,
+    problem_responses,
+)
 from serve_app.routes.branching import branch_request
 from serve_app.routes.parts import Cursor, IdempotencyKey, Limit, Provided, file_response
 from serve_app.schemas import (
@@ -177,16 +184,22 @@ async def export_chain(
         job = await services.exports.start(caller.tenant, chain_id, options, key)
     except ValueError as error:
         raise Unprocessable(str(error), errors=[FieldError("bit_depth", str(error))]) from error
-    if "respond-async" not in prefer.lower():
+    async_wanted = "respond-async" in prefer.lower()
+    if not async_wanted:
         job = await services.exports.wait(job)
-    if job.state in (JobState.FAILED, JobState.CANCELLED):
-        detail = job.error.detail if job.error is not None else "the export was cancelled"
+    if job.state is JobState.CANCELLED:
+        raise Conflict("the export was cancelled", code="export-cancelled", members={"job_id": job.id})
+    if job.state is JobState.FAILED:
+        detail = job.error.detail if job.error is not None else "the export failed"
         raise Problem(detail, status=500, code="export-failed", members={"job_id": job.id})
-    if "respond-async" in prefer.lower() or job.result is None:
+    if async_wanted or job.result is None:
         return JSONResponse(
             job_view(job, services.listener.progress_of).model_dump(),
             status_code=202,
-            headers={"Location": f"/v1/jobs/{job.id}", "Preference-Applied": "respond-async"},
+            headers={
+                "Location": f"/v1/jobs/{job.id}",
+                **({"Preference-Applied": "respond-async"} if async_wanted else {}),
+            },
         )
     export = await services.exports.read(caller.tenant, str(job.result["export_id"]))
     file = AudioFile(export.blob, export.media_type, export.filename)

@@ -100,7 +100,7 @@ class ExportService:
         self, tenant: str, chain_id: str, wanted: ExportRequest, key: str | None, plan_hash: str
     ) -> str:
         if key is None:
-            return await self._job_id_of_plan(tenant, plan_hash)
+            return await self._job_id_of_plan(tenant, chain_id, plan_hash)
 
         async def find(candidate: str) -> Earlier | None:
             job = await self._jobs.find(tenant, candidate)
@@ -116,11 +116,11 @@ class ExportService:
             now=self._clock(),
         )
 
-    async def _job_id_of_plan(self, tenant: str, plan_hash: str) -> str:
-        """One job for one plan; another only after one that failed or was cancelled."""
+    async def _job_id_of_plan(self, tenant: str, chain_id: str, plan_hash: str) -> str:
+        """One job for one plan of a chain; another only after one that failed or was cancelled."""
         generation = 0
         while True:
-            job_id = derived_id(tenant, "export", plan_hash, str(generation))
+            job_id = derived_id(tenant, "export", chain_id, plan_hash, str(generation))
             job = await self._jobs.find(tenant, job_id)
             if job is None or job.state not in (JobState.FAILED, JobState.CANCELLED):
                 return job_id

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from deployments.engines.mock import MockEngine
+from storage.chain.seeds import seed_of_take
 from storage.memory import MemoryStore
 from storage.objects import Condition, StoreUnavailable
 from tests.harness import Running, problem, running, tone, wav
@@ -17,13 +18,16 @@ KEY = {"Idempotency-Key": "3b0c-again"}
 
 
 class ForgetfulStore(MemoryStore):
-    """While `broken` is set, no key that begins with it can be written."""
+    """While `broken` is set, keys that begin with it cannot be written, but for the first `spared`."""
 
     broken: str | None = None
+    spared = 0
 
     async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
         if self.broken is not None and key.startswith(self.broken):
-            raise StoreUnavailable("lost")
+            if self.spared == 0:
+                raise StoreUnavailable("lost")
+            self.spared -= 1
         return await super().put(key, data, condition)
 
 
@@ -190,6 +194,17 @@ async def test_a_branch_that_broke_off_half_way_is_finished(by_whom: str) -> Non
         assert len((await app.chain(chain["id"]))["nodes"]) == 3
 
 
+async def test_takes_of_a_branch_that_broke_off_between_them_belong_together() -> None:
+    store = ForgetfulStore()
+    async with running({"mock": MockEngine()}, store=store, work=False) as app:
+        chain = await app.upload(wav(tone(0.3)))
+        store.broken, store.spared = "tenants/local/jobs/", 1
+        problem(await branch(app, chain, takes=3), 503)
+        store.broken = None
+        nodes = (await branch(app, chain, takes=3)).json()["nodes"]
+        assert [node["seed"] for node in nodes] == [seed_of_take(nodes[0]["seed"], take) for take in range(3)]
+
+
 async def test_a_prompted_chain_that_broke_off_half_way_is_finished() -> None:
     store = ForgetfulStore()
     body = {"prompt": "a harp", "duration_s": 0.5}
@@ -231,12 +246,12 @@ async def test_work_that_was_cancelled_half_made_is_not_begun_by_a_repetition() 
 
 async def test_a_key_is_free_again_after_its_time() -> None:
     async with running(
-        {"mock": MockEngine()}, work=False, overrides={"jobs": {"idempotency_ttl_s": 0.3}}
+        {"mock": MockEngine()}, work=False, overrides={"jobs": {"idempotency_ttl_s": 1.0}}
     ) as app:
         chain = await app.upload(wav(tone(0.2)))
         first = await branch(app, chain, prompt="one")
         problem(await branch(app, chain, prompt="two"), 422)
-        await asyncio.sleep(0.35)
+        await asyncio.sleep(1.05)
         second = await branch(app, chain, prompt="two")
         assert second.status_code == 202
         assert set(second.json()["job_ids"]).isdisjoint(first.json()["job_ids"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 
 from deployments.engines.mock import MockEngine
+from deployments.engines.protocols import GenerationEvent, GenerationRequest
 from serve_app.client_answers import Chain
 from serve_app.client_events import EventDecoder, LiveChain
 from tests.deployments.audio.files import SIX_FORMATS, encoded, tones
@@ -155,6 +160,40 @@ async def test_an_export_that_is_not_waited_for_is_a_job_with_a_file_at_its_end(
         assert result["size_bytes"] == len(done.content)
 
 
+async def test_an_export_that_takes_too_long_goes_on_as_a_job_and_can_be_cancelled() -> None:
+    async with running({"mock": MockEngine()}, work=False, overrides={"export": {"wait_s": 0.3}}) as app:
+        chain = await app.upload(wav(tone(0.2)))
+        url = f"/v1/chains/{chain['id']}/export"
+        late = await app.http.post(url, json={"format": "wav"})
+        assert late.status_code == 202
+        assert "preference-applied" not in late.headers
+        assert (late.json()["state"], late.json()["result"]) == ("queued", None)
+        waiting = asyncio.create_task(app.http.post(url, json={"format": "wav"}))
+        await asyncio.sleep(0.1)
+        await app.http.delete(f"/v1/jobs/{late.json()['id']}")
+        assert problem(await waiting, 409)["job_id"] == late.json()["id"]
+        # What was cancelled can be asked for again, and is another job.
+        again = await app.http.post(url, json={"format": "wav"}, headers={"Prefer": "respond-async"})
+        assert again.json()["id"] != late.json()["id"]
+
+
+async def test_an_export_that_fails_says_so_without_the_servers_insides(tmp_path: Path) -> None:
+    broken = tmp_path / "ffmpeg"
+    broken.write_text("#!/bin/sh\necho /secret/place: no such codec >&2\nexit 3\n")
+    broken.chmod(0o755)
+    async with running({"mock": MockEngine()}, overrides={"export": {"ffmpeg_path": str(broken)}}) as app:
+        chain = await app.generated()
+        answer = await app.http.post(f"/v1/chains/{chain['id']}/export", json={"format": "wav"})
+        body = problem(answer, 500)
+        assert body["type"].endswith("export-failed")
+        job = await app.job(body["job_id"])
+        assert job["state"] == "failed"
+        listened = await app.http.get(f"{chain['nodes'][0]['audio']['url']}?format=mp3")
+        for text in (answer.text, json.dumps(job), problem(listened, 500)["detail"]):
+            assert "secret" not in text
+            assert str(tmp_path) not in text
+
+
 async def test_node_audio_in_ranges_with_validators_and_as_other_formats() -> None:
     async with running({"mock": MockEngine()}) as app:
         chain = await app.upload(wav(tone(1.0, RATE_HZ), RATE_HZ))
@@ -274,8 +313,22 @@ async def test_a_seed_means_the_same_sound_wherever_it_is_used() -> None:
         assert (await sounds(first, seed=2**32 - 1))[0][0] == 2**32 - 1
 
 
+class HeldEngine(MockEngine):
+    """Begins when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
+        await self.go.wait()
+        async for event in super().generate(request):
+            yield event
+
+
 async def test_a_chain_can_begin_with_a_prompt_and_is_branched_once_it_sounds() -> None:
-    async with running({"mock": MockEngine(step_delay_s=0.05)}) as app:
+    engine = HeldEngine()
+    async with running({"mock": engine}) as app:
         answer = await app.http.post(
             "/v1/chains", json={"title": "From nothing", "prompt": "a harp", "duration_s": 1.0, "seed": 5}
         )
@@ -291,6 +344,7 @@ async def test_a_chain_can_begin_with_a_prompt_and_is_branched_once_it_sounds() 
         problem(await app.http.get(f"{url}/nodes/{root_id}/provenance"), 409)
         problem(await app.http.post(f"{url}/export", json={"format": "wav"}), 409)
 
+        engine.go.set()
         root = await app.finished(chain["id"], root_id)
         assert (root["seed"], root["prompt"], root["origin"]) == (5, "a harp", "generation")
         grown = await app.chain(chain["id"])

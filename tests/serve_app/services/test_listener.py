@@ -1,0 +1,78 @@
+"""The listener: notices reach those who asked for them; where some were lost, everybody is woken to poll."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from deployments.notices import Batch, ChainChanged, Cursor, JobProgressed, LocalBus, NoticeBus
+from serve_app.services.listener import QUEUED_NOTICES, Listener, Subscription
+
+
+@asynccontextmanager
+async def listening(bus: NoticeBus) -> AsyncIterator[Listener]:
+    listener = Listener(bus)
+    listener.start()
+    await asyncio.sleep(0.01)  # it has asked for its first cursor
+    try:
+        yield listener
+    finally:
+        await listener.stop()
+
+
+async def test_notices_reach_their_own_subscribers_alone() -> None:
+    bus = LocalBus()
+    async with listening(bus) as listener:
+        with (
+            listener.subscribe("t", "c") as mine,
+            listener.subscribe("t", "c") as also,
+            listener.subscribe("t", "other") as other,
+            listener.subscribe("another tenant", "c") as foreign,
+        ):
+            notice = ChainChanged("t", "c", 2)
+            await bus.publish(notice)
+            assert await mine.next(1) == await also.next(1) == notice
+            assert await other.next(0.02) is None
+            assert await foreign.next(0.02) is None
+
+
+async def test_progress_is_remembered_and_told_to_a_job_and_its_chain() -> None:
+    bus = LocalBus()
+    async with listening(bus) as listener:
+        with listener.subscribe("t", "job") as job, listener.subscribe("t", "chain") as chain:
+            notice = JobProgressed("t", "job", "chain", "node", 0.4)
+            await bus.publish(notice)
+            assert await job.next(1) == await chain.next(1) == notice
+        assert listener.progress_of("job") == 0.4
+        assert listener.progress_of("another") is None
+        await bus.publish(JobProgressed("t", "alone", None, None, 0.7))
+        await asyncio.sleep(0.01)
+        assert listener.progress_of("alone") == 0.7
+
+
+class BeganAnew(LocalBus):
+    """A bus that loses its memory after the first answer."""
+
+    answers = 0
+
+    async def after(self, cursor: Cursor | None, timeout_s: float) -> Batch:
+        self.answers += 1
+        if self.answers == 1:
+            return await super().after(cursor, timeout_s)
+        await asyncio.sleep(0.02)
+        return Batch(Cursor("new", self.answers), (), complete=False)
+
+
+async def test_lost_notices_wake_everybody() -> None:
+    async with listening(BeganAnew()) as listener:
+        with listener.subscribe("t", "c") as subscription:
+            async with asyncio.timeout(1):
+                assert await subscription.next(60) is None
+
+
+async def test_a_full_queue_drops_the_oldest() -> None:
+    subscription = Subscription()
+    for version in range(QUEUED_NOTICES + 3):
+        subscription.put(ChainChanged("t", "c", version))
+    assert await subscription.next(1) == ChainChanged("t", "c", 3)

@@ -1,0 +1,109 @@
+"""The process goes, the music stays: another application on the same store takes everything up again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+
+from deployments.engines.mock import MockEngine
+from deployments.engines.protocols import GenerationEvent, GenerationRequest
+from storage.memory import MemoryStore
+from storage.objects import Condition, StoreUnavailable
+from tests.harness import running, tone, until, wav
+
+
+class CountingEngine(MockEngine):
+    """Counts the generations that came to their end, by job."""
+
+    def __init__(self, step_delay_s: float) -> None:
+        super().__init__(step_delay_s=step_delay_s)
+        self.finished: Counter[str] = Counter()
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
+        async for event in super().generate(request):
+            yield event
+        self.finished[request.request_id] += 1
+
+
+class UnpluggedStore(MemoryStore):
+    """Nothing reaches the disk any more once `unplugged`: what a process that was killed leaves behind."""
+
+    unplugged = False
+
+    async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
+        if self.unplugged:
+            raise StoreUnavailable("unplugged")
+        return await super().put(key, data, condition)
+
+    async def delete(self, key: str) -> None:
+        if self.unplugged:
+            raise StoreUnavailable("unplugged")
+        await super().delete(key)
+
+
+async def test_work_goes_on_after_a_tidy_restart() -> None:
+    store = MemoryStore()
+    first, second = CountingEngine(step_delay_s=1.0), CountingEngine(step_delay_s=0.0)
+    overrides = {"jobs": {"concurrent": 2}}
+    async with running({"mock": first}, store=store, overrides=overrides) as app:
+        chain = await app.upload(wav(tone(0.3)), title="Night drive")
+        branched = await app.branch(chain["id"], chain["root_id"], duration_s=0.5, takes=4)
+        jobs = branched["job_ids"]
+
+        async def two_run() -> bool:
+            return [(await app.job(job_id))["state"] for job_id in jobs[:2]] == ["running"] * 2
+
+        await until(two_run)
+        assert [(await app.job(job_id))["state"] for job_id in jobs] == [*["running"] * 2, *["queued"] * 2]
+    assert not first.finished
+    async with running({"mock": second}, store=store, overrides=overrides) as app:
+        for node in branched["nodes"]:
+            assert (await app.finished(chain["id"], node["id"], timeout_s=5))["status"] == "ready"
+        for job_id in jobs:
+            job = await app.ended(job_id)
+            # A tidy stop costs no attempt.
+            assert (job["state"], job["attempt"]) == ("succeeded", 1)
+        assert second.finished == Counter(dict.fromkeys(jobs, 1))
+        kept = await app.chain(chain["id"])
+        assert kept["title"] == "Night drive"
+        assert [node["id"] for node in kept["nodes"][1:]] == [node["id"] for node in branched["nodes"]]
+        assert not any("/active/" in key for key in await app.keys())
+
+
+async def test_work_is_taken_over_from_a_process_that_died() -> None:
+    store = UnpluggedStore()
+    overrides = {"jobs": {"lease_s": 0.3, "takeover_grace_s": 0.1}}
+    # The second application reads on: only what the first one wrote after it died is lost.
+    with suppress(StoreUnavailable):
+        async with running({"mock": MockEngine(step_delay_s=9)}, store=store, overrides=overrides) as app:
+            chain = await app.upload(wav(tone(0.3)))
+            branched = await app.branch(chain["id"], chain["root_id"], duration_s=0.5)
+            [job_id] = branched["job_ids"]
+            node_id = branched["nodes"][0]["id"]
+
+            async def runs() -> bool:
+                return bool((await app.node(chain["id"], node_id))["status"] == "running")
+
+            await until(runs)
+            store.unplugged = True
+    store.unplugged = False
+    async with running({"mock": MockEngine()}, store=store, overrides=overrides) as app:
+        job = await app.ended(job_id, timeout_s=5)
+        assert (job["state"], job["attempt"]) == ("succeeded", 2)
+        assert (await app.node(chain["id"], node_id))["status"] == "ready"
+
+
+async def test_an_export_is_downloaded_after_a_restart() -> None:
+    store = MemoryStore()
+    async with running({"mock": MockEngine()}, store=store) as app:
+        chain = await app.generated()
+        made = await app.http.post(f"/v1/chains/{chain['id']}/export", json={"format": "wav"})
+        export_id = made.headers["x-segue-export-id"]
+    async with running({"mock": MockEngine()}, store=store) as app:
+        kept = await app.http.get(f"/v1/exports/{export_id}/file")
+        assert kept.content == made.content
+        keys = await app.keys()
+        again = await app.http.post(f"/v1/chains/{chain['id']}/export", json={"format": "wav"})
+        assert again.content == made.content
+        assert await app.keys() == keys
