@@ -36,6 +36,9 @@ format: install-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: install-test
+	$(BIN)/python -m benchmarks.service --json benchmarks/results/service.json
+
 wheel: install-test
 	$(BIN)/python -m build --wheel
 

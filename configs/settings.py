@@ -16,10 +16,35 @@ class Frozen(BaseModel):
 
 
 class StorageSettings(Frozen):
-    """Where chains, jobs and audio live: `file:PATH` (a local folder) or `memory:` (gone with the process,
-    for tests in one process)."""
+    """Where chains, jobs and audio live: `file:PATH` (a local folder), `s3://BUCKET` or `s3://BUCKET/PREFIX`,
+    or `memory:` (gone with the process, for tests in one process).
+
+    The rest is for S3. Access keys are no settings: they come from the environment, the files of a profile
+    or the role of the machine, as for every client of AWS.
+    """
 
     url: str = "file:data"
+    endpoint_url: str | None = Field(
+        None, pattern=r"^https?://[^/?#@\s]+/?$", description="the server, if it is not AWS's"
+    )
+    region: str | None = Field(None, description="None: the environment's or the profile's")
+    profile: str | None = Field(None, description="a section of ~/.aws/config and ~/.aws/credentials")
+    ca_bundle: str | None = Field(
+        None, description="file of the authorities that the server's certificate may be signed by"
+    )
+    addressing_style: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="auto: path with an endpoint_url, else the bucket as part of the host name"
+    )
+    connect_timeout_s: float = Field(3.0, gt=0)
+    read_timeout_s: float = Field(8.0, gt=0, description="how long any wait for the server's next bytes is")
+    max_attempts: int = Field(4, ge=1, description="how often a request is made that got no answer")
+    presign: bool = Field(
+        False, description="send downloads to the bucket itself; clients must reach it by the same name"
+    )
+    presign_expiry_s: int = Field(3600, ge=1, le=7 * 24 * 3600)
+    unsafe_single_writer: bool = Field(
+        False, description="go on with a server that ignores conditions, at the risk of losing changes"
+    )
 
 
 class ModelSettings(Frozen):

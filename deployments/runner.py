@@ -30,7 +30,7 @@ class JobRunner:
         self, settings: Settings, generators: Mapping[str, Any], hub: Any
     ) -> None:
         configure_logging(settings)
-        self._store = open_store(settings.storage.url)
+        self._store = open_store(settings.storage)
         self._worker = build_worker(
             self._store,
             {model: ServedGenerator(handle) for model, handle in generators.items()},

@@ -34,6 +34,11 @@ def export(tenant: str, export_id: str) -> str:
     return f"{_tenant(tenant)}exports/{component(export_id)}.json"
 
 
+def folder(tenant: str, kind: str) -> str:
+    """What all keys of one kind begin with: `chains`, `jobs`, `exports`, `blobs`, `released`."""
+    return f"{_tenant(tenant)}{component(kind)}/"
+
+
 def active(tenant: str, job_id: str) -> str:
     return f"{active_folder(tenant)}{component(job_id)}"
 
@@ -44,6 +49,16 @@ def active_folder(tenant: str) -> str:
 
 def blob(tenant: str, name: str) -> str:
     return f"{_tenant(tenant)}blobs/{component(name)}"
+
+
+def released(tenant: str, blob_name: str) -> str:
+    """A note of the collector: since then no record names the blob."""
+    return f"{folder(tenant, 'released')}{component(blob_name)}"
+
+
+def probe(tenant: str, name: str) -> str:
+    """An object written to learn what time it is by the store's clock."""
+    return f"{folder(tenant, 'probes')}{component(name)}"
 
 
 def timeline_folder(tenant: str, kind: str) -> str:

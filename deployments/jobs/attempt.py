@@ -13,7 +13,7 @@ from configs.settings import JobSettings
 from deployments.engines.protocols import BadRequest, EngineBusy, EngineError, ModelUnavailable, UnknownModel
 from deployments.export.ffmpeg import ExportError
 from deployments.jobs.handlers import JobHandler
-from deployments.jobs.heart import Heart
+from deployments.jobs.heart import Pulse
 from storage.blobs import BlobCorrupt
 from storage.chain.jobs import Job, StageRecord, finish, release
 from storage.chain.model import ChainDeleted, ChainNotFound, DomainError, Failure, Fenced
@@ -49,7 +49,7 @@ class Attempt:
         job: Job,
         handler: JobHandler,
         jobs: Jobs,
-        heart: Heart,
+        heart: Pulse,
         settings: JobSettings,
         on_progress: Callable[[Job, float], None],
     ) -> None:

@@ -12,8 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Protocol
 
 from storage.chain.jobs import Job, JobNotFound, beat
 from storage.chain.model import Fenced
@@ -23,6 +23,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 logger = logging.getLogger("segue.jobs")
+
+
+class Pulse(Protocol):
+    """What keeps the claims of a worker alive: `Heart`, or a simulation's own."""
+
+    def beating(
+        self, job: Job, progress: Callable[[], float], on_lost: Callable[[], None]
+    ) -> AbstractContextManager[None]:
+        """Beat for a claimed job every third of its lease.
+
+        `progress` is read at each beat. `on_lost` is called once, perhaps from another thread, when the claim
+        is lost or may be lost.
+        """
+        ...
+
+    def close(self) -> None: ...
 
 
 class Heart:
@@ -36,12 +52,10 @@ class Heart:
 
     @contextmanager
     def beating(self, job: Job, progress: Callable[[], float], on_lost: Callable[[], None]) -> Iterator[None]:
-        """Beat for a claimed job every third of its lease.
-
-        `progress` is read at each beat. `on_lost` is called once, from the heart's thread, when the claim is
-        lost or may be lost.
-        """
-        beats: Future[None] = asyncio.run_coroutine_threadsafe(self._beat(job, progress, on_lost), self._loop)
+        """As `Pulse` has it; `on_lost` is called from the heart's thread."""
+        beats: Future[None] = asyncio.run_coroutine_threadsafe(
+            keep_beating(self._jobs, job, progress, on_lost), self._loop
+        )
         try:
             yield
         finally:
@@ -60,22 +74,30 @@ class Heart:
         await asyncio.gather(*beats, return_exceptions=True)
         self._loop.call_soon(self._loop.stop)
 
-    async def _beat(self, job: Job, progress: Callable[[], float], on_lost: Callable[[], None]) -> None:
-        last_beat_s = time.monotonic()
-        while True:
-            await asyncio.sleep(job.lease_s / 3)
-            try:
-                async with asyncio.timeout(job.lease_s / 3):
-                    await self._jobs.change(
-                        job.tenant, job.id, lambda now_job, now: beat(now_job, job.fence, progress(), now)
-                    )
-            except (Fenced, JobNotFound):
-                logger.info("job %s: claim %d is lost", job.id, job.fence)
+
+async def keep_beating(
+    jobs: Jobs,
+    job: Job,
+    progress: Callable[[], float],
+    on_lost: Callable[[], None],
+    monotonic: Callable[[], float] = time.monotonic,
+) -> None:
+    """Beat for a claimed job until the claim is lost, or may be; then tell `on_lost`."""
+    last_beat_s = monotonic()
+    while True:
+        await asyncio.sleep(job.lease_s / 3)
+        try:
+            async with asyncio.timeout(job.lease_s / 3):
+                await jobs.change(
+                    job.tenant, job.id, lambda now_job, now: beat(now_job, job.fence, progress(), now)
+                )
+        except (Fenced, JobNotFound):
+            logger.info("job %s: claim %d is lost", job.id, job.fence)
+            break
+        except Exception as error:  # whatever it is, there was no beat, and the holder must come to know
+            logger.warning("job %s: no heartbeat: %r", job.id, error)
+            if monotonic() - last_beat_s >= job.lease_s * 2 / 3:
                 break
-            except Exception as error:  # whatever it is, there was no beat, and the holder must come to know
-                logger.warning("job %s: no heartbeat: %r", job.id, error)
-                if time.monotonic() - last_beat_s >= job.lease_s * 2 / 3:
-                    break
-            else:
-                last_beat_s = time.monotonic()
-        on_lost()
+        else:
+            last_beat_s = monotonic()
+    on_lost()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from configs.settings import JobSettings
 from deployments.jobs.attempt import After, Attempt
 from deployments.jobs.handlers import JobHandler
-from deployments.jobs.heart import Heart
+from deployments.jobs.heart import Heart, Pulse
 from deployments.notices import Announcer, JobProgressed
 from storage.chain.jobs import (
     AttemptsExhausted,
@@ -37,7 +37,10 @@ PROGRESS_INTERVAL_S = 0.1
 
 
 class Worker:
-    """Works on up to `settings.concurrent` jobs at once. `start` and `stop` belong to the running loop."""
+    """Works on up to `settings.concurrent` jobs at once. `start` and `stop` belong to the running loop.
+
+    `monotonic` and `heart` are this process's own clock and heart unless a simulation brings others.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Worker:
         settings: JobSettings,
         announcer: Announcer,
         monotonic: Callable[[], float] = time.monotonic,
+        heart: Pulse | None = None,
     ) -> None:
         self._jobs = jobs
         self._handlers = handlers
@@ -53,7 +57,7 @@ class Worker:
         self._announcer = announcer
         self._monotonic = monotonic
         self._watch = LeaseWatch(settings.takeover_grace_s)
-        self._heart = Heart(jobs)
+        self._heart = heart or Heart(jobs)
         self._queue: asyncio.Queue[tuple[JobKey, Sign | None]] = asyncio.Queue()
         self._waiting: set[JobKey] = set()
         self._attempts: dict[JobKey, Attempt] = {}

@@ -148,7 +148,10 @@ async def _listen(
                     segments.append(samples)
     if reconstruction is None or not segments:
         raise EngineBroken("the generator ended without audio")
-    return _Take(reconstruction, np.concatenate(segments, axis=1))
+    take = _Take(reconstruction, np.concatenate(segments, axis=1))
+    if not (np.isfinite(take.reconstruction).all() and np.isfinite(take.new).all()):
+        raise EngineBroken("the generator gave samples that are not numbers")
+    return take
 
 
 def _request(

@@ -10,15 +10,20 @@ import pytest
 from storage.local_folder import LocalFolderStore
 from storage.memory import MemoryStore
 from storage.objects import ObjectStore
+from storage.s3 import S3Store
+from tests.storage.s3_servers import s3_server, s3_settings
 
-STORES: dict[str, Callable[[Path], ObjectStore]] = {
-    "memory": lambda _: MemoryStore(),
-    "local_folder": lambda folder: LocalFolderStore(folder),
+__all__ = ["s3_server", "s3_settings"]
+
+STORES: dict[str, Callable[[pytest.FixtureRequest, Path], ObjectStore]] = {
+    "memory": lambda _, folder: MemoryStore(),
+    "local_folder": lambda _, folder: LocalFolderStore(folder),
+    "s3": lambda request, _: S3Store(request.getfixturevalue("s3_settings")),
 }
 
 
 @pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
-    made = STORES[request.param](tmp_path / "store")
+    made = STORES[request.param](request, tmp_path / "store")
     yield made
     await made.close()

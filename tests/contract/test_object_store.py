@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from storage.objects import (
     BadKey,
+    Condition,
     IfAbsent,
     IfMatch,
     ObjectInfo,
     ObjectNotFound,
     ObjectStore,
     PreconditionFailed,
+    StoreUnavailable,
 )
 
 KEY = "tenants/t/chains/c.json"
@@ -60,6 +62,21 @@ async def first(count: int, infos: AsyncIterator[ObjectInfo]) -> list[str]:
         if len(keys) == count:
             break
     return keys
+
+
+async def landed(store: ObjectStore, data: bytes, condition: Condition) -> bool:
+    """Whether a conditional put among racers was the one to land.
+
+    A server may leave a loser of the race in doubt (Ceph: 500); the same put again tells.
+    """
+    while True:
+        try:
+            await store.put(KEY, data, condition)
+        except PreconditionFailed:
+            return False
+        except StoreUnavailable:
+            continue
+        return True
 
 
 class TestReading:
@@ -279,7 +296,7 @@ class TestListing:
         assert await listed(store, "nowhere/") == []
 
     async def test_pages_join_without_gap_or_repetition(self, store: ObjectStore) -> None:
-        keys = [f"t/{number:04d}" for number in range(300)]
+        keys = [f"t/{number:04d}" for number in range(150)]
         for key in keys:
             await store.put(key, b"")
         collected: list[str] = []
@@ -294,7 +311,7 @@ class TestListing:
         assert await listed(store, "a/", start_after="a/2") == ["a/3"]
 
     async def test_objects_that_go_during_a_listing_do_not_break_it(self, store: ObjectStore) -> None:
-        keys = [f"t/{number:04d}" for number in range(400)]
+        keys = [f"t/{number:04d}" for number in range(200)]
         for key in keys:
             await store.put(key, b"x")
         seen: list[str] = []
@@ -338,28 +355,15 @@ class TestListing:
 
 class TestConcurrency:
     async def test_of_many_creators_exactly_one_wins(self, store: ObjectStore) -> None:
-        async def create(number: int) -> bool:
-            try:
-                await store.put(KEY, f"{number}".encode(), IfAbsent())
-            except PreconditionFailed:
-                return False
-            return True
-
-        won = await asyncio.gather(*(create(number) for number in range(32)))
+        won = await asyncio.gather(*(landed(store, f"{number}".encode(), IfAbsent()) for number in range(32)))
         assert won.count(True) == 1
         assert (await store.get(KEY)).data == f"{won.index(True)}".encode()
 
     async def test_of_many_replacers_of_one_version_exactly_one_wins(self, store: ObjectStore) -> None:
         etag = await store.put(KEY, b"start")
-
-        async def replace(number: int) -> bool:
-            try:
-                await store.put(KEY, f"{number}".encode(), IfMatch(etag))
-            except PreconditionFailed:
-                return False
-            return True
-
-        won = await asyncio.gather(*(replace(number) for number in range(32)))
+        won = await asyncio.gather(
+            *(landed(store, f"{number}".encode(), IfMatch(etag)) for number in range(32))
+        )
         assert won.count(True) == 1
         assert (await store.get(KEY)).data == f"{won.index(True)}".encode()
 
@@ -369,17 +373,13 @@ class TestConcurrency:
         await store.put(KEY, b"0")
 
         async def count() -> None:
-            for _ in range(25):
-                while True:
+            for _ in range(10):
+                seen = await store.get(KEY)
+                while not await landed(store, b"%d" % (int(seen.data) + 1), IfMatch(seen.etag)):
                     seen = await store.get(KEY)
-                    try:
-                        await store.put(KEY, b"%d" % (int(seen.data) + 1), IfMatch(seen.etag))
-                        break
-                    except PreconditionFailed:
-                        continue
 
         await _in_threads([count] * 8)
-        assert (await store.get(KEY)).data == b"200"
+        assert (await store.get(KEY)).data == b"80"
 
     async def test_a_reader_among_writers_sees_whole_objects_only(self, store: ObjectStore) -> None:
         size = 100_000

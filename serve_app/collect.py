@@ -1,0 +1,85 @@
+"""`python -m serve_app.collect`: delete what nothing needs any more (`storage.collector`), or only list it.
+
+To be run now and then, by cron or by hand, while Segue runs or not. It reads the settings that the server reads:
+the environment; `--storage` names another store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from configs.environment import load_settings
+from configs.settings import StorageSettings
+from storage.chain.model import DomainError
+from storage.collector import Collector
+from storage.garbage import DAY_S, Doomed, Retention
+from storage.objects import StoreError
+from storage.stores import open_store
+
+EXIT_ERROR = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, 1 for an error (2 for wrong usage)."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        settings = load_settings().storage
+        retention = Retention(
+            grace_s=args.grace_hours * 3600,
+            exports_s=_seconds(args.keep_exports_days),
+            tombstones_s=_seconds(args.keep_tombstones_days),
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        if args.storage:
+            settings = settings.model_copy(update={"url": args.storage})
+        asyncio.run(_collect(settings, retention, dry_run=args.dry_run))
+    except (StoreError, DomainError, ValueError) as error:
+        print(f"nothing more is deleted: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    return 0
+
+
+async def _collect(settings: StorageSettings, retention: Retention, *, dry_run: bool) -> None:
+    store = open_store(settings)
+    try:
+        collector = Collector(store, retention)
+        plan = await collector.plan()
+        gone = plan if dry_run else await collector.collect(plan)
+    finally:
+        await store.close()
+    for doomed in gone:
+        print(_line(doomed))
+    size_mb = sum(doomed.size_bytes for doomed in gone) / 1e6
+    print(f"{len(gone)} objects, {size_mb:.1f} MB {'would be' if dry_run else 'were'} deleted")
+
+
+def _line(doomed: Doomed) -> str:
+    return f"{doomed.age_s / DAY_S:7.1f} d {doomed.size_bytes:12d} B  {doomed.key}  ({doomed.reason})"
+
+
+def _seconds(days: float) -> float | None:
+    return days * DAY_S if days else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serve_app.collect", description=__doc__)
+    parser.add_argument("--storage", metavar="URL", help="the store; otherwise as the server's settings say")
+    parser.add_argument("--dry-run", action="store_true", help="list what would be deleted, delete nothing")
+    parser.add_argument(
+        "--grace-hours", type=float, default=24.0, metavar="H", help="how old garbage has to be (24)"
+    )
+    parser.add_argument("--keep-exports-days", type=float, default=30.0, metavar="D", help="0: for good (30)")
+    parser.add_argument(
+        "--keep-tombstones-days", type=float, default=30.0, metavar="D", help="0: for good (30)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

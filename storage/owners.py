@@ -1,0 +1,44 @@
+"""Who a blob was made by, as its name says: `{owner}-{sha256}`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_UPLOAD = re.compile(r"upload-(?P<chain>.+)-[0-9a-f]{64}")
+_EXPORT = re.compile(r"export-(.+-)?[0-9a-f]{64}")
+_CLAIM = re.compile(r"(?P<job>.+)-(?P<fence>\d+)-[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOf:
+    """A file as it was uploaded, or its canonical form, for a chain that was then to be made."""
+
+    chain_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFile:
+    """A file exported outside any claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimOf:
+    """What a job made under one claim."""
+
+    job_id: str
+    fence: int
+
+
+Owner = UploadOf | ExportFile | ClaimOf
+
+
+def owner_of(blob_name: str) -> Owner | None:
+    """None for a name that no version of this code gives."""
+    if found := _UPLOAD.fullmatch(blob_name):
+        return UploadOf(found["chain"])
+    if _EXPORT.fullmatch(blob_name):
+        return ExportFile()
+    if found := _CLAIM.fullmatch(blob_name):
+        return ClaimOf(found["job"], int(found["fence"]))
+    return None

@@ -1,0 +1,168 @@
+"""Exports: a file of the whole line, made once for each plan, and the same bytes wherever it is made."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from deployments.audio.samples import Samples
+from deployments.export.ffmpeg import FfmpegFailed, FfmpegMissing, find_ffmpeg
+from deployments.export.plan import AudioFormat, EncodePlan, Metadata
+from deployments.stages.export import ExportStage, FrozenLine, frozen_line, plan_export
+from storage import paths
+from storage.blobs import BlobCorrupt
+from storage.exports import Export, Exports
+from tests.deployments.stages.studio import NOW, TENANT, SignalGenerator, Studio, chirp, sampled, tone
+
+RATE_HZ = 44_100
+WAV = EncodePlan(AudioFormat.WAV, RATE_HZ, 2, 24)
+
+
+@pytest.fixture
+def studio() -> Studio:
+    return Studio()
+
+
+async def _studio_line(studio: Studio) -> FrozenLine:
+    await studio.upload(sampled(chirp, 0.0, RATE_HZ, RATE_HZ, 2), RATE_HZ)
+    await studio.branch(SignalGenerator(chirp, begins_s=1.0), 0.7)
+    return frozen_line(studio.audio_to("take"))
+
+
+def _stage(studio: Studio, ffmpeg: Path | None = None) -> ExportStage:
+    return ExportStage(studio.blobs, Exports(studio.store), ffmpeg or find_ffmpeg(), 30.0, clock=lambda: NOW)
+
+
+async def _export(studio: Studio, line: FrozenLine, encode: EncodePlan) -> Export:
+    return await _stage(studio).run(TENANT, line, encode, f"sketch{encode.format.suffix}")
+
+
+async def _heard(studio: Studio, export: Export) -> tuple[Samples, soundfile._SoundFileInfo]:
+    data = await studio.blobs.get(TENANT, export.blob)
+    samples, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    return np.ascontiguousarray(samples.T), soundfile.info(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    ("encode", "subtype", "error"),
+    [
+        (EncodePlan(AudioFormat.WAV, RATE_HZ, 2, 16), "PCM_16", 2 / 2**15),
+        (EncodePlan(AudioFormat.WAV, RATE_HZ, 2, 24), "PCM_24", 2 / 2**23),
+        (EncodePlan(AudioFormat.WAV, RATE_HZ, 2, 32), "FLOAT", 0.0),
+        (EncodePlan(AudioFormat.FLAC, RATE_HZ, 2, 16), "PCM_16", 2 / 2**15),
+        (EncodePlan(AudioFormat.FLAC, RATE_HZ, 2, 24), "PCM_24", 2 / 2**23),
+    ],
+)
+async def test_the_file_is_the_line(studio: Studio, encode: EncodePlan, subtype: str, error: float) -> None:
+    line = await _studio_line(studio)
+    export = await _export(studio, line, encode)
+    heard, info = await _heard(studio, export)
+    rendered = await studio.line("take")
+    assert (info.subtype, info.samplerate, info.channels) == (subtype, RATE_HZ, 2)
+    assert heard.shape == rendered.shape == (2, RATE_HZ + 30_870)
+    assert np.abs(heard - rendered).max() <= error
+    assert (export.samples, export.sample_rate_hz, export.duration_s) == (74_970, RATE_HZ, 1.7)
+    assert (export.media_type, export.filename) == (encode.format.mime_type, f"sketch{encode.format.suffix}")
+    assert export.created_at == NOW
+
+
+async def test_an_mp3_is_the_line_nearly(studio: Studio) -> None:
+    line = await _studio_line(studio)
+    heard, info = await _heard(studio, await _export(studio, line, EncodePlan(AudioFormat.MP3, RATE_HZ, 2)))
+    rendered = await studio.line("take")
+    assert info.format == "MP3"
+    assert abs(heard.shape[1] - rendered.shape[1]) <= 1152
+    common = min(heard.shape[1], rendered.shape[1])
+    assert np.abs(heard[:, :common] - rendered[:, :common]).mean() < 0.01
+
+
+async def test_another_rate_and_channels_are_made_if_asked_for(studio: Studio) -> None:
+    line = await _studio_line(studio)
+    export = await _export(studio, line, EncodePlan(AudioFormat.WAV, 48_000, 1, 32))
+    heard, info = await _heard(studio, export)
+    assert (info.samplerate, heard.shape) == (48_000, (1, 81_600))
+    ideal = sampled(chirp, 0.0, 81_600, 48_000)
+    assert np.abs(heard - ideal)[:, 500:80_000].max() < 0.003
+    assert export.duration_s == pytest.approx(1.7)
+
+
+async def test_a_line_of_mixed_rates_is_as_long_as_it_sounds(studio: Studio) -> None:
+    line = frozen_line(
+        [
+            await studio.keep(sampled(tone, 0.0, RATE_HZ, RATE_HZ), RATE_HZ),
+            await studio.keep(sampled(tone, 0.0, 16_000, 32_000), 32_000),
+        ]
+    )
+    export = await _export(studio, line, EncodePlan(AudioFormat.WAV, RATE_HZ, 1, 32))
+    heard, _ = await _heard(studio, export)
+    assert heard.shape == (1, RATE_HZ + RATE_HZ // 2)
+    assert export.duration_s == 1.5
+
+
+async def test_the_same_plan_is_found_again(studio: Studio, tmp_path: Path) -> None:
+    line = await _studio_line(studio)
+    first = await _export(studio, line, WAV)
+    again = await _stage(studio, tmp_path / "no-ffmpeg-is-needed").run(TENANT, line, WAV, "other.wav")
+    assert again == first
+    assert await Exports(studio.store).find(TENANT, first.id) == first
+
+
+async def test_another_tenant_finds_nothing(studio: Studio, tmp_path: Path) -> None:
+    line = await _studio_line(studio)
+    export = await _export(studio, line, WAV)
+    assert await Exports(studio.store).find("somebody-else", export.id) is None
+
+
+async def test_the_same_line_is_the_same_bytes_in_another_store(studio: Studio) -> None:
+    other = Studio()
+    exports = [await _export(place, await _studio_line(place), WAV) for place in (studio, other)]
+    assert exports[0].id == exports[1].id
+    assert exports[0].blob == exports[1].blob
+
+
+async def test_a_plans_hash_tells_plans_apart(studio: Studio) -> None:
+    line = await _studio_line(studio)
+    lines = [
+        line,
+        FrozenLine(line.nodes[:1]),
+        FrozenLine(line.nodes[::-1]),
+        FrozenLine((line.nodes[0], replace(line.nodes[1], lead_in=None))),
+    ]
+    encodes = [
+        WAV,
+        replace(WAV, bit_depth=16),
+        replace(WAV, sample_rate_hz=48_000),
+        replace(WAV, channels=1),
+        replace(WAV, metadata=Metadata(title="Other")),
+        EncodePlan(AudioFormat.FLAC, RATE_HZ, 2, 24),
+    ]
+    hashes = [plan_export(one, encode).hash() for one in lines for encode in encodes]
+    assert len(set(hashes)) == len(hashes)
+    renamed = replace(line.nodes[0], blob=replace(line.nodes[0].blob, name="under-another-name"))
+    same = FrozenLine((renamed, *line.nodes[1:]))
+    assert plan_export(same, WAV).hash() == plan_export(line, WAV).hash()
+
+
+def test_a_line_without_audio_cannot_be_exported() -> None:
+    with pytest.raises(ValueError, match="nothing to export"):
+        frozen_line([])
+
+
+async def test_what_fails_keeps_nothing(studio: Studio, tmp_path: Path) -> None:
+    line = await _studio_line(studio)
+    failing = tmp_path / "ffmpeg"
+    failing.write_text("#!/bin/sh\nexit 1\n")
+    failing.chmod(0o755)
+    with pytest.raises(FfmpegFailed):
+        await _stage(studio, failing).run(TENANT, line, WAV, "x.wav")
+    with pytest.raises(FfmpegMissing):
+        await _stage(studio, tmp_path / "nothing").run(TENANT, line, WAV, "x.wav")
+    assert await Exports(studio.store).find(TENANT, plan_export(line, WAV).hash()) is None
+    await studio.store.delete(paths.blob(TENANT, line.nodes[0].blob.name))
+    with pytest.raises(BlobCorrupt):
+        await _export(studio, line, WAV)
