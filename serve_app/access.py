@@ -17,7 +17,8 @@ class Caller:
     tenant: str
 
 
-def current_caller() -> Caller:
+async def current_caller() -> Caller:
+    """Async only so that FastAPI calls it on the loop: a plain function would cost a trip through a thread."""
     return Caller(LOCAL_TENANT)
 
 

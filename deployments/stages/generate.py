@@ -67,6 +67,17 @@ class _Take:
     new: Samples
 
 
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """A take as the chain keeps it: [channels, samples] in the chain's format."""
+
+    lead_in: Samples
+    new: Samples
+    gain: float
+    rms_dbfs: float
+    peak_dbfs: float
+
+
 class GenerateStage:
     """`generators` are by model name."""
 
@@ -95,24 +106,20 @@ class GenerateStage:
         take = await _listen(generator, request, on_progress)
         rate_hz = chain.sample_rate_hz or info.sample_rate_hz
         channels = chain.channels or info.channels
-        gain = 1.0
-        if context is not None:
-            rates_hz = (rate_hz, info.sample_rate_hz)
-            gain = matching_gain(context.samples, take.reconstruction, rates_hz=rates_hz)
-        lead_in, new = await asyncio.to_thread(_in_chain_format, take, info, node, rate_hz, channels, gain)
-        lead_in_ref: BlobRef | None = None
-        if lead_in.shape[1]:
-            lead_in_ref = await self._keep(chain.tenant, owner, lead_in, rate_hz)
+        sound = await asyncio.to_thread(_in_chain_format, take, info, node, context, rate_hz, channels)
+        lead_in: BlobRef | None = None
+        if sound.lead_in.shape[1]:
+            lead_in = await self._keep(chain.tenant, owner, sound.lead_in, rate_hz)
         audio = NodeAudio(
-            blob=await self._keep(chain.tenant, owner, new, rate_hz),
-            samples=new.shape[1],
+            blob=await self._keep(chain.tenant, owner, sound.new, rate_hz),
+            samples=sound.new.shape[1],
             sample_rate_hz=rate_hz,
             channels=channels,
-            rms_dbfs=rms_dbfs(new),
-            peak_dbfs=peak_dbfs(new),
-            lead_in=lead_in_ref,
+            rms_dbfs=sound.rms_dbfs,
+            peak_dbfs=sound.peak_dbfs,
+            lead_in=lead_in,
         )
-        return GeneratedNode(audio, _provenance(chain, node, info, context, gain))
+        return GeneratedNode(audio, _provenance(chain, node, info, context, sound.gain))
 
     async def _context(self, chain: Chain, node: Node, longest_s: float) -> _Context | None:
         """The end of the tree path to the parent, as an export would render it; no more than fits the model."""
@@ -122,7 +129,7 @@ class GenerateStage:
         line = [ancestor.audio for ancestor in path_to(chain, node.parent_id) if ancestor.audio is not None]
         duration_s = min(float(node.params["prompt_duration_s"]), longest_s)
         samples = await self._lines.render_tail(chain.tenant, line, duration_s)
-        digest = hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()
+        digest = await asyncio.to_thread(_sha256_of, samples)
         return _Context(samples, digest, samples.shape[1] / line[-1].sample_rate_hz)
 
     async def _keep(self, tenant: str, owner: str, samples: Samples, rate_hz: int) -> BlobRef:
@@ -184,14 +191,18 @@ def _in_chain_format(
     take: _Take,
     info: EngineInfo,
     node: Node,
+    context: _Context | None,
     rate_hz: int,
     channels: int,
-    gain: float,
-) -> tuple[Samples, Samples]:
-    """(lead-in, new audio) in the chain's format, cut from one continuous signal.
+) -> _Sound:
+    """The take in the chain's format and at its level, lead-in and new audio cut from one continuous signal.
 
     The new audio is exactly round(duration_s * rate_hz) samples; the lead-in ends where it begins.
     """
+    gain = 1.0
+    if context is not None:
+        rates_hz = (rate_hz, info.sample_rate_hz)
+        gain = matching_gain(context.samples, take.reconstruction, rates_hz=rates_hz)
     joined = np.concatenate([take.reconstruction, take.new], axis=1) * np.float32(gain)
     sound = soft_limit(to_channels(resample(joined, info.sample_rate_hz, rate_hz), channels))
     seam = round(take.reconstruction.shape[1] * rate_hz / info.sample_rate_hz)
@@ -203,7 +214,17 @@ def _in_chain_format(
             raise EngineBroken(f"the generator gave {missing} samples too few")
         new = np.pad(new, ((0, 0), (0, missing)), mode="edge")  # resampling rounds the last sample away
     lead_in = sound[:, max(0, seam - round(LEAD_IN_S * rate_hz)) : seam]
-    return np.ascontiguousarray(lead_in), np.ascontiguousarray(new)
+    return _Sound(
+        lead_in=np.ascontiguousarray(lead_in),
+        new=np.ascontiguousarray(new),
+        gain=gain,
+        rms_dbfs=rms_dbfs(new),
+        peak_dbfs=peak_dbfs(new),
+    )
+
+
+def _sha256_of(samples: Samples) -> str:
+    return hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()
 
 
 def _provenance(

@@ -12,7 +12,8 @@ from serve_app.services.audio import AudioFile
 from serve_app.services.bundle import Services
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
+    """Async for the same reason as `access.current_caller`."""
     services: Services = request.app.state.services
     return services
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -50,13 +51,14 @@ class JobService:
 
         Raises IdempotencyMismatch if one is there that another request made.
         """
-        # Looked for first: making a job anew would leave another entry in the list of jobs.
-        kept = [
-            await self._jobs.find(job.tenant, job.id) or (await self._jobs.create(job))[0] for job in jobs
-        ]
+        kept = await asyncio.gather(*(self._accept_one(job) for job in jobs))
         if any(old.request_sha256 != new.request_sha256 for old, new in zip(kept, jobs, strict=True)):
             raise IdempotencyMismatch("this Idempotency-Key was used for another request")
-        return kept
+        return list(kept)
+
+    async def _accept_one(self, job: Job) -> Job:
+        # Looked for first: making a job anew would leave another entry in the list of jobs.
+        return await self._jobs.find(job.tenant, job.id) or (await self._jobs.create(job))[0]
 
     def push(self, jobs: Sequence[Job]) -> None:
         """Tell the runners."""
