@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c require
 RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS_ENABLED=0 \
            RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 GRPC_ENABLE_FORK_SUPPORT=0
 
-.PHONY: run test test-slow lint format types imports bench wheel install install-test clean
+.PHONY: run test test-slow test-s3 lint format types imports bench wheel install install-test clean
 
 run: install
 	$(BIN)/python -m serve_app.preflight configs/local.yaml
@@ -21,6 +21,10 @@ test: lint types imports
 
 test-slow: install-test
 	$(BIN)/python -m pytest -m slow
+
+# The same tests of S3 against a real server, which runs on loopback meanwhile; needs Ceph from Debian's packages.
+test-s3: install-test
+	scripts/ceph-rgw run $(BIN)/python -m pytest tests/contract/test_object_store.py tests/storage -k s3
 
 lint: install-test
 	$(BIN)/ruff format --check .

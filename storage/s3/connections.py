@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -17,6 +18,7 @@ from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.config import Config
 
 from configs.settings import StorageSettings
+from storage.s3.failures import StoreMisconfigured
 
 THREADS = 32
 TRANSFER_THREADS = 8
@@ -46,7 +48,7 @@ class Connections:
     def client(self) -> Any:
         """Makes each call once: `S3Store` repeats, because it knows what may be repeated.
 
-        Raises botocore's ProfileNotFound and the like.
+        Raises StoreMisconfigured, and botocore's ProfileNotFound and the like.
         """
         with self._lock:
             if self._client is None:
@@ -73,6 +75,8 @@ class Connections:
 
     def _make_client(self, *, connections: int, attempts: int) -> Any:
         settings = self._settings
+        if settings.ca_bundle is not None and not Path(settings.ca_bundle).is_file():
+            raise StoreMisconfigured(f"storage.ca_bundle: there is no file {settings.ca_bundle}")
         session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
         is_other_server = settings.endpoint_url is not None
         style = settings.addressing_style

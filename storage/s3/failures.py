@@ -117,6 +117,12 @@ def explain(error: Exception, *, action: str, key: str, bucket: str, server: str
                 f"the certificate of {server} cannot be verified: set storage.ca_bundle to the file of the "
                 "authority that signed it",
             )
+        case SSLError():
+            return failure(
+                StoreUnavailable,
+                f"TLS with {server} failed: does it speak https there, in a version of these years?",
+                Fate.UNKNOWN,
+            )
         case _ if isinstance(error, _NO_KEYS):
             return failure(
                 AccessRefused, f"there are no access keys for {server}: give them {_KEYS_ARE_FOUND}"
@@ -180,7 +186,8 @@ def _explain_answer(
         return failure(AccessRefused, f"{server} does not allow it ({code}): the keys need {_PERMISSIONS}")
     if status == HTTPStatus.NOT_IMPLEMENTED:
         return failure(NotImplementedByServer, f"{server} does not implement {operation} as asked ({code})")
-    if code == "RequestTimeout" or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    # No such upload: a first try joined the parts, and its reply was lost.
+    if code in ("RequestTimeout", "NoSuchUpload") or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return failure(StoreUnavailable, f"{server} failed ({status} {code})", Fate.UNKNOWN)
     return failure(StoreError, f"{server} answered {operation} with {status} {code}")
 

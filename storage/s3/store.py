@@ -1,7 +1,7 @@
 """An object store in S3, by boto3.
 
 - Of conditions only those of PutObject are relied on (`If-None-Match: *`, `If-Match`), and only after
-  `storage.probe` has seen the server keep them.
+  `storage.s3.probe` has seen the server keep them.
 - A call is repeated, with growing random pauses, while it is known not to have happened, or if twice is as
   good as once. A conditional put without an answer is neither: it becomes StoreUnavailable, never
   PreconditionFailed, and `Document` finds out by its write id.
@@ -41,8 +41,9 @@ _LONGEST_PAUSE_S = 2.0
 class S3Store:
     """Implements `ObjectStore` and `Presigns` in the bucket, and below the prefix, of `settings.url`.
 
-    Opening it asks nobody anything. A call ends within `max_attempts` times the two time-outs, the pauses
-    between included, however the server behaves; for a body, the time-out is of each wait for more of it.
+    Opening it asks nobody anything. However the server behaves, a call ends within `max_attempts` times the
+    two time-outs and the pauses between; where there is much to read or to send, the time-out is of each
+    wait for more of it.
     Besides the errors of `ObjectStore`: BucketMissing, AccessRefused, TlsFailed and other StoreMisconfigured.
     Raises ValueError for a URL that is none.
     """
@@ -73,8 +74,11 @@ class S3Store:
                 if status_of(error) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                     return b""
                 raise
+            _etag(answer)
             with closing(answer["Body"]) as body:
-                return bytes(body.read())
+                data = bytes(body.read())
+            # A server may pay no heed to a range, and then says nothing of one.
+            return data if "ContentRange" in answer else data[start : start + length]
 
         check_key(key)
         check_range(start, length)
@@ -107,16 +111,20 @@ class S3Store:
         """A large file goes up in parts. A crash may leave parts behind, which only the server can list:
         give the bucket a rule that removes them (AbortIncompleteMultipartUpload)."""
 
-        def work(here: Connections) -> str:
-            if path.stat().st_size < MULTIPART_BYTES:
-                with path.open("rb") as file:
-                    return _etag(here.client.put_object(**self._at(key), Body=file))
+        def whole(here: Connections) -> str:
+            with path.open("rb") as file:
+                return _etag(here.client.put_object(**self._at(key), Body=file))
+
+        def in_parts(here: Connections) -> None:
             at = self._at(key)
             here.transfers.upload(str(path), at["Bucket"], at["Key"]).result()
-            return _etag(here.client.head_object(**at))
 
         check_key(key)
-        return await self._call("write", key, work)
+        if (await asyncio.to_thread(path.stat)).st_size < MULTIPART_BYTES:
+            return await self._call("write", key, whole)
+        # Each part is repeated by itself; all of them only where it is in doubt whether they were joined.
+        await self._call("write", key, in_parts, max_attempts=2)
+        return (await self.head(key)).etag
 
     async def delete(self, key: str) -> None:
         check_key(key)
@@ -173,10 +181,20 @@ class S3Store:
             asked["ContinuationToken"] = page["NextContinuationToken"]
 
     async def _call(
-        self, action: str, key: str, work: Callable[[Connections], T], *, is_repeatable: bool = True
+        self,
+        action: str,
+        key: str,
+        work: Callable[[Connections], T],
+        *,
+        is_repeatable: bool = True,
+        max_attempts: int | None = None,
     ) -> T:
-        """Do `work` in a thread, and again after failures that allow it."""
+        """Do `work` in a thread, and again after failures that allow it.
+
+        `is_repeatable` says that twice is as good as once.
+        """
         here = self._connections.here()
+        max_attempts = max_attempts or self._max_attempts
         attempt = 1
         while True:
             try:
@@ -186,7 +204,7 @@ class S3Store:
                     error, action=action, key=key, bucket=self._address.bucket, server=self._server
                 )
                 may_repeat = failure.fate is Fate.NOT_DONE or (failure.fate is Fate.UNKNOWN and is_repeatable)
-                if not may_repeat or attempt == self._max_attempts:
+                if not may_repeat or attempt == max_attempts:
                     raise failure.error from error
             await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)))
             attempt += 1
@@ -209,7 +227,9 @@ def _headers(condition: Condition) -> dict[str, str]:
 
 def _etag(answer: dict[str, Any]) -> str:
     if "ETag" not in answer:
-        raise StoreMisconfigured("the server answers without an ETag, so it is not S3: check storage.endpoint_url")
+        raise StoreMisconfigured(
+            "the server answers without an ETag, so it is not S3: check storage.endpoint_url"
+        )
     return str(answer["ETag"]).strip('"')
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -69,10 +70,8 @@ class Proxy:
 
 @contextmanager
 def running_proxy(upstream: str, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
-    """Whoever connects must hang up before this ends."""
     proxy = Proxy(upstream)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": proxy}))
-    server.daemon_threads = False
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": proxy}))
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     proxy.endpoint_url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
@@ -83,7 +82,30 @@ def running_proxy(upstream: str, tls: ssl.SSLContext | None = None) -> Iterator[
     finally:
         server.shutdown()
         thread.join()
+        server.hang_up()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # closing waits for them
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._open: set[socket.socket] = set()
+
+    def hang_up(self) -> None:
+        """On clients that keep their connection for another request."""
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -92,7 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
     proxy: Proxy
 
     def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        length = int(self.headers.get("content-length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client gave up in the middle
+            self.close_connection = True
+            return
         request = Request(
             self.command, self.path, {name.lower(): text for name, text in self.headers.items()}
         )

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -147,7 +147,6 @@ class TestLostReplies:
         assert await Document(far_store, KEY, NUMBER).change(edit) == 1
         assert await Document(store, KEY, NUMBER).load() == 1
         assert applied == [0]
-        assert proxy.conditional_puts == len(luck) + (luck != [])
 
     async def test_a_creation_is_told_as_ones_own(
         self, far_store: S3Store, proxy: Proxy, luck: list[Treatment]
@@ -172,7 +171,9 @@ class TestLostReplies:
     async def test_a_put_without_condition_is_simply_made_again(
         self, store: S3Store, far_store: S3Store, proxy: Proxy
     ) -> None:
-        luck = iter([Fault.REPLY_LOST, Answer(503, "ServiceUnavailable"), Fault.REQUEST_LOST])
+        luck: Iterator[Treatment] = iter(
+            [Fault.REPLY_LOST, Answer(503, "ServiceUnavailable"), Fault.REQUEST_LOST]
+        )
         proxy.treat = lambda _: next(luck, None)
         etag = await far_store.put(KEY, b"data")
         assert (await store.head(KEY)).etag == etag
@@ -196,10 +197,12 @@ class TestLostReplies:
 
 
 class TestLargeFiles:
+    audio = os.urandom(1_234) * (2 * MULTIPART_BYTES // 1_234 + 10)
+
     @pytest.fixture
     def take(self, tmp_path: Path) -> Path:
         path = tmp_path / "take.wav"
-        path.write_bytes(os.urandom(2 * MULTIPART_BYTES + 12_345))
+        path.write_bytes(self.audio)
         return path
 
     @staticmethod
@@ -212,7 +215,7 @@ class TestLargeFiles:
         etag = await far_store.put_file("blobs/take", take)
         assert self.parts_of(proxy) == 3
         stored = await store.get("blobs/take")
-        assert stored.data == take.read_bytes()
+        assert stored.data == self.audio
         assert stored.etag == etag == (await store.head("blobs/take")).etag
         seam = MULTIPART_BYTES - 5
         assert await store.get_range("blobs/take", seam, 10) == stored.data[seam : seam + 10]
@@ -220,11 +223,20 @@ class TestLargeFiles:
     async def test_a_part_that_fails_is_sent_again(
         self, store: S3Store, far_store: S3Store, proxy: Proxy, take: Path
     ) -> None:
-        luck = iter([Fault.REPLY_LOST, Answer(503, "SlowDown")])
+        luck: Iterator[Treatment] = iter([Fault.REPLY_LOST, Answer(503, "SlowDown")])
         proxy.treat = lambda r: next(luck, None) if "partNumber=2" in r.path else None
         await far_store.put_file("blobs/take", take)
         assert self.parts_of(proxy) == 5
-        assert (await store.get("blobs/take")).data == take.read_bytes()
+        assert (await store.get("blobs/take")).data == self.audio
+
+    async def test_parts_that_were_joined_without_a_reply_are_there(
+        self, store: S3Store, far_store: S3Store, proxy: Proxy, take: Path
+    ) -> None:
+        luck: Iterator[Treatment] = iter([Fault.REPLY_LOST])
+        proxy.treat = lambda r: next(luck, None) if r.method == "POST" and "uploadId" in r.path else None
+        etag = await far_store.put_file("blobs/take", take)
+        stored = await store.get("blobs/take")
+        assert (stored.data, stored.etag) == (self.audio, etag)
 
     async def test_an_upload_that_fails_leaves_neither_object_nor_parts(
         self,
@@ -268,7 +280,7 @@ class TestPresignedUrls:
         url = await store.presigned_url(
             "exports/1", expires_s=60, filename='Nacht "live" – Übung.wav', media_type="audio/wav"
         )
-        answer = httpx.get(url)
+        answer = await fetch(url)
         assert (answer.status_code, answer.content) == (200, b"RIFF audio")
         assert answer.headers["content-type"] == "audio/wav"
         disposition = answer.headers["content-disposition"]
@@ -278,15 +290,20 @@ class TestPresignedUrls:
     async def test_a_part_can_be_asked_for(self, store: S3Store) -> None:
         await store.put("exports/1", b"RIFF audio")
         url = await store.presigned_url("exports/1", expires_s=60, filename="a", media_type="audio/wav")
-        answer = httpx.get(url, headers={"Range": "bytes=5-9"})
+        answer = await fetch(url, headers={"Range": "bytes=5-9"})
         assert (answer.status_code, answer.content) == (206, b"audio")
 
-    async def test_the_url_holds_the_time_asked_for_and_not_the_secret(
-        self, store: S3Store, s3_server: S3Server
-    ) -> None:
+    async def test_a_changed_url_opens_nothing_else(self, store: S3Store) -> None:
+        for key in ("exports/1", "exports/2"):
+            await store.put(key, b"RIFF audio")
         url = await store.presigned_url("exports/1", expires_s=77, filename="a", media_type="audio/wav")
         assert httpx.URL(url).params["X-Amz-Expires"] == "77"
-        assert s3_server.secret_key not in url
+        assert (await fetch(url.replace("exports/1", "exports/2"))).status_code == 403
+
+
+async def fetch(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await client.get(url, headers=headers)
 
 
 def spawn(command: str, settings: StorageSettings, *arguments: str) -> subprocess.Popen[bytes]:
