@@ -22,7 +22,11 @@ from deployments.engines.protocols import (
 from deployments.jobs.assembly import build_worker
 from deployments.notices import Announcer, HubBus
 from storage.jobs import JobKey
-from storage.stores import open_store
+from storage.stores import check_store, open_store
+
+
+WRITING_PROCESSES = 2
+"""At least: an ingress and a runner. So the store is always held to what several writers need."""
 
 
 class JobRunner:
@@ -31,6 +35,7 @@ class JobRunner:
     ) -> None:
         configure_logging(settings)
         self._store = open_store(settings.storage)
+        await check_store(self._store, settings.storage, replicas=WRITING_PROCESSES)
         self._worker = build_worker(
             self._store,
             {model: ServedGenerator(handle) for model, handle in generators.items()},
