@@ -45,12 +45,16 @@ def load_settings(
     for layer in (PROFILES[profile], overrides or {}, _from_environment(variables)):
         merged = _merge(merged, layer)
     settings = Settings.model_validate(merged)
+    storage, models = settings.storage, settings.models
     return settings.model_copy(
         update={
-            "storage": settings.storage.model_copy(update={"url": _absolute_url(settings.storage.url)}),
-            "models": settings.models.model_copy(
-                update={"cache_dir": str(Path(settings.models.cache_dir).expanduser().resolve())}
+            "storage": storage.model_copy(
+                update={
+                    "url": _absolute_url(storage.url),
+                    "ca_bundle": _absolute(storage.ca_bundle) if storage.ca_bundle is not None else None,
+                }
             ),
+            "models": models.model_copy(update={"cache_dir": _absolute(models.cache_dir)}),
         }
     )
 
@@ -98,4 +102,8 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Overrides:
 
 def _absolute_url(url: str) -> str:
     scheme, _, rest = url.partition(":")
-    return f"file:{Path(rest).expanduser().resolve()}" if scheme == "file" and rest else url
+    return f"file:{_absolute(rest)}" if scheme == "file" and rest else url
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())

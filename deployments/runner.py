@@ -24,7 +24,6 @@ from deployments.notices import Announcer, HubBus
 from storage.jobs import JobKey
 from storage.stores import check_store, open_store
 
-
 WRITING_PROCESSES = 2
 """At least: an ingress and a runner. So the store is always held to what several writers need."""
 

@@ -1,7 +1,7 @@
 """The object store that everything durable stands on, as a Protocol, and its errors.
 
 It is what S3 offers and no more: whole objects under string keys, conditional puts, listing by prefix.
-Implementations: `memory`, `local_folder`. One contract suite (`tests/contract/`) runs against each. They are
+Implementations: `memory`, `local_folder`, `s3`. One contract suite (`tests/contract/`) runs against each. They are
 safe to call from several threads and event loops at once: heartbeats come from a thread of their own.
 """
 
