@@ -111,15 +111,6 @@ def _a_blob_that_was_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_bound_on_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(job: Job, **how: Any) -> Job:
-        return replace(jobs.claim(job, **{**how, "max_attempts": None}), attempt=1 + job.attempt)
-
-    monkeypatch.setattr(worker, "claim", careless)
-    monkeypatch.setattr(
-        worker,
-        "Attempt",
-        lambda job, *others: attempt.Attempt(job, *others),
-    )
     monkeypatch.setattr(Worker, "_give_up", _work_on_regardless)
 
 
@@ -154,8 +145,26 @@ def _siblings_both_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edits, "children_of", lambda chain, node_id: ())
 
 
+_ALL: tuple[Sabotage, ...] = (
+    _no_fence_when_a_take_is_published,
+    _a_claim_that_raises_no_fence,
+    _a_node_that_takes_an_older_fence,
+    _an_end_without_a_claim,
+    _no_look_for_ones_own_write,
+    _puts_without_conditions,
+    _a_takeover_without_waiting,
+    _no_takeover,
+    _no_heartbeat,
+    _no_marker,
+    _a_marker_that_stays,
+    _a_blob_that_was_not_written,
+    _no_bound_on_attempts,
+    _ids_that_forget_the_key,
+    _nodes_left_to_the_ingress,
+    _an_answer_before_anything_is_durable,
+    _siblings_both_committed,
+)
+
 SABOTAGES: Mapping[str, Sabotage] = {
-    name.strip("_").replace("_", " "): sabotage
-    for name, sabotage in list(globals().items())
-    if name.startswith("_") and callable(sabotage) and name[1] != "_" and name != "_work_on_regardless"
+    sabotage.__name__.strip("_").replace("_", " "): sabotage for sabotage in _ALL
 }

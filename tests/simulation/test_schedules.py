@@ -18,7 +18,7 @@ from tests.simulation.invariants import read_versions, violations
 from tests.simulation.plan import Weather
 from tests.simulation.world import Story, play
 
-USUAL, THOUSANDS = 150, 3000
+USUAL, THOUSANDS = 250, 5000
 
 
 def _play_lawfully(first: int, count: int) -> list[Story]:
