@@ -156,6 +156,7 @@ class ChainService:
         jobs = await self._jobs.accept([job])
         _require_unfinished(jobs, earlier_chain)
         chain = await ensure_node(self._chains, jobs[0], _node_of(jobs[0]))
+        await self._jobs.end_cancelled(jobs)
         self._jobs.push(jobs)
         return Branched(chain, (chain.node(node.id),), tuple(jobs))
 
@@ -197,6 +198,7 @@ class ChainService:
         except DomainError as error:
             await self._jobs.refuse(jobs, Failure("conflict", str(error)))
             raise
+        await self._jobs.end_cancelled(jobs)
         self._jobs.push(jobs)
         return Branched(chain, tuple(chain.node(node.id) for node in nodes), tuple(jobs))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 
 from configs.settings import JobSettings
 from serve_app.problems import IdempotencyMismatch, TooManyRequests
@@ -76,15 +75,32 @@ class JobService:
     async def cancel(self, tenant: str, job_id: str) -> Job:
         """Cancel an unfinished job; a finished one stays as it is. Raises JobNotFound."""
         job = await self._jobs.load(tenant, job_id)
-        node_id = job.node_id
-        if node_id is not None and job.chain_id is not None:
-            # Where the node is not in the chain yet, the record alone tells the runner.
-            with suppress(ChainNotFound, ChainDeleted, NodeNotFound):
-                await self._chains.change(
-                    tenant, job.chain_id, lambda chain, now: edits.cancel(chain, node_id, now)
-                )
+        in_chain = await self._cancel_node(job)
         await self.signal_cancel(tenant, job_id)
+        if not in_chain:
+            # Who accepted the job may have brought its node into the chain just now. Whoever does so later
+            # reads the record after it (`end_cancelled`), and finds it cancelled.
+            await self._cancel_node(job)
         return await self.read(tenant, job_id)
+
+    async def end_cancelled(self, jobs: Sequence[Job]) -> None:
+        """End the nodes, now in their chain, of jobs that were cancelled before they were."""
+        for job in await asyncio.gather(*(self._jobs.load(job.tenant, job.id) for job in jobs)):
+            if job.state is JobState.CANCELLED:
+                await self._cancel_node(job)
+
+    async def _cancel_node(self, job: Job) -> bool:
+        """Cancel a job's unfinished node; False if the job has none, or none in its chain yet."""
+        node_id = job.node_id
+        if node_id is None or job.chain_id is None:
+            return False
+        try:
+            await self._chains.change(
+                job.tenant, job.chain_id, lambda chain, now: edits.cancel(chain, node_id, now)
+            )
+        except (ChainNotFound, ChainDeleted, NodeNotFound):
+            return False
+        return True
 
     async def signal_cancel(self, tenant: str, job_id: str) -> None:
         """Ask a job to end that the chain, if it has one, has ended already."""

@@ -45,6 +45,11 @@ def test_thousands_of_schedules_come_to_a_lawful_rest() -> None:
     _play_lawfully(1_000_000, THOUSANDS)
 
 
+def test_a_job_cancelled_before_its_node_was_in_the_chain_ends_there_too() -> None:
+    """Its cancellation fell between the job's record and the node."""
+    _play_lawfully(1_000_064, 1)
+
+
 def test_a_seed_is_one_schedule() -> None:
     """In this process, and in another whose hashes are salted otherwise."""
     stories = [play(seed) for seed in (5, 7, 11)]
