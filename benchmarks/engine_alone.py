@@ -32,8 +32,7 @@ async def main(model: str) -> None:
         registry.load,
         model,
         cache_dir=Path(load_settings().models.cache_dir),
-        device=Device.CPU,
-        threads=THREADS,
+        options=registry.EngineOptions(device=Device.CPU, threads=THREADS),
     )
     await engine.warm_up()
     info = await engine.info()

@@ -52,10 +52,23 @@ class ModelSettings(Frozen):
     the default."""
 
     served: tuple[str, ...] = Field(("tiny",), min_length=1)
+    engine: Literal["segue", "audiocraft"] = Field(
+        "segue", description="segue: takes are batched and streamed; audiocraft: the library's own generate"
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16", "int8"] = Field(
+        "auto", description="auto: float32 on a CPU, bfloat16 on a GPU; int8 is for CPUs"
+    )
     cache_dir: str = "~/.cache/segue/models"
     threads: int | None = Field(None, ge=1, description="torch threads per replica; None: torch decides")
+    takes: int = Field(8, ge=1, description="takes that one replica works on at once")
+    waiting: int = Field(16, ge=0, description="takes that may wait in a replica for room")
+    kv_bytes: int | None = Field(
+        None, ge=1, description="memory of a replica for its takes' keys and values; None: what is there"
+    )
+    extend_stride_s: float = Field(
+        18.0, gt=0, description="beyond the model's window, each further window starts this much later"
+    )
 
     @property
     def default(self) -> str:
@@ -64,7 +77,7 @@ class ModelSettings(Frozen):
 
 class GenerationLimits(Frozen):
     min_duration_s: float = 0.5
-    max_duration_s: float = 30.0
+    max_duration_s: float = 300.0
     max_prompt_duration_s: float = 30.0
     max_prompt_chars: int = 1000
     max_takes: int = 8
@@ -88,8 +101,8 @@ class JobSettings(Frozen):
     max_attempts: int = Field(3, ge=1)
     sweep_s: float = Field(5.0, gt=0)
     watch_s: float = Field(1.0, gt=0, description="how often a runner looks whether its job was cancelled")
-    concurrent: int = Field(4, ge=1, description="jobs that one runner works on at once")
-    deadline_s: float = Field(900.0, gt=0, description="the longest that one attempt may take")
+    concurrent: int = Field(16, ge=1, description="jobs that one runner works on at once")
+    deadline_s: float = Field(3600.0, gt=0, description="the longest that one attempt may take")
     retry_delay_s: float = Field(2.0, ge=0, description="pause before an attempt after a broken engine")
     max_active_per_tenant: int = Field(64, ge=1)
     idempotency_ttl_s: float = 24 * 3600.0
@@ -114,6 +127,14 @@ class HttpSettings(Frozen):
     cors_origins: tuple[str, ...] = ()
 
 
+class ClusterSettings(Frozen):
+    wait_for_resources: bool = Field(
+        False,
+        description="deploy what the cluster cannot hold yet, and wait for nodes to come: for clusters that "
+        "scale from zero",
+    )
+
+
 class Settings(Frozen):
     """All settings of one Segue application."""
 
@@ -126,4 +147,5 @@ class Settings(Frozen):
     events: EventSettings = EventSettings()
     export: ExportSettings = ExportSettings()
     http: HttpSettings = HttpSettings()
+    cluster: ClusterSettings = ClusterSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -18,6 +18,8 @@ from configs.logs import configure_logging
 from configs.settings import Settings
 from deployments.engines import registry
 from deployments.engines.protocols import Device, Engine, EngineInfo, GenerationEvent, GenerationRequest
+from deployments.engines.registry import EngineKind, EngineOptions
+from deployments.metrics import GeneratorMetrics
 
 logger = logging.getLogger("segue.generator")
 
@@ -33,11 +35,19 @@ class Generator:
         self._engine = await asyncio.to_thread(
             registry.load,
             model,
-            device=Device(models.device),
-            dtype=models.dtype,
             cache_dir=Path(models.cache_dir),
-            threads=models.threads,
-            gpu_memory_fraction=gpu_share(),
+            options=EngineOptions(
+                engine=EngineKind(models.engine),
+                device=Device(models.device),
+                dtype=models.dtype,
+                threads=models.threads,
+                gpu_memory_fraction=gpu_share(),
+                takes=models.takes,
+                waiting=models.waiting,
+                kv_bytes=models.kv_bytes,
+                extend_stride_s=models.extend_stride_s,
+            ),
+            meter=GeneratorMetrics(),
         )
         await self._engine.warm_up()
         logger.info("model ready: %s", (await self._engine.info()).describe())
@@ -61,7 +71,7 @@ class Generator:
 
 
 GeneratorDeployment = serve.deployment(
-    name="Generator", max_ongoing_requests=8, ray_actor_options={"num_cpus": 0.5}
+    name="Generator", max_ongoing_requests=24, ray_actor_options={"num_cpus": 0.5}
 )(Generator)
 """Logical CPUs are small, here and below, so that everything fits on one core; deploy files say otherwise."""
 

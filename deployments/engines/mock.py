@@ -31,7 +31,8 @@ _STEPS = 10
 
 
 class MockEngine:
-    """Satisfies `Engine`. `step_delay_s` is waited before each of the 10 steps of a generation."""
+    """Satisfies `Engine`. `step_delay_s` is waited before each of the 10 steps of a generation, of which each
+    gives a tenth of the audio."""
 
     def __init__(self, *, channels: int = 1, step_delay_s: float = 0.0) -> None:
         self._step_delay_s = step_delay_s
@@ -45,7 +46,7 @@ class MockEngine:
             sample_rate_hz=32_000,
             channels=channels,
             max_context_s=30.0,
-            max_duration_s=120.0,
+            max_duration_s=300.0,
             modes=tuple(GenerationMode),
             device="cpu",
             dtype="float32",
@@ -56,18 +57,18 @@ class MockEngine:
         if self._closed:
             raise EngineBroken("the engine is closed")
         check_request(request, self._info)
-        for step in range(_STEPS):
-            yield GenerationProgress(step / _STEPS)
-            await asyncio.sleep(self._step_delay_s)
         source = self._source(request)
         continues = request.mode is GenerationMode.CONTINUE and source is not None
-        yield Prefilled(
-            source if continues and source is not None else np.zeros((self._info.channels, 0), np.float32)
-        )
+        nothing = np.zeros((self._info.channels, 0), np.float32)
         count = new_samples(request, self._info)
         audio = self._tone(request, count) if source is None else _cycled(source, count)
-        for start in range(0, count, self._info.sample_rate_hz):
-            yield Segment(audio[:, start : start + self._info.sample_rate_hz])
+        for step, made in enumerate(np.array_split(audio, _STEPS, axis=1)):
+            yield GenerationProgress(step / _STEPS)
+            await asyncio.sleep(self._step_delay_s)
+            if step == 0:
+                yield Prefilled(source if continues and source is not None else nothing)
+            for start in range(0, made.shape[1], self._info.sample_rate_hz):
+                yield Segment(made[:, start : start + self._info.sample_rate_hz])
         yield GenerationProgress(1.0)
 
     async def info(self) -> EngineInfo:

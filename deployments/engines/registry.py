@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.engines.local_checkpoint import CHECKPOINT_FILES, read_config, read_licence
+from deployments.engines.meter import Meter
 from deployments.engines.protocols import Device, Engine, GenerationMode, UnknownModel
 
 _RATE_HZ = 32_000
@@ -21,8 +22,32 @@ _MELODY_MODES = (*_BASIC_MODES, GenerationMode.MELODY)
 
 
 class EngineKind(StrEnum):
+    """`segue` batches takes continuously and streams them; `audiocraft` is the library's own `generate`, one
+    take at a time."""
+
+    SEGUE = "segue"
     AUDIOCRAFT = "audiocraft"
     MOCK = "mock"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How a model runs. The second half is for the engine `segue`: `takes` step together and `waiting` more
+    may wait, `kv_bytes` is for all their keys and values (None: what the memory allows), and beyond the
+    model's window each further window starts `extend_stride_s` later.
+
+    `dtype` is `auto`, `float32`, `float16` (GPU), `bfloat16`, or `int8` (CPU, engine `segue`).
+    """
+
+    engine: EngineKind = EngineKind.SEGUE
+    device: Device = Device.AUTO
+    dtype: str = "auto"
+    threads: int | None = None
+    gpu_memory_fraction: float | None = None
+    takes: int = 8
+    waiting: int = 16
+    kv_bytes: int | None = None
+    extend_stride_s: float = 18.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,45 +86,47 @@ def entries() -> tuple[ModelEntry, ...]:
     return tuple(_catalogue().values())
 
 
-def find(name: str) -> ModelEntry:
+def find(name: str, engine: EngineKind = EngineKind.SEGUE) -> ModelEntry:
     """The entry of a name, or of a local folder's absolute path. Raises UnknownModel."""
     entry = _catalogue().get(name)
-    if entry is not None:
-        return entry
-    folder = Path(name)
-    if folder.is_absolute() and all((folder / file).is_file() for file in CHECKPOINT_FILES):
-        return _local_entry(folder)
-    raise UnknownModel(
-        f"unknown model {name!r}; known are {', '.join(_catalogue())}, and absolute paths of folders with "
-        f"{' and '.join(CHECKPOINT_FILES)}"
-    )
+    if entry is None:
+        folder = Path(name)
+        if not folder.is_absolute() or not all((folder / file).is_file() for file in CHECKPOINT_FILES):
+            raise UnknownModel(
+                f"unknown model {name!r}; known are {', '.join(_catalogue())}, and absolute paths of folders "
+                f"with {' and '.join(CHECKPOINT_FILES)}"
+            )
+        entry = _local_entry(folder)
+    return entry if entry.engine is EngineKind.MOCK else replace(entry, engine=engine)
 
 
 def load(
-    name: str,
-    *,
-    cache_dir: Path,
-    device: Device = Device.AUTO,
-    dtype: str = "auto",
-    threads: int | None = None,
-    gpu_memory_fraction: float | None = None,
+    name: str, *, cache_dir: Path, options: EngineOptions | None = None, meter: Meter | None = None
 ) -> Engine:
     """Load a model; blocks, and downloads what is not there yet. Raises UnknownModel, ModelUnavailable."""
-    entry = find(name)
-    if entry.engine is EngineKind.MOCK:
-        from deployments.engines.mock import MockEngine
+    options = options or EngineOptions()
+    entry = find(name, options.engine)
+    options = replace(options, threads=options.threads or entry.threads)
+    match entry.engine:
+        case EngineKind.MOCK:
+            from deployments.engines.mock import MockEngine
 
-        return MockEngine()
-    from deployments.engines.musicgen.engine import AudiocraftEngine
+            return MockEngine()
+        case EngineKind.AUDIOCRAFT:
+            from deployments.engines.musicgen.stock.engine import AudiocraftEngine
 
-    return AudiocraftEngine(
-        name,
-        cache_dir=cache_dir,
-        device=device,
-        dtype=dtype,
-        threads=threads or entry.threads,
-        gpu_memory_fraction=gpu_memory_fraction,
-    )
+            return AudiocraftEngine(
+                name,
+                cache_dir=cache_dir,
+                device=options.device,
+                dtype=options.dtype,
+                threads=options.threads,
+                gpu_memory_fraction=options.gpu_memory_fraction,
+            )
+        case EngineKind.SEGUE:
+            from deployments.engines.musicgen.batched.engine import SegueEngine
+
+            return SegueEngine(name, cache_dir=cache_dir, options=options, meter=meter)
 
 
 @cache
@@ -171,7 +198,7 @@ def _audiocraft(
 ) -> ModelEntry:
     return ModelEntry(
         name=name,
-        engine=EngineKind.AUDIOCRAFT,
+        engine=EngineKind.SEGUE,
         licence=licence,
         sample_rate_hz=sample_rate_hz,
         channels=2 if stereo else 1,

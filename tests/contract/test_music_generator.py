@@ -20,7 +20,7 @@ from deployments.engines.protocols import (
     Prefilled,
     Segment,
 )
-from tests.deployments.engines.loaded import chord, hear, make_request, tiny_engine
+from tests.deployments.engines.loaded import chord, hear, make_request, stock_engine, tiny_engine
 
 ENGINES: dict[str, Callable[[], Engine]] = {
     "mock": MockEngine,
@@ -29,6 +29,9 @@ ENGINES: dict[str, Callable[[], Engine]] = {
     "tiny": lambda: tiny_engine("tiny"),
     "tiny-melody": lambda: tiny_engine("tiny-melody"),
     "tiny-stereo": lambda: tiny_engine("tiny-stereo"),
+    "audiocraft": lambda: stock_engine("tiny"),
+    "audiocraft-melody": lambda: stock_engine("tiny-melody"),
+    "audiocraft-stereo": lambda: stock_engine("tiny-stereo"),
 }
 
 pytestmark = pytest.mark.torch
@@ -65,8 +68,8 @@ async def test_segments_are_short_enough_to_stream(engine: Engine) -> None:
     info = await engine.info()
     heard = await hear(engine, make_request(duration_s=2.5))
     sizes = [event.samples.shape[1] for event in heard.events if isinstance(event, Segment)]
-    assert len(sizes) == 3
-    assert max(sizes) <= info.sample_rate_hz
+    assert 0 < min(sizes) <= max(sizes) <= info.sample_rate_hz
+    assert sum(sizes) == math.ceil(2.5 * info.sample_rate_hz)
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
@@ -97,8 +100,10 @@ async def test_another_seed_gives_other_bytes(engine: Engine) -> None:
 
 
 async def test_another_prompt_gives_other_bytes(engine: Engine) -> None:
+    # A tiny model hardly minds its words: with the same noise it takes a while until another token is drawn.
     first, second = [
-        await hear(engine, make_request(prompt=prompt)) for prompt in ("slow jazz", "fast techno")
+        await hear(engine, make_request(prompt=prompt, duration_s=2.0))
+        for prompt in ("slow jazz", "fast techno")
     ]
     assert first.audio.tobytes() != second.audio.tobytes()
 

@@ -1,7 +1,7 @@
-"""How many frames a generation has, and how audiocraft will walk through them. Pure arithmetic.
+"""How many frames a generation has, and how the model walks through them, as audiocraft does. Pure arithmetic.
 
 A frame is one step of the codec (20 ms). The language model sees `window` frames at once; what is longer
-audiocraft makes in several passes, each starting `stride` frames later than the one before
+is made in several passes, each starting `stride` frames later than the one before
 (`MusicGen._generate_tokens`).
 """
 
@@ -16,6 +16,15 @@ DECODER_WARM_UP_FRAMES = 25
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """One pass of the model: `length` frames from frame `start` on, of which the first `prompt` are known."""
+
+    start: int
+    prompt: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationPlan:
     """All lengths in frames. `prompt + new` frames are kept; `margin` more are generated, so that neither the
     codec's edge nor the end of the delay pattern touches them, unless that would cost a pass of its own."""
@@ -25,6 +34,7 @@ class GenerationPlan:
     window: int
     stride: int
     pattern_delay: int
+    look_ahead: int = LOOK_AHEAD_FRAMES
 
     @property
     def kept(self) -> int:
@@ -33,7 +43,7 @@ class GenerationPlan:
     @property
     def margin(self) -> int:
         """What the decoder looks ahead, plus the frames whose later codebooks are drawn after the end."""
-        return LOOK_AHEAD_FRAMES + self.pattern_delay
+        return self.look_ahead + self.pattern_delay
 
     @property
     def generated(self) -> int:
@@ -41,15 +51,20 @@ class GenerationPlan:
         return min(self.kept + self.margin, self.window + self.stride * (self._passes(self.kept) - 1))
 
     @property
-    def steps(self) -> int:
-        """How often the step callback will be called."""
-        steps, prompt, start = 0, self.prompt, 0
+    def windows(self) -> tuple[Window, ...]:
+        """The passes in order; each but the first is prompted with the end of the one before."""
+        windows, prompt, start = [], self.prompt, 0
         while start + prompt < self.generated:
             length = min(self.generated - start, self.window)
-            steps += length - prompt + self.pattern_delay
+            windows.append(Window(start, prompt, length))
             prompt = length - self.stride
             start += self.stride
-        return steps
+        return tuple(windows)
+
+    @property
+    def steps(self) -> int:
+        """How often audiocraft's step callback will be called."""
+        return sum(window.length - window.prompt + self.pattern_delay for window in self.windows)
 
     def duration_s(self, frame_rate_hz: float, window_s: float) -> float:
         """The value for `set_generation_params(duration=...)`, which audiocraft turns back into frames by

@@ -14,6 +14,7 @@ import numpy as np
 
 from deployments.audio.samples import Samples
 from deployments.engines.protocols import (
+    Device,
     GenerationEvent,
     GenerationMode,
     GenerationProgress,
@@ -23,9 +24,15 @@ from deployments.engines.protocols import (
     Sampling,
     Segment,
 )
+from deployments.engines.registry import EngineOptions
 
 if TYPE_CHECKING:
-    from deployments.engines.musicgen.engine import AudiocraftEngine
+    from deployments.engines.musicgen.batched.engine import SegueEngine
+    from deployments.engines.musicgen.stock.engine import AudiocraftEngine
+
+
+TINY = EngineOptions(device=Device.CPU, threads=1)
+"""One torch thread: these models are too small for two, and tests may share the machine."""
 
 
 @cache
@@ -36,11 +43,16 @@ def model_cache() -> Path:
 
 
 @cache
-def tiny_engine(name: str = "tiny") -> AudiocraftEngine:
-    from deployments.engines.musicgen.engine import AudiocraftEngine
-    from deployments.engines.protocols import Device
+def tiny_engine(name: str = "tiny") -> SegueEngine:
+    from deployments.engines.musicgen.batched.engine import SegueEngine
 
-    # One torch thread: these models are too small for two, and tests may share the machine.
+    return SegueEngine(name, cache_dir=model_cache(), options=TINY)
+
+
+@cache
+def stock_engine(name: str = "tiny") -> AudiocraftEngine:
+    from deployments.engines.musicgen.stock.engine import AudiocraftEngine
+
     return AudiocraftEngine(name, cache_dir=model_cache(), device=Device.CPU, threads=1)
 
 

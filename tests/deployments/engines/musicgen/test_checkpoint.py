@@ -8,9 +8,9 @@ import torch
 
 from deployments.engines.musicgen.checkpoint import load_checkpoint, state_sha256
 from deployments.engines.musicgen.tiny import ensure_tiny
-from deployments.engines.protocols import Device, ModelUnavailable
+from deployments.engines.protocols import ModelUnavailable
 from deployments.engines.registry import find, load
-from tests.deployments.engines.loaded import model_cache, tiny_engine
+from tests.deployments.engines.loaded import TINY, model_cache, tiny_engine
 
 pytestmark = pytest.mark.torch
 
@@ -32,7 +32,7 @@ def test_digest_is_over_names_types_shapes_and_values_in_any_order() -> None:
 async def test_a_local_folder_loads_as_the_same_model(tmp_path: Path) -> None:
     folder = tmp_path / "my-melody"
     shutil.copytree(ensure_tiny("tiny-melody", model_cache()), folder)
-    engine = load(str(folder), cache_dir=tmp_path / "unused", device=Device.CPU)
+    engine = load(str(folder), cache_dir=tmp_path / "unused", options=TINY)
     info, original = await engine.info(), await tiny_engine("tiny-melody").info()
     await engine.close()
     assert info.model == "local/my-melody"

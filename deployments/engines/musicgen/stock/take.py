@@ -11,9 +11,9 @@ import torch
 
 from deployments.audio.samples import Samples
 from deployments.engines.musicgen.checkpoint import Checkpoint
-from deployments.engines.musicgen.drawing import drawing_from
 from deployments.engines.musicgen.plan import DECODER_WARM_UP_FRAMES, GenerationPlan
 from deployments.engines.musicgen.precision import autocast
+from deployments.engines.musicgen.stock.drawing import drawing_from
 from deployments.engines.protocols import (
     BadRequest,
     EngineBroken,

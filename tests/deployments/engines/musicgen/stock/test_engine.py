@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from deployments.engines.musicgen.checkpoint import Checkpoint, load_checkpoint
-from deployments.engines.musicgen.engine import AudiocraftEngine
+from deployments.engines.musicgen.stock.engine import AudiocraftEngine
 from deployments.engines.protocols import (
     BadRequest,
     Device,
@@ -25,7 +25,7 @@ from deployments.engines.protocols import (
     UnknownModel,
 )
 from deployments.engines.registry import find
-from tests.deployments.engines.loaded import chord, hear, level_db, make_request, model_cache, tiny_engine
+from tests.deployments.engines.loaded import chord, hear, level_db, make_request, model_cache, stock_engine
 
 pytestmark = pytest.mark.torch
 
@@ -65,7 +65,7 @@ async def test_it_is_audiocraft_to_the_sample(checkpoint: Checkpoint) -> None:
     request = make_request(
         mode=GenerationMode.CONTINUE, context=context, duration_s=0.6, seed=11, cfg_coef=2.0, top_k=20
     )
-    heard = await hear(tiny_engine(), request)
+    heard = await hear(stock_engine(), request)
     music = MusicGen("tiny", checkpoint.codec, checkpoint.lm, 30.0)
     music.set_generation_params(duration=1.3, top_k=20, cfg_coef=2.0)
     music.set_custom_progress_callback(lambda *_: None)
@@ -82,7 +82,7 @@ async def test_it_is_audiocraft_to_the_sample(checkpoint: Checkpoint) -> None:
 
 @pytest.mark.parametrize("name", ["tiny", "tiny-melody"])
 async def test_other_threads_random_numbers_neither_matter_nor_change(name: str) -> None:
-    engine = tiny_engine(name)
+    engine = stock_engine(name)
     request = make_request(mode=GenerationMode.CONTINUE, context=chord(1.0), seed=5)
     quiet = await hear(engine, request)
     with _noisy_neighbour():
@@ -97,7 +97,7 @@ async def test_other_threads_random_numbers_neither_matter_nor_change(name: str)
 
 async def test_new_audio_goes_on_from_its_reconstruction_without_a_jump() -> None:
     heard = await hear(
-        tiny_engine(), make_request(mode=GenerationMode.CONTINUE, context=chord(4.0), duration_s=2.0)
+        stock_engine(), make_request(mode=GenerationMode.CONTINUE, context=chord(4.0), duration_s=2.0)
     )
     assert abs(level_db(heard.reconstruction) - level_db(heard.audio)) < 3.0
     joint = np.concatenate([heard.reconstruction, heard.audio], axis=1)[0]
@@ -109,7 +109,7 @@ async def test_new_audio_goes_on_from_its_reconstruction_without_a_jump() -> Non
 
 async def test_the_end_is_not_the_codecs_edge() -> None:
     """More generation behind the end does not change what comes before it."""
-    engine = tiny_engine()
+    engine = stock_engine()
     for seed in range(3):
         short, long = [
             await hear(engine, make_request(duration_s=duration_s, seed=seed)) for duration_s in (0.3, 0.6)
@@ -121,7 +121,7 @@ async def test_decoding_from_near_the_seam_equals_decoding_it_all(checkpoint: Ch
     """The decoder's warm-up is long enough: a longer prompt before the same end leaves the same reconstruction."""
     context = chord(6.0)
     heard = await hear(
-        tiny_engine(), make_request(mode=GenerationMode.CONTINUE, context=context, duration_s=0.2)
+        stock_engine(), make_request(mode=GenerationMode.CONTINUE, context=context, duration_s=0.2)
     )
     with torch.no_grad():
         codes, _ = checkpoint.codec.encode(torch.from_numpy(context)[None])
@@ -132,7 +132,7 @@ async def test_decoding_from_near_the_seam_equals_decoding_it_all(checkpoint: Ch
 
 @pytest.mark.parametrize("context_s", [29.98, 40.0])
 async def test_a_context_of_a_whole_window_or_more_is_cut_and_continued(context_s: float) -> None:
-    engine = tiny_engine()
+    engine = stock_engine()
     info = await engine.info()
     context = chord(context_s)
     heard = await hear(engine, make_request(mode=GenerationMode.CONTINUE, context=context, duration_s=0.3))
@@ -148,7 +148,7 @@ async def test_a_context_of_a_whole_window_or_more_is_cut_and_continued(context_
 def test_a_window_and_more_keeps_length_level_and_progress(context_s: float, duration_s: float) -> None:
     request = make_request(mode=GenerationMode.CONTINUE, context=chord(context_s), duration_s=duration_s)
     fractions: list[float] = []
-    take = tiny_engine()._maker.make(request, fractions.append)
+    take = stock_engine()._maker.make(request, fractions.append)
     assert take.audio.shape == (1, round(duration_s * 32_000))
     assert all(abs(level_db(part) + 20.0) < 2.0 for part in np.array_split(take.audio, 5, axis=1))
     assert fractions == sorted(set(fractions)), "progress stood still or went back"
@@ -156,7 +156,7 @@ def test_a_window_and_more_keeps_length_level_and_progress(context_s: float, dur
 
 
 async def test_a_melody_model_hears_the_melody_in_melody_and_continue() -> None:
-    engine = tiny_engine("tiny-melody")
+    engine = stock_engine("tiny-melody")
     for mode in (GenerationMode.MELODY, GenerationMode.CONTINUE):
         low, high = [
             await hear(engine, make_request(mode=mode, context=chord(1.0, root_hz=root_hz)))
@@ -170,12 +170,12 @@ async def test_a_melody_model_hears_the_melody_in_melody_and_continue() -> None:
 
 
 async def test_stereo_channels_are_two_different_voices() -> None:
-    heard = await hear(tiny_engine("tiny-stereo"), make_request())
+    heard = await hear(stock_engine("tiny-stereo"), make_request())
     assert not np.array_equal(heard.audio[0], heard.audio[1])
 
 
 async def test_the_event_loop_stays_free() -> None:
-    task = asyncio.create_task(hear(tiny_engine(), make_request(duration_s=2.0)))
+    task = asyncio.create_task(hear(stock_engine(), make_request(duration_s=2.0)))
     ticks = 0
     while not task.done():
         await asyncio.sleep(0.005)
@@ -184,7 +184,7 @@ async def test_the_event_loop_stays_free() -> None:
 
 
 async def test_output_that_is_not_finite_is_a_broken_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = tiny_engine()
+    engine = stock_engine()
     codec = engine._maker._checkpoint.codec
     decode = codec.decode
     monkeypatch.setattr(codec, "decode", lambda *args: decode(*args) * float("nan"))
@@ -265,7 +265,7 @@ class TestHealth:
 
 
 async def test_queued_work_that_nobody_wants_never_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = tiny_engine()
+    engine = stock_engine()
     made: list[str] = []
     make = engine._maker.make
 
@@ -289,7 +289,7 @@ async def test_bfloat16_plays_at_the_same_level() -> None:
     heard = await hear(engine, make_request(mode=GenerationMode.CONTINUE, context=chord(0.5), duration_s=1.0))
     await engine.close()
     assert info.dtype == "bfloat16"
-    assert info.weights_sha256 == (await tiny_engine("tiny-melody").info()).weights_sha256
+    assert info.weights_sha256 == (await stock_engine("tiny-melody").info()).weights_sha256
     assert level_db(heard.audio) == pytest.approx(-20.0, abs=2.0)
 
 
@@ -304,7 +304,7 @@ def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
 
 async def test_progress_is_throttled() -> None:
     started_s = time.monotonic()
-    heard = await hear(tiny_engine(), make_request(duration_s=3.0))
+    heard = await hear(stock_engine(), make_request(duration_s=3.0))
     took_s = time.monotonic() - started_s
     progress = [event for event in heard.events if isinstance(event, GenerationProgress)]
     assert len(progress) <= took_s / 0.1 + 2

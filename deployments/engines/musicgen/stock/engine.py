@@ -15,10 +15,10 @@ import torch
 from deployments.engines.checks import check_request
 from deployments.engines.musicgen.audiocraft_import import VERSION
 from deployments.engines.musicgen.checkpoint import load_checkpoint
-from deployments.engines.musicgen.drawing import install_drawing
 from deployments.engines.musicgen.precision import choose_device, choose_dtype, convert
-from deployments.engines.musicgen.take import TakeMaker
-from deployments.engines.musicgen.worker import Worker
+from deployments.engines.musicgen.stock.drawing import install_drawing
+from deployments.engines.musicgen.stock.take import TakeMaker
+from deployments.engines.musicgen.stock.worker import Worker
 from deployments.engines.protocols import (
     Device,
     EngineBroken,
@@ -35,7 +35,7 @@ from deployments.engines.registry import find
 
 logger = logging.getLogger(__name__)
 
-MAX_DURATION_S = 120.0
+MAX_DURATION_S = 300.0
 _PROGRESS_EVERY_S = 0.1
 _CLOSE_TIMEOUT_S = 10.0
 _WARM_UP_S = {"cuda": 2.0, "cpu": 0.2}
