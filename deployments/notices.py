@@ -37,7 +37,17 @@ class JobProgressed:
     progress: float
 
 
-Notice = ChainChanged | JobProgressed
+@dataclass(frozen=True, slots=True)
+class SegmentStored:
+    """Segment `number` of the claim `fence` on a job can be read."""
+
+    tenant: str
+    job_id: str
+    fence: int
+    number: int
+
+
+Notice = ChainChanged | JobProgressed | SegmentStored
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,17 @@ from deployments.engines.protocols import (
     EngineError,
     EngineInfo,
     GenerationEvent,
+    GenerationProgress,
     GenerationRequest,
 )
 from deployments.jobs.assembly import build_worker
+from deployments.load import Load
 from deployments.notices import Announcer, HubBus
 from storage.jobs import JobKey
 from storage.stores import check_store, open_store
+
+ACCEPTED = GenerationProgress(0.0)
+"""What an engine may say of a take that still waits for its turn."""
 
 WRITING_PROCESSES = 2
 """At least: an ingress and a runner. So the store is always held to what several writers need."""
@@ -35,9 +40,10 @@ class JobRunner:
         configure_logging(settings)
         self._store = open_store(settings.storage)
         await check_store(self._store, settings.storage, replicas=WRITING_PROCESSES)
+        self._generators = {model: ServedGenerator(handle) for model, handle in generators.items()}
         self._worker = build_worker(
             self._store,
-            {model: ServedGenerator(handle) for model, handle in generators.items()},
+            self._generators,
             Announcer(HubBus(hub)),
             settings,
         )
@@ -49,8 +55,10 @@ class JobRunner:
     async def look_at(self, key: JobKey) -> None:
         self._worker.look_at(key)
 
-    async def load(self) -> dict[str, int]:
-        return {"running": self._worker.running, "queued": self._worker.queued}
+    async def load(self) -> dict[str, Load]:
+        """This runner's jobs, and its takes at each generator, by the deployment's name."""
+        takes = {generator.deployment: generator.load for generator in self._generators.values()}
+        return {"JobRunner": Load(self._worker.running, self._worker.queued), **takes}
 
     async def check_health(self) -> None:
         if not self._worker.is_alive():
@@ -72,6 +80,18 @@ class ServedGenerator:
     def __init__(self, handle: Any) -> None:
         self._handle = handle
         self._info: EngineInfo | None = None
+        self._has_begun: dict[object, bool] = {}
+
+    @property
+    def deployment(self) -> str:
+        name: str = self._handle.deployment_name
+        return name
+
+    @property
+    def load(self) -> Load:
+        """The takes asked for here: ongoing from an engine's first step on, queued before, wherever they wait."""
+        ongoing = sum(self._has_begun.values())
+        return Load(ongoing, len(self._has_begun) - ongoing)
 
     async def info(self) -> EngineInfo:
         if self._info is None:  # the same for all replicas of one deployment
@@ -83,12 +103,16 @@ class ServedGenerator:
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
         events = self._handle.options(stream=True).generate.remote(request)
+        take = object()
+        self._has_begun[take] = False
         try:
             async for event in events:
+                self._has_begun[take] |= event != ACCEPTED
                 yield event
         except (RayError, BackPressureError, DeploymentUnavailableError) as error:
             raise _engine_error(error) from error
         finally:
+            del self._has_begun[take]
             events.cancel()  # nothing happens if it has ended; otherwise the replica stops at its next step
 
 

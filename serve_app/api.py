@@ -27,7 +27,10 @@ CORS_ANSWER_HEADERS = (
     "Location",
     "Retry-After",
     "X-Request-ID",
+    "X-Segue-Channels",
     "X-Segue-Export-Id",
+    "X-Segue-Sample-Rate",
+    "X-Segue-Samples",
 )
 
 DESCRIPTION = """Continue music with MusicGen: upload a clip, branch takes from any point, commit the ones that

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from ray.serve import Application
+from ray.serve.schema import ServeApplicationSchema
 
 from configs.environment import DEFAULT_PROFILE, load_settings
 from deployments.engines import registry
@@ -16,6 +17,7 @@ from deployments.event_hub import EventHubDeployment
 from deployments.generator import GeneratorDeployment
 from deployments.runner import JobRunnerDeployment
 from serve_app.ingress import IngressDeployment
+from serve_app.placement import require_resources
 
 
 class BuildArgs(BaseModel):
@@ -28,19 +30,38 @@ class BuildArgs(BaseModel):
 
 
 def build(args: BuildArgs) -> Application:
-    """Raises ValueError for settings that do not hold, UnknownModel for a model that is not known."""
+    """Raises ValueError for settings that do not hold, UnknownModel for a model that is not known,
+    InsufficientResources for a cluster that cannot hold it."""
     settings = load_settings(args.settings, profile=args.profile)
-    entries = [registry.find(name) for name in settings.models.served]
-    names = [deployment_name(index, entry.name) for index, entry in enumerate(entries)]
-    generators = {
-        entry.name: GeneratorDeployment.options(name=name).bind(model, settings)
-        for entry, name, model in zip(entries, names, settings.models.served, strict=True)
-    }
+    entries = [
+        registry.find(name, registry.EngineKind(settings.models.engine)) for name in settings.models.served
+    ]
+    generators = [
+        GeneratorDeployment.options(name=deployment_name(index, entry.name))
+        for index, entry in enumerate(entries)
+    ]
+    require_resources(
+        [IngressDeployment, JobRunnerDeployment, EventHubDeployment, *generators],
+        lambda config: _is_of(config, args),
+        wait=settings.cluster.wait_for_resources,
+    )
     hub = EventHubDeployment.bind()
-    runner = JobRunnerDeployment.bind(settings, generators, hub)
-    deployments = {entry.name: name for entry, name in zip(entries, names, strict=True)}
+    served = {
+        entry.name: generator.bind(model, settings)
+        for entry, generator, model in zip(entries, generators, settings.models.served, strict=True)
+    }
+    runner = JobRunnerDeployment.bind(settings, served, hub)
+    deployments = {entry.name: generator.name for entry, generator in zip(entries, generators, strict=True)}
     application: Application = IngressDeployment.bind(settings, deployments, runner, hub)
     return application
+
+
+def _is_of(config: ServeApplicationSchema, args: BuildArgs) -> bool:
+    """Whether a deploy file's application is what `build(args)` builds."""
+    module, _, name = config.import_path.replace(":", ".").rpartition(".")
+    return (module, name) == (__name__, build.__name__) and (
+        config.args == args.model_dump(exclude_unset=True)
+    )
 
 
 def deployment_name(index: int, model: str) -> str:

@@ -114,6 +114,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="FILE", type=Path, required=True)
 
     sub = add("listen", listen, "play one node's audio", "chain", "node")
+    sub.add_argument(
+        "--stdout", action="store_true", help="write it to stdout instead, as WAV, while it is being made"
+    )
     sub.add_argument("--player", metavar="COMMAND", help="a program that plays the file it is given")
 
     add("chains", chains, "list chains")
@@ -183,8 +186,13 @@ def download(client: SegueClient, args: argparse.Namespace, terminal: Terminal) 
 
 
 def listen(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
-    player = shlex.split(args.player) if args.player else _player()
     chain = client.chain(args.chain)
+    if args.stdout:
+        for piece in client.listen(chain.id, chain.node(args.node)):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+        return
+    player = shlex.split(args.player) if args.player else _player()
     with tempfile.TemporaryDirectory(prefix="segue-") as folder:
         file = Path(folder) / "node.wav"
         client.download(chain.id, chain.node(args.node).id, file)

@@ -40,7 +40,8 @@ from serve_app.client_events import EventDecoder, LiveChain, ServerEvent
 
 T = TypeVar("T")
 
-ATTEMPTS = 5
+ATTEMPTS = 6
+"""Over about 6 s: a proxy that was killed is back by then."""
 FIRST_BACKOFF_S = 0.2
 MAX_RETRY_AFTER_S = 60.0
 JOB_POLL_S = 0.5
@@ -48,16 +49,18 @@ JOB_POLL_S = 0.5
 _TIMEOUT = httpx.Timeout(connect=5.0, read=120.0, write=60.0, pool=5.0)
 # Heartbeats come every 15 s: three missed ones are a dead connection.
 _EVENTS_TIMEOUT = httpx.Timeout(connect=5.0, read=45.0, write=10.0, pool=5.0)
+# The first samples come when it is the take's turn.
+_LISTENING_TIMEOUT = httpx.Timeout(connect=5.0, read=1800.0, write=10.0, pool=5.0)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ID = re.compile(r"[A-Za-z0-9_-]+")
-_NOT_NOW = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
 
 class SegueClient:
     """One server, one connection pool. Blocking; use it as a context manager.
 
-    Lost connections, 503 and 429 are tried again, after the pause that the server asks for or with growing
-    ones. That is safe: what creates work carries an Idempotency-Key, and the rest may be repeated anyway.
+    Lost connections, 503, 429 and a proxy's word that nobody answered are tried again, after the pause that
+    the server asks for or with growing ones. That is safe: what creates work carries an Idempotency-Key, and
+    the rest may be repeated anyway.
     Every method raises ClientError.
     """
 
@@ -204,6 +207,21 @@ class SegueClient:
         """The node's own audio as a file; `target` is replaced only once all of it is here."""
         self._fetch(f"/v1/chains/{chain_id}/nodes/{node_id}/audio", target, {"format": audio_format})
 
+    def listen(self, chain_id: str, node: Node) -> Generator[bytes, None, None]:
+        """The node's own audio as a WAV, in pieces, as it comes if it is still being made."""
+        of_node = f"/v1/chains/{chain_id}/nodes/{node.id}/audio"
+        path = of_node if node.job_id is None else f"/v1/jobs/{node.job_id}/audio"
+        try:
+            with self._http.stream(
+                "GET", path, timeout=_LISTENING_TIMEOUT, follow_redirects=True
+            ) as response:
+                check(response)
+                yield from response.iter_bytes()
+        except httpx.RemoteProtocolError as error:
+            raise WorkFailed(f"the audio of node {node.id} broke off") from error
+        except httpx.TransportError as error:
+            raise Unreachable(self.url, str(error) or type(error).__name__) from error
+
     def export(
         self, chain_id: str, audio_format: str, target: Path, on_progress: Callable[[Job], None]
     ) -> None:
@@ -242,7 +260,7 @@ class SegueClient:
 
     def _fetch(self, path: str, target: Path, params: dict[str, str] | None = None) -> None:
         def fetch() -> None:
-            with self._http.stream("GET", path, params=params) as response:
+            with self._http.stream("GET", path, params=params, follow_redirects=True) as response:
                 check(response)
                 _save(response, target)
 
@@ -266,7 +284,7 @@ class SegueClient:
         backoff_s = FIRST_BACKOFF_S * 2.0 ** (failures - 1)
         if isinstance(fault, Rejected):
             pause_s = backoff_s if fault.retry_after_s is None else fault.retry_after_s
-            if failures >= ATTEMPTS or fault.status not in _NOT_NOW or pause_s > MAX_RETRY_AFTER_S:
+            if failures >= ATTEMPTS or not fault.is_passing or pause_s > MAX_RETRY_AFTER_S:
                 raise fault
             return pause_s
         if failures >= ATTEMPTS or isinstance(fault, httpx.UnsupportedProtocol):

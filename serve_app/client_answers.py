@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 R = TypeVar("R", bound=BaseModel)
 
+_NOT_NOW = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+
 
 class ClientError(Exception):
     """Something that the person at the keyboard should read.
@@ -34,7 +36,11 @@ class Unreachable(ClientError):
 
 
 class Rejected(ClientError):
-    """`retry_after_s` is the server's wish, if it sent one in seconds."""
+    """`retry_after_s` is the server's wish, if it sent one in seconds. `is_passing`: asking again may help.
+
+    A 404, or an error of 500 or more, that is no problem+json is the word of Serve's proxy: it knows of no
+    application yet, or whoever was asked has died.
+    """
 
     def __init__(self, response: httpx.Response) -> None:
         problem = _problem(response)
@@ -42,6 +48,8 @@ class Rejected(ClientError):
         self.title = str(problem.get("title") or response.reason_phrase or f"HTTP {self.status}")
         self.detail = str(problem.get("detail") or "")
         self.request_id: str | None = problem.get("request_id")
+        from_proxy = not problem and (self.status == httpx.codes.NOT_FOUND or self.status >= 500)
+        self.is_passing = from_proxy or self.status in _NOT_NOW
         wish = response.headers.get("retry-after", "")
         self.retry_after_s = float(wish) if wish.isdecimal() else None
         super().__init__(f"{self.title}: {self.detail}" if self.detail else self.title)

@@ -1,68 +1,110 @@
-"""What Ray and Serve say of the deployments behind the ingress."""
+"""What Ray and Serve say of the cluster: its GPUs, and how the deployments of an application do."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ray
-from ray import serve
+from ray.exceptions import RayError
+from ray.serve.context import _get_global_client
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import DeploymentDetails, ServeInstanceDetails
 
-from serve_app.services.models import Capacity, ModelState
+from deployments.load import Load
+from serve_app.services.models import DeploymentState, Gpus, ModelState
 
 CACHE_S = 1.0
+LOAD_TIMEOUT_S = 2.0
+
+logger = logging.getLogger("segue.cluster")
 
 
 class ServeCluster:
-    """`deployments` maps a model's name to the deployment that serves it."""
+    """`models` maps a model's name to the deployment that serves it. `handles` are of the deployments whose
+    replicas have a method `load() -> Mapping[str, Load]`, by deployment."""
 
-    def __init__(self, app_name: str, deployments: Mapping[str, str]) -> None:
+    def __init__(self, app_name: str, models: Mapping[str, str], handles: Iterable[Any]) -> None:
         self._app_name = app_name
-        self._deployments = deployments
-        self._read: tuple[float, dict[str, Any]] | None = None
+        self._models = models
+        self._handles = tuple(handles)
+        self._read: tuple[float, Mapping[str, DeploymentDetails]] | None = None
 
-    async def model_states(self) -> Mapping[str, ModelState]:
-        statuses = await self._statuses()
-        return {
-            model: _model_state(statuses.get(deployment)) for model, deployment in self._deployments.items()
-        }
-
-    async def capacity(self) -> Capacity:
+    async def gpus(self) -> Gpus:
         total, free = await asyncio.to_thread(lambda: (ray.cluster_resources(), ray.available_resources()))
-        statuses = await self._statuses()
-        gpu_ids = ray.get_gpu_ids()
-        return Capacity(
-            gpus_total=float(total.get("GPU", 0.0)),
-            gpus_free=float(free.get("GPU", 0.0)),
-            gpu_id=int(gpu_ids[0]) if gpu_ids else None,
-            deployments={name: _deployment_view(status) for name, status in statuses.items()},
+        ids = ray.get_gpu_ids()
+        return Gpus(
+            total=float(total.get("GPU", 0.0)),
+            free=float(free.get("GPU", 0.0)),
+            id=int(ids[0]) if ids else None,
         )
 
-    async def _statuses(self) -> dict[str, Any]:
+    async def model_states(self) -> Mapping[str, ModelState]:
+        details = await self._details(CACHE_S)
+        return {model: _model_state(details.get(deployment)) for model, deployment in self._models.items()}
+
+    async def deployments(self) -> Mapping[str, DeploymentState]:
+        details, *answers = await asyncio.gather(self._details(0.0), *map(_loads, self._handles))
+        loads: dict[str, Load] = {}
+        for deployment, load in (item for answer in answers for item in answer):
+            loads[deployment] = loads.get(deployment, Load()) + load
+        return {name: _deployment_state(found, loads.get(name)) for name, found in details.items()}
+
+    async def _details(self, max_age_s: float) -> Mapping[str, DeploymentDetails]:
         now_s = time.monotonic()
-        if self._read is None or now_s - self._read[0] > CACHE_S:
-            status = await asyncio.to_thread(serve.status)
-            app = status.applications.get(self._app_name)
-            self._read = (now_s, dict(app.deployments) if app is not None else {})
+        if self._read is None or now_s - self._read[0] > max_age_s:
+            try:
+                app = (await asyncio.to_thread(serve_details)).applications.get(self._app_name)
+            except (RayError, RayServeException) as error:
+                # Requests are served on without the controller, which is restarted: what it said last holds.
+                if self._read is None:
+                    raise
+                logger.warning("Serve's controller does not answer: %r", error)
+            else:
+                self._read = (now_s, app.deployments if app is not None else {})
         return self._read[1]
 
 
-def _model_state(status: Any) -> ModelState:
-    if status is None:
+def serve_details() -> ServeInstanceDetails:
+    """What `serve.status()` is made of; that leaves out targets, resources and the deployed file. Blocks."""
+    return ServeInstanceDetails(**_get_global_client().get_serve_details())
+
+
+async def _loads(handle: Any) -> list[tuple[str, Load]]:
+    """The loads that each replica knows of; none if not all of them answer in time."""
+    try:
+        answers = await handle.broadcast("load").results_async(timeout_s=LOAD_TIMEOUT_S)
+    except Exception as error:  # whatever comes of replicas that start, stop or hang
+        logger.info("no load of %s: %r", handle.deployment_name, error)
+        return []
+    return [item for answer in answers for item in answer.items()]
+
+
+def _model_state(details: DeploymentDetails | None) -> ModelState:
+    if details is None:
         return ModelState("loading", 0)
-    running = int(status.replica_states.get("RUNNING", 0))
+    running = _replica_states(details).get("RUNNING", 0)
     if running:
         return ModelState("ready", running)
-    name = str(getattr(status.status, "value", status.status))
-    return ModelState("error" if "UNHEALTHY" in name or "FAILED" in name else "loading", 0, status.message)
+    status = details.status.value
+    return ModelState(
+        "error" if "UNHEALTHY" in status or "FAILED" in status else "loading", 0, details.message
+    )
 
 
-def _deployment_view(status: Any) -> dict[str, Any]:
-    return {
-        "status": str(getattr(status.status, "value", status.status)),
-        "replicas": {
-            str(getattr(state, "value", state)): count for state, count in status.replica_states.items()
-        },
-    }
+def _deployment_state(details: DeploymentDetails, load: Load | None) -> DeploymentState:
+    return DeploymentState(
+        status=details.status.value,
+        target_replicas=details.target_num_replicas,
+        replicas=_replica_states(details),
+        resources=details.required_resources,
+        load=load,
+    )
+
+
+def _replica_states(details: DeploymentDetails) -> Mapping[str, int]:
+    return Counter(replica.state.value for replica in details.replicas)

@@ -11,9 +11,11 @@ from ray import serve
 from configs.logs import configure_logging
 from configs.settings import Settings
 from deployments.engines import registry
+from deployments.load import Load
 from deployments.notices import HubBus
 from serve_app.api import create_api
 from serve_app.cluster import ServeCluster
+from serve_app.replica import OpenRequests, ReplicaMiddleware
 from serve_app.services.bundle import build_services
 from serve_app.services.queue import RunnerQueue
 from storage.stores import open_store
@@ -24,17 +26,29 @@ class Ingress:
 
     def __init__(self, settings: Settings, deployments: Mapping[str, str], runner: Any, hub: Any) -> None:
         configure_logging(settings)
+        context = serve.get_replica_context()
+        itself = serve.get_deployment_handle(context.deployment, context.app_name)
+        self._replica = context.replica_tag
+        self._open_requests = OpenRequests()
         self._services = build_services(
             settings=settings,
             store=open_store(settings.storage),
             bus=HubBus(hub),
             queue=RunnerQueue(runner),
-            cluster=ServeCluster(serve.get_replica_context().app_name, deployments),
-            entries=[registry.find(name) for name in settings.models.served],
+            cluster=ServeCluster(context.app_name, deployments, [itself, runner]),
+            entries=[
+                registry.find(name, registry.EngineKind(settings.models.engine))
+                for name in settings.models.served
+            ],
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_api(self._services, echo_request_id=False)
+        api = create_api(self._services, echo_request_id=False)
+        api.add_middleware(ReplicaMiddleware, replica=self._replica, open_requests=self._open_requests)
+        return api
+
+    async def load(self) -> dict[str, Load]:
+        return {"Ingress": Load(ongoing=self._open_requests.count)}
 
 
 IngressDeployment = serve.deployment(

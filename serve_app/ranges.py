@@ -15,7 +15,7 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from serve_app.problems import RangeNotSatisfiable
 
@@ -28,6 +28,9 @@ _ETAG = re.compile(r'(?:W/)?("[^"]*")')
 
 Read = Callable[[int, int], Awaitable[bytes]]
 """`read(start, length)` gives exactly those bytes of the blob."""
+
+Link = Callable[[str], Awaitable[str | None]]
+"""`link(content_disposition)` gives a URL that answers with the same bytes, or None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,12 @@ async def blob_response(
     media_type: str,
     filename: str,
     read: Read,
+    link: Link | None = None,
     cache_control: str = "private, max-age=31536000, immutable",
     disposition: Literal["inline", "attachment"] = "attachment",
 ) -> Response:
-    """Answer GET or HEAD for a blob of `size` bytes whose SHA-256 is `etag`: 200, 206, 304 or a 416 problem.
+    """Answer GET or HEAD for a blob of `size` bytes whose SHA-256 is `etag`: 200, 206, 304 or a 416 problem,
+    or 307 to where `link` leads. A client follows with the Range header that it came with.
 
     Reads 1 MiB at a time. The first piece is read before the answer begins, so a blob that is gone, or a
     store that is down, is still an error answer; later failures break the connection, which the client
@@ -92,6 +97,13 @@ async def blob_response(
     if _is_unchanged(request.headers.get("if-none-match"), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     headers["Content-Disposition"] = content_disposition(filename, disposition)
+    # A link is for GET alone: its signature covers the method, and a POST must not be repeated elsewhere.
+    location = await link(headers["Content-Disposition"]) if link and request.method == "GET" else None
+    if location is not None:
+        # The link expires, so the redirection is good for this one time.
+        return RedirectResponse(
+            location, HTTPStatus.TEMPORARY_REDIRECT, headers={"Cache-Control": "no-store"}
+        )
     headers["Content-Length"] = str(size)
     if request.method == "HEAD":  # Range is defined for GET alone
         return Response(headers=headers, media_type=media_type)

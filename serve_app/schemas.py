@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 from deployments.engines.protocols import GenerationMode
 from deployments.engines.registry import ModelEntry
 from deployments.export.plan import AudioFormat
-from serve_app.services.models import ModelState
+from serve_app.services.models import Capacity, ModelState
 from storage.chain.jobs import Job
 from storage.chain.model import Chain, Failure, Node, NodeAudio, NodeStatus
 from storage.chain.records import format_time
@@ -222,6 +222,40 @@ class ModelListView(BaseModel):
     models: list[ModelView]
 
 
+class DeploymentView(BaseModel):
+    status: Annotated[str, Field(examples=["HEALTHY", "UPSCALING"])]
+    target_replicas: Annotated[int, Field(description="how many the autoscaler wants now")]
+    replicas: Annotated[dict[str, int], Field(examples=[{"RUNNING": 2, "STARTING": 1}])]
+    resources: Annotated[
+        dict[str, float], Field(description="of one replica", examples=[{"CPU": 1.0, "GPU": 0.25}])
+    ]
+    ongoing: Annotated[
+        int | None,
+        Field(
+            description="worked on now: requests (Ingress), jobs (JobRunner), takes that an engine has begun "
+            "(Generator); null: not counted, or not known at the moment"
+        ),
+    ]
+    queued: Annotated[
+        int | None, Field(description="waits for its turn: jobs in runners, takes for an engine")
+    ]
+
+
+class JobCountView(BaseModel):
+    unfinished: Annotated[int, Field(description="all that storage has, those being worked on among them")]
+    waiting: Annotated[int | None, Field(description="of these, what no runner works on; null: not known")]
+
+
+class CapacityView(BaseModel):
+    """The whole cluster's, not the caller's share of it."""
+
+    gpus_total: Annotated[float, Field(description="as Ray counts them, logical ones among them")]
+    gpus_free: Annotated[float, Field(description="what no replica has taken, in fractions of a GPU")]
+    gpu_id: int | None
+    deployments: dict[str, DeploymentView]
+    jobs: JobCountView
+
+
 def node_view(chain_id: str, node: Node, progress_of: ProgressOf) -> NodeView:
     return NodeView(
         id=node.id,
@@ -313,6 +347,31 @@ def model_list_view(
             )
             for entry in entries
         ]
+    )
+
+
+def capacity_view(capacity: Capacity) -> CapacityView:
+    runners = capacity.deployments.get("JobRunner")
+    working = runners.load.ongoing if runners is not None and runners.load is not None else None
+    return CapacityView(
+        gpus_total=capacity.gpus.total,
+        gpus_free=capacity.gpus.free,
+        gpu_id=capacity.gpus.id,
+        deployments={
+            name: DeploymentView(
+                status=found.status,
+                target_replicas=found.target_replicas,
+                replicas=dict(found.replicas),
+                resources=dict(found.resources),
+                ongoing=None if found.load is None else found.load.ongoing,
+                queued=None if found.load is None else found.load.queued,
+            )
+            for name, found in capacity.deployments.items()
+        },
+        jobs=JobCountView(
+            unfinished=capacity.unfinished_jobs,
+            waiting=None if working is None else max(0, capacity.unfinished_jobs - working),
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from storage import paths
 from storage.chain.model import BlobRef
 from storage.objects import ObjectNotFound, ObjectStore, StoreError
+from storage.presigns import Presigns
 
 _VERIFY_CHUNK_BYTES = 4 * 1024 * 1024
 _REMEMBERED = 4096
@@ -62,6 +63,19 @@ class Blobs:
             return await self._store.get_range(paths.blob(tenant, ref.name), start, length)
         except ObjectNotFound as error:
             raise BlobCorrupt(f"blob {ref.name} is gone") from error
+
+    async def presigned_url(
+        self, tenant: str, ref: BlobRef, *, expires_s: int, content_disposition: str, media_type: str
+    ) -> str | None:
+        """A URL of the store itself for the blob, as `Presigns` has it; None where the store has none."""
+        if not isinstance(self._store, Presigns):
+            return None
+        return await self._store.presigned_url(
+            paths.blob(tenant, ref.name),
+            expires_s=expires_s,
+            content_disposition=content_disposition,
+            media_type=media_type,
+        )
 
     async def _verify(self, tenant: str, ref: BlobRef) -> None:
         key = paths.blob(tenant, ref.name)

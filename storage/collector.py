@@ -12,6 +12,8 @@ or is made so before it is deleted:
 - *An upload without its chain*: its writer may still be about to make the chain. So the collector makes it
   first, as a tombstone, if there is none: either that fails, and the upload stays, or the writer finds that
   its chain was deleted. *An upload beside its chain* was not taken, and only a chain's making takes one.
+- *A segment of a job without a marker*: its job has ended, or never was, and nothing names a segment. Who
+  listens to it still goes on with the node.
 - *A marker without a record*: likewise the record is made first, of a job that failed. Who comes back to
   accept the job finds it ended. *A marker of an ended job* is nothing that anybody waits for.
 - *A list entry without a record*: as the marker, or as the upload. An entry beside a record with another time

@@ -12,7 +12,7 @@ from storage.chain.jobs import Job, JobKind
 from storage.chain.model import Chain
 from storage.holdings import Holdings
 from storage.objects import ObjectInfo
-from storage.owners import ClaimOf, ExportFile, UploadOf, owner_of
+from storage.owners import ClaimOf, ExportFile, UploadOf, job_of_segment, owner_of
 
 DAY_S = 24 * 3600.0
 
@@ -27,6 +27,7 @@ class Reason(StrEnum):
     NO_CHAIN = "upload that became no chain"
     DELETED_CHAIN = "audio of a deleted chain"
     NO_EXPORT = "file of no export"
+    HEARD = "segment of a job that has ended"
     OLD_NOTE = "note about a file that is gone"
     TOMBSTONE = "tombstone of a chain deleted long ago"
 
@@ -68,6 +69,7 @@ def find_garbage(holdings: Holdings, retention: Retention) -> Iterator[Doomed]:
         *_entries(holdings, retention),
         *_expired_exports(holdings, retention),
         *_blobs(holdings, retention),
+        *_segments(holdings, retention),
         *_notes(holdings, retention),
         *_tombstones(holdings, retention),
     )
@@ -130,6 +132,14 @@ def _blobs(holdings: Holdings, retention: Retention) -> _Found:
                 reason = None
         if reason is not None:
             yield info, reason
+
+
+def _segments(holdings: Holdings, retention: Retention) -> _Found:
+    for name, info in holdings.segments.items():
+        job_id = job_of_segment(name)
+        if job_id is None or job_id in holdings.markers or holdings.age_s(info) < retention.grace_s:
+            continue
+        yield info, Reason.HEARD
 
 
 def _upload(holdings: Holdings, retention: Retention, chain_id: str) -> Reason | None:

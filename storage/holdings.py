@@ -51,6 +51,7 @@ class Holdings:
     tenant: str
     now: datetime
     blobs: Objects
+    segments: Objects
     released: Objects
     markers: Objects
     chain_entries: Objects
@@ -91,6 +92,7 @@ async def look(store: ObjectStore, tenant: str) -> Holdings:
     chains, jobs, exports = Chains(store), Jobs(store), Exports(store)
     now = await _time_of(store, tenant)
     blobs = await _list(store, paths.folder(tenant, "blobs"))
+    segments = await _list(store, paths.folder(tenant, "segments"))
     released = await _list(store, paths.folder(tenant, "released"))
     chain_entries = await _list(store, paths.timeline_folder(tenant, "chains"))
     job_entries = await _list(store, paths.timeline_folder(tenant, "jobs"))
@@ -102,6 +104,7 @@ async def look(store: ObjectStore, tenant: str) -> Holdings:
         tenant=tenant,
         now=now,
         blobs=blobs,
+        segments=segments,
         released=released,
         markers=markers,
         chain_entries=chain_entries,

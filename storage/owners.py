@@ -1,4 +1,4 @@
-"""Who a blob was made by, as its name says: `{owner}-{sha256}`."""
+"""Who a blob or a segment was made by, as its name says: `{owner}-{sha256}`, `{job}-{fence}-{number}`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _UPLOAD = re.compile(r"upload-(?P<chain>.+)-[0-9a-f]{64}")
 _EXPORT = re.compile(r"export-(.+-)?[0-9a-f]{64}")
+_SEGMENT = re.compile(r"(?P<job>.+)-\d+-\d{4,}")
 _CLAIM = re.compile(r"(?P<job>.+)-(?P<fence>\d+)-[0-9a-f]{64}")
 
 
@@ -42,3 +43,9 @@ def owner_of(blob_name: str) -> Owner | None:
     if found := _CLAIM.fullmatch(blob_name):
         return ClaimOf(found["job"], int(found["fence"]))
     return None
+
+
+def job_of_segment(name: str) -> str | None:
+    """The job that made a segment; None for a name that no version of this code gives."""
+    found = _SEGMENT.fullmatch(name)
+    return found["job"] if found else None

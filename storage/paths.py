@@ -35,7 +35,7 @@ def export(tenant: str, export_id: str) -> str:
 
 
 def folder(tenant: str, kind: str) -> str:
-    """What all keys of one kind begin with: `chains`, `jobs`, `exports`, `blobs`, `released`."""
+    """What all keys of one kind begin with: `chains`, `jobs`, `exports`, `blobs`, `segments`, ..."""
     return f"{_tenant(tenant)}{component(kind)}/"
 
 
@@ -49,6 +49,11 @@ def active_folder(tenant: str) -> str:
 
 def blob(tenant: str, name: str) -> str:
     return f"{_tenant(tenant)}blobs/{component(name)}"
+
+
+def segment(tenant: str, job_id: str, fence: int, number: int) -> str:
+    """A stretch of audio stored while it is being made, by the claim that makes it."""
+    return f"{folder(tenant, 'segments')}{component(f'{component(job_id)}-{fence}-{number:04d}')}"
 
 
 def released(tenant: str, blob_name: str) -> str:

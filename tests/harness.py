@@ -24,7 +24,7 @@ from deployments.jobs.worker import Worker
 from deployments.notices import Announcer, LocalBus
 from serve_app.api import create_api
 from serve_app.services.bundle import Services, build_services
-from serve_app.services.models import Capacity, ModelState
+from serve_app.services.models import DeploymentState, Gpus, ModelState
 from serve_app.services.queue import WorkerQueue
 from storage.memory import MemoryStore
 from storage.objects import ObjectStore
@@ -52,8 +52,11 @@ class FakeCluster:
     async def model_states(self) -> Mapping[str, ModelState]:
         return {model: ModelState("ready") for model in self._models}
 
-    async def capacity(self) -> Capacity:
-        return Capacity(gpus_total=0.0, gpus_free=0.0, gpu_id=None, deployments={})
+    async def gpus(self) -> Gpus:
+        return Gpus(total=0.0, free=0.0)
+
+    async def deployments(self) -> Mapping[str, DeploymentState]:
+        return {}
 
 
 @dataclass
@@ -144,7 +147,7 @@ async def running(
     for section, values in (overrides or {}).items():
         layers[section] = {**layers.get(section, {}), **values}
     layers["models"] = {"served": tuple(engines)}
-    layers["storage"] = {"url": "memory:"}
+    layers["storage"] = {**layers.get("storage", {}), "url": "memory:"}
     settings = load_settings(layers, environ={"SEGUE": "tests"})
     kept = store or MemoryStore()
     bus = LocalBus()

@@ -10,7 +10,7 @@ import struct
 
 import numpy as np
 
-from deployments.audio.samples import Samples
+from deployments.audio.samples import Samples, SoundFormat
 
 HEADER = struct.Struct("<4sI4s 4sIHHIIHHH 4sII 4sI")
 HEADER_BYTES = HEADER.size
@@ -56,6 +56,13 @@ def decode_wav(data: bytes) -> tuple[Samples, int]:
 
     Raises NotOurWav for anything else, also for other kinds of WAV and for a file cut short.
     """
+    sound, interleaved = unpack_wav(data)
+    frames = np.frombuffer(interleaved, dtype="<f4").reshape(-1, sound.channels)
+    return np.ascontiguousarray(frames.T, dtype=np.float32), sound.rate_hz
+
+
+def unpack_wav(data: bytes) -> tuple[SoundFormat, memoryview]:
+    """The format, and the interleaved samples as they stand in the file. Raises NotOurWav, as `decode_wav`."""
     if len(data) < HEADER_BYTES:
         raise NotOurWav(f"{len(data)} bytes are shorter than the header of a float32 WAV")
     fields = HEADER.unpack_from(data)
@@ -69,5 +76,4 @@ def decode_wav(data: bytes) -> tuple[Samples, int]:
         raise NotOurWav(
             f"the header announces {data_bytes} bytes of audio, {len(data) - HEADER_BYTES} follow"
         )
-    interleaved = np.frombuffer(data, dtype="<f4", offset=HEADER_BYTES).reshape(-1, channels)
-    return np.ascontiguousarray(interleaved.T, dtype=np.float32), rate_hz
+    return SoundFormat(rate_hz, channels), memoryview(data)[HEADER_BYTES:]

@@ -9,7 +9,7 @@ from deployments.engines.protocols import MusicGenerator
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.jobs.handlers import ExportHandler, GenerateHandler
 from deployments.jobs.worker import Worker
-from deployments.notices import Announcer, ChainChanged
+from deployments.notices import Announcer, ChainChanged, SegmentStored
 from deployments.stages.export import ExportStage
 from deployments.stages.generate import GenerateStage
 from storage.blobs import Blobs
@@ -18,6 +18,7 @@ from storage.chains import Chains
 from storage.exports import Exports
 from storage.jobs import Jobs
 from storage.objects import ObjectStore
+from storage.segments import Segments
 
 
 def build_worker(
@@ -31,11 +32,17 @@ def build_worker(
         store,
         on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
     )
+    segments = Segments(
+        store,
+        on_stored=lambda key: announcer.announce(
+            SegmentStored(key.tenant, key.job_id, key.fence, key.number)
+        ),
+    )
     blobs, ffmpeg = Blobs(store), find_ffmpeg(settings.export.ffmpeg_path)
     return Worker(
         Jobs(store),
         {
-            JobKind.GENERATE: GenerateHandler(chains, GenerateStage(blobs, generators)),
+            JobKind.GENERATE: GenerateHandler(chains, GenerateStage(blobs, generators), segments),
             JobKind.EXPORT: ExportHandler(
                 ExportStage(blobs, Exports(store), ffmpeg, settings.export.ffmpeg_timeout_s)
             ),

@@ -15,7 +15,7 @@ from deployments.export.ffmpeg import ExportError
 from deployments.jobs.handlers import JobHandler
 from deployments.jobs.heart import Pulse
 from storage.blobs import BlobCorrupt
-from storage.chain.jobs import Job, StageRecord, finish, release
+from storage.chain.jobs import Job, JobState, StageRecord, finish, release
 from storage.chain.model import ChainDeleted, ChainNotFound, DomainError, Failure, Fenced
 from storage.chain.outcomes import CHAIN_GONE, Outcome
 from storage.jobs import Jobs
@@ -87,6 +87,8 @@ class Attempt:
             logger.warning("job %s, attempt %d: %s", job.id, job.attempt, end.failure.detail)
             await self._release(end.failure, count_attempt=end.count_attempt)
             return After.RETRY
+        if end.state is JobState.FAILED and end.error is not None:
+            logger.warning("job %s failed in attempt %d: %s", job.id, job.attempt, end.error.detail)
         stages = (StageRecord(job.kind.value, round(time.monotonic() - started_s, 3)),)
         await self._finish(end, stages)
         return After.DONE

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from deployments.export.plan import AudioFormat, EncodePlan, Metadata
+from deployments.jobs.broadcast import broadcasting
 from deployments.stages.export import ExportStage, FrozenLine
 from deployments.stages.generate import GenerateStage
 from storage.chain import edits
@@ -27,6 +28,7 @@ from storage.chain.outcomes import CHAIN_GONE, Outcome, outcome_in_chain
 from storage.chain.records import audio_from_record, audio_to_record, node_from_record, node_to_record
 from storage.chains import Chains
 from storage.exports import Export
+from storage.segments import Segments
 
 Progress = Callable[[float], None]
 
@@ -55,9 +57,10 @@ class JobHandler(Protocol):
 class GenerateHandler:
     """A take of MusicGen. Its commit point is the chain: the node is ready, or it is not."""
 
-    def __init__(self, chains: Chains, stage: GenerateStage) -> None:
+    def __init__(self, chains: Chains, stage: GenerateStage, segments: Segments) -> None:
         self._chains = chains
         self._stage = stage
+        self._segments = segments
 
     async def open(self, job: Job) -> Outcome | None:
         node = node_from_record(job.params["node"])
@@ -77,11 +80,13 @@ class GenerateHandler:
     async def run(self, job: Job, on_progress: Progress) -> Outcome:
         chain = await self._chains.load(job.tenant, str(job.chain_id))
         node = chain.node(str(job.node_id))
-        made = await self._stage.run(chain, node, f"{job.id}-{job.fence}", on_progress)
-        return await self._end(
-            job,
-            lambda chain, now: edits.publish(chain, node.id, job.fence, made.audio, made.provenance, now),
-        )
+        async with broadcasting(self._segments, job, node.duration_s) as broadcast:
+            owner = f"{job.id}-{job.fence}"
+            made = await self._stage.run(chain, node, owner, on_progress, broadcast.push)
+            return await self._end(
+                job,
+                lambda chain, now: edits.publish(chain, node.id, job.fence, made.audio, made.provenance, now),
+            )
 
     async def fail(self, job: Job, failure: Failure) -> Outcome:
         node_id = str(job.node_id)

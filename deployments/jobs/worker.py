@@ -187,6 +187,7 @@ class Worker:
             outcome = await handler.decided(job) or await handler.fail(job, failure)
         except Fenced:
             return
+        logger.warning("job %s was given up, and ended as %s: %s", job.id, outcome.state, failure.detail)
         await self._jobs.change(
             job.tenant,
             job.id,

@@ -1,7 +1,8 @@
 """Generate one node: the context out of the tree, the take out of the generator, its audio into blobs.
 
 The generator gets arrays at its own rate and channels and returns arrays. Everything of the chain's format
-(resampling, channels, gain, the cut between lead-in and new material) happens here, on the CPU.
+(resampling, channels, gain, the cut between lead-in and new material) happens here, on the CPU, as the audio
+comes: who listens meanwhile hears the very samples that are stored.
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from deployments.audio.levels import matching_gain, peak_dbfs, rms_dbfs, soft_limit
 from deployments.audio.resample import resample, to_channels
-from deployments.audio.samples import Samples
+from deployments.audio.samples import Samples, SoundFormat
 from deployments.audio.wav import encode_wav
 from deployments.engines.protocols import (
-    EngineBroken,
     EngineInfo,
     GenerationMode,
     GenerationProgress,
@@ -33,12 +32,10 @@ from deployments.engines.protocols import (
     UnknownModel,
 )
 from deployments.stages.lines import Lines
+from deployments.stages.take import LEAD_IN_S, Sound, Take
 from storage.blobs import Blobs
 from storage.chain.model import BlobRef, Chain, Node, NodeAudio
 from storage.chain.tree import path_to
-
-LEAD_IN_S = 0.06
-"""How much of the codec's reconstruction is kept to be mixed over the parent's tail."""
 
 CONDITIONED_ON_AUDIO = (GenerationMode.CONTINUE, GenerationMode.MELODY)
 
@@ -58,24 +55,8 @@ class _Context:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Take:
-    """What the generator gave, at its own rate: [channels, samples]; the new audio begins after the
-    reconstruction, without a gap."""
-
-    reconstruction: Samples
-    new: Samples
-
-
-@dataclass(frozen=True, slots=True)
-class _Sound:
-    """A take as the chain keeps it: [channels, samples] in the chain's format."""
-
-    lead_in: Samples
-    new: Samples
-    gain: float
-    rms_dbfs: float
-    peak_dbfs: float
+OnSound = Callable[[Samples, int], None]
+"""Called with each stretch of new audio in the chain's format, float32 [channels, samples], and its rate in Hz."""
 
 
 class GenerateStage:
@@ -92,10 +73,12 @@ class GenerateStage:
         node: Node,
         owner: str,
         on_progress: Callable[[float], None],
+        on_sound: OnSound,
     ) -> GeneratedNode:
         """Make the node's audio and keep it in blobs named after `owner` ({job}-{fence}).
 
-        Raises EngineError, BlobCorrupt, StoreError. Cancelling the task stops the generator.
+        `on_sound` hears the new audio as it comes: all together, exactly what is kept. Neither callback may
+        block. Raises EngineError, BlobCorrupt, StoreError. Cancelling the task stops the generator.
         """
         generator = self._generators.get(str(node.params["model"]))
         if generator is None:
@@ -103,18 +86,24 @@ class GenerateStage:
         info = await generator.info()
         context = await self._context(chain, node, info.max_context_s)
         request = await asyncio.to_thread(_request, node, info, context, chain.sample_rate_hz)
-        take = await _listen(generator, request, on_progress)
-        rate_hz = chain.sample_rate_hz or info.sample_rate_hz
-        channels = chain.channels or info.channels
-        sound = await asyncio.to_thread(_in_chain_format, take, info, node, context, rate_hz, channels)
+        wanted = SoundFormat(chain.sample_rate_hz or info.sample_rate_hz, chain.channels or info.channels)
+        take = Take(
+            SoundFormat(info.sample_rate_hz, info.channels),
+            wanted,
+            context.samples if context is not None else None,
+            node.duration_s,
+        )
+        sound = await _listen(
+            generator, request, take, on_progress, lambda samples: on_sound(samples, wanted.rate_hz)
+        )
         lead_in: BlobRef | None = None
         if sound.lead_in.shape[1]:
-            lead_in = await self._keep(chain.tenant, owner, sound.lead_in, rate_hz)
+            lead_in = await self._keep(chain.tenant, owner, sound.lead_in, wanted.rate_hz)
         audio = NodeAudio(
-            blob=await self._keep(chain.tenant, owner, sound.new, rate_hz),
+            blob=await self._keep(chain.tenant, owner, sound.new, wanted.rate_hz),
             samples=sound.new.shape[1],
-            sample_rate_hz=rate_hz,
-            channels=channels,
+            sample_rate_hz=wanted.rate_hz,
+            channels=wanted.channels,
             rms_dbfs=sound.rms_dbfs,
             peak_dbfs=sound.peak_dbfs,
             lead_in=lead_in,
@@ -140,25 +129,21 @@ class GenerateStage:
 async def _listen(
     generator: MusicGenerator,
     request: GenerationRequest,
+    take: Take,
     on_progress: Callable[[float], None],
-) -> _Take:
-    reconstruction: Samples | None = None
-    segments: list[Samples] = []
+    on_sound: Callable[[Samples], None],
+) -> Sound:
     async with aclosing(generator.generate(request)) as events:  # type: ignore[type-var]
         async for event in events:
             match event:
                 case GenerationProgress(fraction):
                     on_progress(fraction)
-                case Prefilled(samples):
-                    reconstruction = samples
+                case Prefilled(reconstruction):
+                    await asyncio.to_thread(take.begin, reconstruction)
                 case Segment(samples):
-                    segments.append(samples)
-    if reconstruction is None or not segments:
-        raise EngineBroken("the generator ended without audio")
-    take = _Take(reconstruction, np.concatenate(segments, axis=1))
-    if not (np.isfinite(take.reconstruction).all() and np.isfinite(take.new).all()):
-        raise EngineBroken("the generator gave samples that are not numbers")
-    return take
+                    on_sound(await asyncio.to_thread(take.hear, samples))
+    on_sound(await asyncio.to_thread(take.end))
+    return await asyncio.to_thread(take.sound)
 
 
 def _request(
@@ -184,42 +169,6 @@ def _request(
             top_p=float(params["top_p"]),
         ),
         context=audio,
-    )
-
-
-def _in_chain_format(
-    take: _Take,
-    info: EngineInfo,
-    node: Node,
-    context: _Context | None,
-    rate_hz: int,
-    channels: int,
-) -> _Sound:
-    """The take in the chain's format and at its level, lead-in and new audio cut from one continuous signal.
-
-    The new audio is exactly round(duration_s * rate_hz) samples; the lead-in ends where it begins.
-    """
-    gain = 1.0
-    if context is not None:
-        rates_hz = (rate_hz, info.sample_rate_hz)
-        gain = matching_gain(context.samples, take.reconstruction, rates_hz=rates_hz)
-    joined = np.concatenate([take.reconstruction, take.new], axis=1) * np.float32(gain)
-    sound = soft_limit(to_channels(resample(joined, info.sample_rate_hz, rate_hz), channels))
-    seam = round(take.reconstruction.shape[1] * rate_hz / info.sample_rate_hz)
-    new_samples = round(node.duration_s * rate_hz)
-    new = sound[:, seam : seam + new_samples]
-    if new.shape[1] < new_samples:
-        missing = new_samples - new.shape[1]
-        if missing > math.ceil(rate_hz / info.sample_rate_hz) + 1:
-            raise EngineBroken(f"the generator gave {missing} samples too few")
-        new = np.pad(new, ((0, 0), (0, missing)), mode="edge")  # resampling rounds the last sample away
-    lead_in = sound[:, max(0, seam - round(LEAD_IN_S * rate_hz)) : seam]
-    return _Sound(
-        lead_in=np.ascontiguousarray(lead_in),
-        new=np.ascontiguousarray(new),
-        gain=gain,
-        rms_dbfs=rms_dbfs(new),
-        peak_dbfs=peak_dbfs(new),
     )
 
 

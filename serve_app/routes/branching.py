@@ -6,7 +6,7 @@ from configs.settings import GenerationLimits
 from deployments.engines.protocols import GenerationMode
 from serve_app.problems import FieldError, Unprocessable
 from serve_app.schemas import Generation
-from serve_app.services.chains import BranchRequest
+from serve_app.services.drafts import BranchRequest
 
 
 def branch_request(

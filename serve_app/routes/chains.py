@@ -84,7 +84,7 @@ async def create_chain(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         wanted = _new_chain(await request.body())
-        made = await services.chains.generate_root(
+        made = await services.takes.generate_root(
             caller.tenant,
             wanted.title,
             branch_request(services.settings.generation, wanted, mode=GenerationMode.TEXT),
@@ -100,7 +100,7 @@ async def create_chain(
             if len(title) > MAX_TITLE_CHARS:
                 detail = f"the title may have {MAX_TITLE_CHARS} characters"
                 raise Unprocessable(detail, errors=[FieldError("title", detail)])
-            chain = await services.chains.upload(caller.tenant, received, title, key)
+            chain = await services.uploads.upload(caller.tenant, received, title, key)
     return chain_view(chain, services.listener.progress_of)
 
 
@@ -203,12 +203,7 @@ async def export_chain(
         )
     export = await services.exports.read(caller.tenant, str(job.result["export_id"]))
     file = AudioFile(export.blob, export.media_type, export.filename)
-    response = await file_response(
-        request,
-        file,
-        lambda start, length: services.audio.read(caller.tenant, file, start, length),
-        disposition="attachment",
-    )
+    response = await file_response(request, services.audio, caller.tenant, file, disposition="attachment")
     response.headers["Content-Location"] = f"/v1/exports/{export.id}/file"
     response.headers["X-Segue-Export-Id"] = export.id
     return response

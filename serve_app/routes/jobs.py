@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from deployments.export.plan import AudioFormat
 from serve_app.access import CurrentCaller
+from serve_app.live_response import LiveFormat, accepted, live_head, live_response
 from serve_app.problems import problem_responses
-from serve_app.routes.parts import Cursor, Limit, Provided, file_response
+from serve_app.routes.parts import ELSEWHERE, Cursor, Limit, Provided, file_response
 from serve_app.schemas import JobListView, JobView, job_view
 from serve_app.services.audio import AudioFile
 from serve_app.sse import EventStreamResponse
-from serve_app.streaming import started
+from serve_app.streaming import started, unless_gone
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
@@ -48,6 +52,43 @@ async def job_events(job_id: str, caller: CurrentCaller, services: Provided) -> 
     return EventStreamResponse(await started(services.streams.job(caller.tenant, job_id)))
 
 
+@router.head("/jobs/{job_id}/audio", include_in_schema=False)
+@router.get(
+    "/jobs/{job_id}/audio",
+    response_class=Response,
+    responses={
+        200: {"content": {"audio/wav": {}, "audio/L16": {}, "application/octet-stream": {}}},
+        206: {"description": "The range asked for"},
+        **ELSEWHERE,
+        **problem_responses(404, 409, 416, 503),
+    },
+)
+async def job_audio(
+    job_id: str,
+    request: Request,
+    caller: CurrentCaller,
+    services: Provided,
+    live_format: Annotated[LiveFormat | None, Query(alias="format")] = None,
+    accept: Annotated[str, Header()] = "",
+) -> Response:
+    """A take's new audio from its first sample on, while it is being made; then the node's own file.
+
+    Opened early, it waits for the first samples; a take that ends before has a 409. One that breaks off later
+    cuts the connection before the end that `Content-Length` told of. `f32` are the WAV's samples alone (float,
+    little-endian), `l16` or `Accept: audio/L16` the same in 16 bits (big-endian); `X-Segue-Sample-Rate` and
+    `X-Segue-Channels` tell the rest.
+    """
+    wanted = live_format or accepted(accept)
+    node = await services.live.ready_node(caller.tenant, job_id)
+    if node is not None and wanted is LiveFormat.WAV:
+        file = await services.audio.file(caller.tenant, node, AudioFormat.WAV)
+        return await file_response(request, services.audio, caller.tenant, file)
+    if request.method == "HEAD":
+        return live_head(wanted)
+    sound = await unless_gone(request, services.live.open(caller.tenant, job_id))
+    return live_response(request, sound, wanted)
+
+
 @router.head("/exports/{export_id}/file", include_in_schema=False)
 @router.get(
     "/exports/{export_id}/file",
@@ -55,6 +96,7 @@ async def job_events(job_id: str, caller: CurrentCaller, services: Provided) -> 
     responses={
         200: {"content": {"audio/wav": {}, "audio/flac": {}, "audio/mpeg": {}}},
         206: {"description": "The range asked for"},
+        **ELSEWHERE,
         **problem_responses(404, 416),
     },
 )
@@ -63,9 +105,4 @@ async def download_export(
 ) -> Response:
     export = await services.exports.read(caller.tenant, export_id)
     file = AudioFile(export.blob, export.media_type, export.filename)
-    return await file_response(
-        request,
-        file,
-        lambda start, length: services.audio.read(caller.tenant, file, start, length),
-        disposition="attachment",
-    )
+    return await file_response(request, services.audio, caller.tenant, file, disposition="attachment")

@@ -10,7 +10,7 @@ from deployments.export.plan import AudioFormat
 from serve_app.access import CurrentCaller
 from serve_app.problems import Conflict, problem_responses
 from serve_app.routes.branching import branch_request
-from serve_app.routes.parts import IdempotencyKey, Provided, file_response
+from serve_app.routes.parts import ELSEWHERE, IdempotencyKey, Provided, file_response
 from serve_app.schemas import BranchView, ChainView, NewNodes, NodeView, chain_view, node_view
 
 router = APIRouter(prefix="/v1/chains/{chain_id}/nodes", tags=["nodes"])
@@ -26,7 +26,7 @@ async def branch(
 ) -> BranchView:
     """Asks for takes that go on from `parent_id`; each is a node and a job of its own."""
     limits = services.settings.generation
-    branched = await services.chains.branch(
+    branched = await services.takes.branch(
         caller.tenant,
         chain_id,
         wanted.parent_id,
@@ -68,6 +68,7 @@ async def discard(chain_id: str, node_id: str, caller: CurrentCaller, services: 
     responses={
         200: {"content": {"audio/wav": {}, "audio/flac": {}, "audio/mpeg": {}}},
         206: {"description": "The range asked for"},
+        **ELSEWHERE,
         **problem_responses(404, 409, 416),
     },
 )
@@ -82,16 +83,18 @@ async def listen(
     """The node's own new audio, without its parent's."""
     chain = await services.chains.read(caller.tenant, chain_id)
     file = await services.audio.file(caller.tenant, chain.node(node_id), audio_format)
-    return await file_response(
-        request, file, lambda start, length: services.audio.read(caller.tenant, file, start, length)
-    )
+    return await file_response(request, services.audio, caller.tenant, file)
 
 
 @router.head("/{node_id}/original", include_in_schema=False)
 @router.get(
     "/{node_id}/original",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}, **problem_responses(404, 409, 416)},
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        **ELSEWHERE,
+        **problem_responses(404, 409, 416),
+    },
 )
 async def download_original(
     chain_id: str, node_id: str, request: Request, caller: CurrentCaller, services: Provided
@@ -99,12 +102,7 @@ async def download_original(
     """The file of an uploaded node, byte for byte as it came."""
     chain = await services.chains.read(caller.tenant, chain_id)
     file = await services.audio.original(caller.tenant, chain.node(node_id))
-    return await file_response(
-        request,
-        file,
-        lambda start, length: services.audio.read(caller.tenant, file, start, length),
-        disposition="attachment",
-    )
+    return await file_response(request, services.audio, caller.tenant, file, disposition="attachment")
 
 
 @router.get("/{node_id}/provenance", responses=problem_responses(404, 409))

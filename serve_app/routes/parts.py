@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Header, Query, Request, Response
 
 from serve_app.ranges import blob_response
-from serve_app.services.audio import AudioFile
+from serve_app.services.audio import AudioFile, AudioService
 from serve_app.services.bundle import Services
 
 
@@ -36,21 +35,27 @@ Cursor = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
+ELSEWHERE: dict[int | str, dict[str, Any]] = {
+    307: {"description": "Where `storage.presign` is on: to the file in the object store"}
+}
+
 
 async def file_response(
     request: Request,
+    audio: AudioService,
+    tenant: str,
     file: AudioFile,
-    read: Callable[[int, int], Awaitable[bytes]],
     *,
     disposition: Literal["inline", "attachment"] = "inline",
 ) -> Response:
-    """The file, with Range, ETag and HEAD; `read(start, length)` gives its bytes."""
+    """The file, with Range, ETag and HEAD, or the way to it in the store."""
     return await blob_response(
         request,
         size=file.ref.size_bytes,
         etag=file.ref.sha256,
         media_type=file.media_type,
         filename=file.filename,
-        read=read,
+        read=lambda start, length: audio.read(tenant, file, start, length),
+        link=lambda content_disposition: audio.link(tenant, file, content_disposition),
         disposition=disposition,
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from serve_app.routes.parts import Provided
-from serve_app.schemas import ModelListView, model_list_view
+from serve_app.schemas import CapacityView, ModelListView, capacity_view, model_list_view
 
 router = APIRouter(tags=["system"])
 
@@ -40,10 +39,10 @@ async def models(services: Provided) -> ModelListView:
     return model_list_view(services.models.entries, services.models.default, states)
 
 
-@router.get("/v1/gpu")
-async def gpu(services: Provided) -> dict[str, Any]:
-    """GPUs in the cluster, and the replicas and queues of each deployment."""
-    return asdict(await services.system.capacity())
+@router.get("/v1/gpu", response_model=CapacityView)
+async def gpu(services: Provided) -> CapacityView:
+    """GPUs in the cluster, the replicas and queues of each deployment, and the jobs; at most a second old."""
+    return capacity_view(await services.system.capacity())
 
 
 @router.get("/v1/config")

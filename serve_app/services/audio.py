@@ -16,17 +16,21 @@ CONCURRENT_ENCODINGS = 2
 
 @dataclass(frozen=True, slots=True)
 class AudioFile:
-    """A blob as a download."""
+    """A blob as a download. `on_demand`: it may have been encoded only because it was asked for."""
 
     ref: BlobRef
     media_type: str
     filename: str
+    on_demand: bool = False
 
 
 class AudioService:
-    def __init__(self, blobs: Blobs, stage: ExportStage) -> None:
+    """`link_expiry_s` None: every byte comes through this application."""
+
+    def __init__(self, blobs: Blobs, stage: ExportStage, link_expiry_s: int | None = None) -> None:
         self._blobs = blobs
         self._stage = stage
+        self._link_expiry_s = link_expiry_s
         self._encoding = asyncio.Semaphore(CONCURRENT_ENCODINGS)
 
     async def file(self, tenant: str, node: Node, audio_format: AudioFormat) -> AudioFile:
@@ -41,7 +45,7 @@ class AudioService:
         encode = EncodePlan(audio_format, node.audio.sample_rate_hz, node.audio.channels)
         async with self._encoding:
             export = await self._stage.run(tenant, alone, encode, filename)
-        return AudioFile(export.blob, export.media_type, filename)
+        return AudioFile(export.blob, export.media_type, filename, on_demand=True)
 
     async def original(self, tenant: str, node: Node) -> AudioFile:
         """The file as it was uploaded. Raises Conflict if the node was not."""
@@ -49,6 +53,21 @@ class AudioService:
             raise Conflict(f"node {node.id} was not uploaded")
         suffix = node.audio.original_format
         return AudioFile(node.audio.original, "application/octet-stream", f"{node.id}-original.{suffix}")
+
+    async def link(self, tenant: str, file: AudioFile, content_disposition: str) -> str | None:
+        """Where else a client gets the file: in the store itself; None where it gets it here.
+
+        What is encoded on demand is answered here: its bytes are in this process's hands at that moment.
+        """
+        if self._link_expiry_s is None or file.on_demand:
+            return None
+        return await self._blobs.presigned_url(
+            tenant,
+            file.ref,
+            expires_s=self._link_expiry_s,
+            content_disposition=content_disposition,
+            media_type=file.media_type,
+        )
 
     async def read(self, tenant: str, file: AudioFile, start: int, length: int) -> bytes:
         """Raises BlobCorrupt."""

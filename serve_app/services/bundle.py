@@ -16,15 +16,20 @@ from serve_app.services.exports import ExportService
 from serve_app.services.jobs import JobService
 from serve_app.services.latest import LatestChains
 from serve_app.services.listener import Listener
+from serve_app.services.live_audio import LiveAudio
 from serve_app.services.models import Cluster, ServedModels
+from serve_app.services.new_chains import NewChains
 from serve_app.services.queue import JobQueue
 from serve_app.services.streams import EventStreams
 from serve_app.services.system import SystemService
+from serve_app.services.takes import TakeService
+from serve_app.services.uploads import UploadService
 from storage.blobs import Blobs
 from storage.chains import Chains
 from storage.exports import Exports
 from storage.jobs import Jobs
 from storage.objects import ObjectStore
+from storage.segments import Segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,11 @@ class Services:
     listener: Listener
     models: ServedModels
     chains: ChainService
+    uploads: UploadService
+    takes: TakeService
     jobs: JobService
     audio: AudioService
+    live: LiveAudio
     exports: ExportService
     streams: EventStreams
     system: SystemService
@@ -59,16 +67,25 @@ def build_services(
     blobs, exports, models = Blobs(store), Exports(store), ServedModels(entries)
     ffmpeg = find_ffmpeg(settings.export.ffmpeg_path)
     listener = Listener(bus)
-    jobs = JobService(Jobs(store), chains, queue, settings.jobs)
+    job_records = Jobs(store)
+    jobs = JobService(job_records, chains, queue, settings.jobs)
+    new_chains = NewChains(chains, settings.jobs)
     return Services(
         settings=settings,
         store=store,
         listener=listener,
         models=models,
-        chains=ChainService(chains, blobs, jobs, models, settings.uploads, settings.jobs),
+        chains=ChainService(chains, jobs),
+        uploads=UploadService(chains, new_chains, blobs, settings.uploads),
+        takes=TakeService(chains, new_chains, jobs, models, settings.jobs),
         jobs=jobs,
-        audio=AudioService(blobs, ExportStage(blobs, exports, ffmpeg, settings.export.ffmpeg_timeout_s)),
+        audio=AudioService(
+            blobs,
+            ExportStage(blobs, exports, ffmpeg, settings.export.ffmpeg_timeout_s),
+            settings.storage.presign_expiry_s if settings.storage.presign else None,
+        ),
+        live=LiveAudio(jobs, chains, blobs, Segments(store), listener, settings.events),
         exports=ExportService(chains, exports, jobs, settings.export, settings.jobs),
         streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
-        system=SystemService(cluster, models, settings),
+        system=SystemService(cluster, models, job_records, settings),
     )

@@ -9,9 +9,9 @@ from configs.settings import JobSettings
 from serve_app.problems import IdempotencyMismatch, TooManyRequests
 from serve_app.services.queue import JobQueue
 from storage.chain import edits
-from storage.chain.jobs import Job, JobState, finish, request_cancel
+from storage.chain.jobs import Job, JobState, finish
 from storage.chain.model import Chain, ChainDeleted, ChainNotFound, Failure, NodeNotFound
-from storage.chain.outcomes import seen_through_chain
+from storage.chain.outcomes import CHAIN_GONE, Outcome, cancel, outcome_in_chain, seen_through_chain
 from storage.chains import Chains
 from storage.jobs import JobKey, JobPage, Jobs
 
@@ -75,36 +75,28 @@ class JobService:
     async def cancel(self, tenant: str, job_id: str) -> Job:
         """Cancel an unfinished job; a finished one stays as it is. Raises JobNotFound."""
         job = await self._jobs.load(tenant, job_id)
-        in_chain = await self._cancel_node(job)
-        await self.signal_cancel(tenant, job_id)
-        if not in_chain:
-            # Who accepted the job may have brought its node into the chain just now. Whoever does so later
-            # reads the record after it (`end_cancelled`), and finds it cancelled.
-            await self._cancel_node(job)
+        await self.signal_cancel(tenant, job_id, await self._cancel_node(job))
         return await self.read(tenant, job_id)
 
-    async def end_cancelled(self, jobs: Sequence[Job]) -> None:
-        """End the nodes, now in their chain, of jobs that were cancelled before they were."""
-        for job in await asyncio.gather(*(self._jobs.load(job.tenant, job.id) for job in jobs)):
-            if job.state is JobState.CANCELLED:
-                await self._cancel_node(job)
-
-    async def _cancel_node(self, job: Job) -> bool:
-        """Cancel a job's unfinished node; False if the job has none, or none in its chain yet."""
+    async def _cancel_node(self, job: Job) -> Outcome | None:
+        """Cancel a job's unfinished node; how it ended, then or before. None if the job has no node, or none in
+        its chain yet."""
         node_id = job.node_id
         if node_id is None or job.chain_id is None:
-            return False
+            return None
         try:
-            await self._chains.change(
+            chain = await self._chains.change(
                 job.tenant, job.chain_id, lambda chain, now: edits.cancel(chain, node_id, now)
             )
-        except (ChainNotFound, ChainDeleted, NodeNotFound):
-            return False
-        return True
+        except ChainDeleted:
+            return CHAIN_GONE
+        except (ChainNotFound, NodeNotFound):
+            return None
+        return outcome_in_chain(chain, job)
 
-    async def signal_cancel(self, tenant: str, job_id: str) -> None:
-        """Ask a job to end that the chain, if it has one, has ended already."""
-        await self._jobs.change(tenant, job_id, request_cancel)
+    async def signal_cancel(self, tenant: str, job_id: str, outcome: Outcome | None) -> None:
+        """Ask a job to end; `outcome` is what its chain says of it already."""
+        await self._jobs.change(tenant, job_id, lambda job, now: cancel(job, outcome, now))
         self._queue.look_at(JobKey(tenant, job_id))
 
     async def _chain_of(self, job: Job) -> Chain | None:

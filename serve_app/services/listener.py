@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from deployments.notices import Cursor, JobProgressed, Notice, NoticeBus
+from configs.settings import EventSettings
+from deployments.notices import ChainChanged, Cursor, JobProgressed, Notice, NoticeBus, SegmentStored
 
 logger = logging.getLogger("segue.events")
 
@@ -42,6 +44,25 @@ class Subscription:
         self._queue.put_nowait(notice)
 
 
+def segments_of(job_id: str) -> str:
+    """The topic of a job's segments, which only those hear of who listen to them."""
+    return f"segments/{job_id}"
+
+
+async def ticks(subscription: Subscription, settings: EventSettings) -> AsyncIterator[Notice | None]:
+    """Notices, and None when it is time to poll; ends with a stream's life.
+
+    It is time to poll after `poll_s` even where notices come all the while: one of them may be missing.
+    """
+    started_s = polled_s = time.monotonic()
+    while (now_s := time.monotonic()) - started_s < settings.max_stream_s:
+        quiet_s = polled_s + settings.poll_s - now_s
+        notice = await subscription.next(quiet_s) if quiet_s > 0 else None
+        if notice is None:
+            polled_s = time.monotonic()
+        yield notice
+
+
 class Listener:
     def __init__(self, bus: NoticeBus) -> None:
         self._bus = bus
@@ -59,7 +80,7 @@ class Listener:
 
     @contextmanager
     def subscribe(self, tenant: str, *record_ids: str) -> Iterator[Subscription]:
-        """Notices about the chains and jobs of these ids."""
+        """Notices about the chains and jobs of these ids, and what `segments_of` names."""
         subscription = Subscription()
         topics = [(tenant, record_id) for record_id in record_ids]
         for topic in topics:
@@ -93,12 +114,17 @@ class Listener:
                 self._deliver(notice)
 
     def _deliver(self, notice: Notice) -> None:
-        topics = [notice.chain_id]
-        if isinstance(notice, JobProgressed):
-            self._remember(notice)
-            topics.append(notice.job_id)
-        for record_id in topics:
-            for subscription in self._subscriptions.get((notice.tenant, record_id or ""), ()):
+        topics: tuple[str, ...]
+        match notice:
+            case ChainChanged(chain_id=chain_id):
+                topics = (chain_id,)
+            case JobProgressed(chain_id=chain_id, job_id=job_id):
+                self._remember(notice)
+                topics = (chain_id or "", job_id)
+            case SegmentStored(job_id=job_id):
+                topics = (segments_of(job_id),)
+        for topic in topics:
+            for subscription in self._subscriptions.get((notice.tenant, topic), ()):
                 subscription.put(notice)
 
     def _remember(self, notice: JobProgressed) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from deployments.engines.protocols import GenerationMode
 from deployments.engines.registry import ModelEntry
+from deployments.load import Load
 from serve_app.problems import FieldError, Unprocessable
 
 Status = Literal["ready", "loading", "error"]
@@ -23,13 +24,36 @@ class ModelState:
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """What the cluster has, as Ray sees it: logical GPUs, and replicas and queues by deployment."""
+class Gpus:
+    """The cluster's, logical ones and fractions as Ray counts them. `id` is that of this process's own, if any."""
 
-    gpus_total: float
-    gpus_free: float
-    gpu_id: int | None
-    deployments: Mapping[str, Mapping[str, Any]]
+    total: float
+    free: float
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentState:
+    """A deployment as Serve sees it.
+
+    `target_replicas` is what the autoscaler wants now, `replicas` counts those that are there by their state,
+    `resources` are one replica's by Ray's names. `load` None: no replica has told in time.
+    """
+
+    status: str
+    target_replicas: int
+    replicas: Mapping[str, int]
+    resources: Mapping[str, float]
+    load: Load | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the cluster has, what runs in it and what waits. `unfinished_jobs` are those of all tenants."""
+
+    gpus: Gpus
+    deployments: Mapping[str, DeploymentState]
+    unfinished_jobs: int
 
 
 class Cluster(Protocol):
@@ -39,7 +63,11 @@ class Cluster(Protocol):
         """By model name."""
         ...
 
-    async def capacity(self) -> Capacity: ...
+    async def gpus(self) -> Gpus: ...
+
+    async def deployments(self) -> Mapping[str, DeploymentState]:
+        """By deployment."""
+        ...
 
 
 class ServedModels:

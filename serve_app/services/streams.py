@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from configs.settings import EventSettings
-from deployments.notices import ChainChanged, JobProgressed
+from deployments.notices import ChainChanged, JobProgressed, Notice
 from serve_app.schemas import chain_view, job_view, node_view
 from serve_app.services.jobs import JobService
 from serve_app.services.latest import LatestChains
-from serve_app.services.listener import Listener, Subscription
+from serve_app.services.listener import Listener, Subscription, ticks
 from serve_app.sse import comment, frame, retry
 from storage.chain.events import changes_since
 from storage.chain.jobs import Job
@@ -45,7 +45,7 @@ class EventStreams:
             for sent in self._chain_frames(chain, since):
                 yield sent
             known = chain.version
-            async for notice in self._ticks(subscription):
+            async for notice in self._with_heartbeats(subscription):
                 match notice:
                     case JobProgressed(node_id=node_id, job_id=job_id, progress=progress):
                         yield frame("progress", {"node_id": node_id, "job_id": job_id, "progress": progress})
@@ -76,7 +76,7 @@ class EventStreams:
             yield self._job_frame(shown)
             if shown.state.is_finished:
                 return
-            async for notice in self._ticks(subscription):
+            async for notice in self._with_heartbeats(subscription):
                 match notice:
                     case JobProgressed(job_id=about, progress=progress):
                         if about == job_id:
@@ -92,22 +92,12 @@ class EventStreams:
                 if job.state.is_finished:
                     return
 
-    async def _ticks(
-        self, subscription: Subscription
-    ) -> AsyncIterator[ChainChanged | JobProgressed | bytes | None]:
-        """Notices, None when it is time to poll, heartbeats as frames; ends with the stream's life.
-
-        It is time to poll after `poll_s` even where notices come all the while: one of them may be missing.
-        """
-        settings = self._settings
-        started_s = beaten_s = polled_s = time.monotonic()
-        while (now_s := time.monotonic()) - started_s < settings.max_stream_s:
-            quiet_s = polled_s + settings.poll_s - now_s
-            notice = await subscription.next(quiet_s) if quiet_s > 0 else None
-            if notice is None:
-                polled_s = time.monotonic()
+    async def _with_heartbeats(self, subscription: Subscription) -> AsyncIterator[Notice | bytes | None]:
+        """The ticks, and heartbeats as frames."""
+        beaten_s = time.monotonic()
+        async for notice in ticks(subscription, self._settings):
             yield notice
-            if time.monotonic() - beaten_s >= settings.heartbeat_s:
+            if time.monotonic() - beaten_s >= self._settings.heartbeat_s:
                 beaten_s = time.monotonic()
                 yield comment("heartbeat")
 

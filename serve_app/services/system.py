@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 from configs.settings import Settings
 from serve_app.services.models import Capacity, Cluster, ModelState, ServedModels, Status
+from storage.jobs import Jobs
+
+CACHE_S = 1.0
 
 
 class SystemService:
-    def __init__(self, cluster: Cluster, models: ServedModels, settings: Settings) -> None:
+    def __init__(self, cluster: Cluster, models: ServedModels, jobs: Jobs, settings: Settings) -> None:
         self._cluster = cluster
         self._models = models
+        self._jobs = jobs
         self._settings = settings
+        self._reading = asyncio.Lock()
+        self._capacity: tuple[float, Capacity] | None = None
 
     async def model_states(self) -> dict[str, ModelState]:
         return dict(await self._cluster.model_states())
 
     async def capacity(self) -> Capacity:
-        return await self._cluster.capacity()
+        """As it was at most a second ago: asked all the time, it costs no more than that."""
+        async with self._reading:
+            now_s = time.monotonic()
+            if self._capacity is None or now_s - self._capacity[0] > CACHE_S:
+                gpus, deployments, active = await asyncio.gather(
+                    self._cluster.gpus(), self._cluster.deployments(), self._jobs.active()
+                )
+                self._capacity = (now_s, Capacity(gpus, deployments, len(active)))
+            return self._capacity[1]
 
     async def health(self) -> dict[str, Any]:
         """The superset of what clients of the older services expect: `ok`, `status`, `gpu`, `gpu_id`, `model`,
         and every model's own state."""
-        states = await self.model_states()
-        capacity = await self._cluster.capacity()
+        states, gpus = await self.model_states(), await self._cluster.gpus()
         status = overall(states.get(self._models.default))
         return {
             "ok": status == "ready",
             "status": status,
-            "gpu": capacity.gpus_total > 0,
-            "gpu_id": capacity.gpu_id,
+            "gpu": gpus.total > 0,
+            "gpu_id": gpus.id,
             "model": self._models.default,
             "models": {name: {"status": s.status, "replicas": s.replicas} for name, s in states.items()},
         }

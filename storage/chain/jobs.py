@@ -39,7 +39,10 @@ class JobState(StrEnum):
 
 
 MOVES: Mapping[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}),
+    # A queued job succeeds where a claim that was given back, or given up for dead, had published.
+    JobState.QUEUED: frozenset(
+        {JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED},
+    ),
     JobState.RUNNING: frozenset(
         {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED},
     ),
@@ -195,10 +198,14 @@ def finish(
 
 
 def request_cancel(job: Job, now: datetime) -> Job:
-    """Ask for an end. A queued job ends at once; a running one is ended by its holder."""
+    """Ask for an end, which a running job's holder makes, and at once if it is queued and publishes no node.
+
+    A queued one that publishes a node is ended by who claims it next, as its chain says. Ended here, it could
+    leave a node behind that is on its way into the chain and that nobody would end, or hide one that is ready.
+    """
     if job.state.is_finished:
         return job
-    if job.state is JobState.QUEUED:
+    if job.state is JobState.QUEUED and not job.kind.publishes_a_node:
         return finish(replace(job, cancel_requested=True), JobState.CANCELLED, now)
     return job if job.cancel_requested else replace(job, cancel_requested=True, updated_at=now)
 

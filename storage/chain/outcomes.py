@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from storage.chain.jobs import Job, JobState
+from storage.chain.jobs import Job, JobState, finish, request_cancel
 from storage.chain.model import Chain, Failure, Node, NodeStatus
 
 
@@ -44,6 +45,17 @@ def outcome_in_chain(chain: Chain | None, job: Job) -> Outcome | None:
         return CHAIN_GONE
     node = chain.find(job.node_id) if chain is not None else None
     return outcome_of_node(chain, node) if chain is not None and node is not None else None
+
+
+def cancel(job: Job, outcome: Outcome | None, now: datetime) -> Job:
+    """Ask a job to end, of which its chain says `outcome` (None: nothing, or nothing yet).
+
+    A queued one ends at once where the chain has its outcome; else as `request_cancel` has it.
+    """
+    if outcome is not None and job.state is JobState.QUEUED:
+        asked = replace(job, cancel_requested=True)
+        return finish(asked, outcome.state, now, result=outcome.result, error=outcome.error)
+    return request_cancel(job, now)
 
 
 def seen_through_chain(chain: Chain | None, job: Job) -> Job:

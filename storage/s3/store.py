@@ -21,7 +21,6 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
@@ -146,12 +145,14 @@ class S3Store:
         ]
         return sorted(folders)
 
-    async def presigned_url(self, key: str, *, expires_s: int, filename: str, media_type: str) -> str:
+    async def presigned_url(
+        self, key: str, *, expires_s: int, content_disposition: str, media_type: str
+    ) -> str:
         """See `Presigns`. The URL leads to the server by the name that this process knows it by."""
 
         def work(here: Connections) -> str:
             says = {
-                "ResponseContentDisposition": _attachment(filename),
+                "ResponseContentDisposition": content_disposition,
                 "ResponseContentType": media_type,
             }
             url = here.client.generate_presigned_url(
@@ -236,9 +237,3 @@ def _etag(answer: dict[str, Any]) -> str:
 def _time(answer: dict[str, Any]) -> datetime:
     modified_at: datetime = answer["LastModified"]
     return modified_at.astimezone(UTC).replace(microsecond=0)
-
-
-def _attachment(filename: str) -> str:
-    """A Content-Disposition of RFC 6266: a name in ASCII for all, and the true one in UTF-8."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in filename)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -28,8 +28,8 @@ def test_defaults_need_nothing() -> None:
 
 
 def test_each_layer_lies_over_the_one_below() -> None:
-    assert JobSettings().concurrent == 4
-    assert load(profile="cluster").jobs.concurrent == 16
+    assert JobSettings().concurrent == 16
+    assert load(profile="cluster").jobs.concurrent == 32
     overrides = {"jobs": {"concurrent": 5}}
     assert load(overrides, profile="cluster").jobs.concurrent == 5
     assert load(overrides, profile="cluster", SEGUE_JOBS__CONCURRENT="7").jobs.concurrent == 7
@@ -37,13 +37,13 @@ def test_each_layer_lies_over_the_one_below() -> None:
 
 def test_a_layer_replaces_single_fields_and_leaves_their_neighbours() -> None:
     settings = load({"jobs": {"lease_s": 20}}, profile="cluster", SEGUE_JOBS__SWEEP_S="1.5")
-    assert settings.jobs == JobSettings(concurrent=16, lease_s=20, sweep_s=1.5)
+    assert settings.jobs == JobSettings(concurrent=32, lease_s=20, sweep_s=1.5)
 
 
 def test_the_process_environment_is_read_unless_another_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGUE_JOBS__CONCURRENT", "9")
     assert load_settings().jobs.concurrent == 9
-    assert load_settings(environ={}).jobs.concurrent == 4
+    assert load_settings(environ={}).jobs.concurrent == 16
 
 
 def test_profiles_are_whole_and_known() -> None:

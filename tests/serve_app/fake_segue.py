@@ -175,7 +175,7 @@ def create_fake(fake: FakeSegue) -> ASGIApp:
         return StreamingResponse(fake.events(fake.chains[chain_id]), media_type="text/event-stream")
 
     @app.get("/v1/chains/{chain_id}/nodes/{node_id}/audio")
-    async def audio(node_id: str, format: str) -> Response:  # noqa: A002 - the query parameter's name
+    async def audio(node_id: str, format: str = "wav") -> Response:  # noqa: A002 - the query parameter's name
         return Response(f"{node_id} as {format}".encode())
 
     @app.post("/v1/chains/{chain_id}/export")
@@ -187,6 +187,16 @@ def create_fake(fake: FakeSegue) -> ASGIApp:
     @app.get("/v1/jobs/{job_id}")
     async def job(job_id: str) -> Any:
         return {"id": job_id, "kind": "export", **fake.job_states.pop(0)}
+
+    @app.get("/v1/jobs/{job_id}/audio")
+    async def live(job_id: str) -> Response:
+        async def sound() -> AsyncIterator[bytes]:
+            yield b"the sound "
+            if job_id == "job-broken":
+                raise ConnectionError("as the script says")
+            yield f"of {job_id}".encode()
+
+        return StreamingResponse(sound(), media_type="audio/wav")
 
     @app.get("/v1/exports/{export_id}/file")
     async def file(export_id: str) -> Response:

@@ -59,10 +59,10 @@ async def stage(shared: Stage) -> AsyncIterator[Stage]:
     ("field", "value", "says"),
     [
         ("duration_s", 0, "greater than 0"),
-        ("duration_s", 0.1, "0.5 to 30"),
+        ("duration_s", 0.1, "0.5 to 300"),
         ("duration_s", -1, "greater than 0"),
-        ("duration_s", 30.01, "0.5 to 30"),
-        ("duration_s", 1e300, "0.5 to 30"),
+        ("duration_s", 300.01, "0.5 to 300"),
+        ("duration_s", 1e300, "0.5 to 300"),
         ("duration_s", float("nan"), "finite"),
         ("duration_s", float("inf"), "finite"),
         ("duration_s", "long", "number"),
@@ -120,7 +120,7 @@ async def test_a_model_without_melody_says_what_it_can(stage: Stage) -> None:
 
 
 async def test_every_wrong_field_is_named_at_once(stage: Stage) -> None:
-    body = problem(await stage.branch(duration_s=99, prompt="x" * 1001, takes=9), 422)
+    body = problem(await stage.branch(duration_s=999, prompt="x" * 1001, takes=9), 422)
     assert [error["field"] for error in body["errors"]] == ["duration_s", "prompt", "takes"]
 
 
@@ -179,7 +179,7 @@ async def test_only_json_is_read_as_json(stage: Stage, content_type: str) -> Non
         ("title", "\ud800"),
         ("title", 7),
         ("prompt", "\udfff"),
-        ("duration_s", 31),
+        ("duration_s", 301),
         ("takes", 2),
         ("mode", "melody"),
         ("parent_id", "x"),

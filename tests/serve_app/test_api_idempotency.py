@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from deployments.engines.mock import MockEngine
+from storage.chain.model import Failure
 from storage.chain.seeds import seed_of_take
 from storage.memory import MemoryStore
 from storage.objects import Condition, StoreUnavailable
@@ -225,8 +226,8 @@ async def test_a_prompted_chain_that_broke_off_half_way_is_finished() -> None:
         assert root["status"] == "ready"
 
 
-async def test_work_that_was_cancelled_half_made_is_not_begun_by_a_repetition() -> None:
-    """Its node would wait for ever: nobody works on a job that has ended."""
+async def test_work_that_was_cancelled_half_made_ends_cancelled() -> None:
+    """Also if it is asked for again: its nodes do not wait for ever."""
     store = ForgetfulStore()
     async with running({"mock": MockEngine()}, store=store, work=False) as app:
         chain = await app.upload(wav(tone(0.3)))
@@ -235,13 +236,31 @@ async def test_work_that_was_cancelled_half_made_is_not_begun_by_a_repetition() 
         problem(await branch(app, chain), 503)
         problem(await app.http.post("/v1/chains", json=body, headers=KEY), 503)
         store.broken = None
-        for job in (await app.http.get("/v1/jobs")).json()["jobs"]:
-            cancelled = await app.http.delete(f"/v1/jobs/{job['id']}")
-            assert cancelled.json()["state"] == "cancelled"
-        problem(await branch(app, chain), 409)
-        problem(await app.http.post("/v1/chains", json=body, headers=KEY), 409)
+        orphans = [job["id"] for job in (await app.http.get("/v1/jobs")).json()["jobs"]]
+        for job_id in orphans:
+            assert (await app.http.delete(f"/v1/jobs/{job_id}")).json()["cancel_requested"]
+        [node] = (await branch(app, chain)).json()["nodes"]
+        prompted = (await app.http.post("/v1/chains", json=body, headers=KEY)).json()
+        app.worker.start()
+        assert (await app.finished(chain["id"], node["id"]))["status"] == "cancelled"
+        assert (await app.finished(prompted["id"], prompted["root_id"]))["status"] == "cancelled"
+        assert [(await app.ended(job_id))["state"] for job_id in orphans] == ["cancelled"] * 2
+
+
+async def test_work_that_failed_half_made_is_not_begun_by_a_repetition() -> None:
+    """Its node would wait for ever: nobody works on a job that has ended."""
+    store = ForgetfulStore()
+    async with running({"mock": MockEngine()}, store=store, work=False) as app:
+        chain = await app.upload(wav(tone(0.3)))
+        store.broken = "tenants/local/chains/"
+        problem(await branch(app, chain), 503)
+        store.broken = None
+        [orphan] = (await app.http.get("/v1/jobs")).json()["jobs"]
+        await app.services.jobs.refuse(
+            [await app.services.jobs.read("local", orphan["id"])], Failure("conflict", "the parent is gone")
+        )
+        assert "the parent is gone" in problem(await branch(app, chain), 409)["detail"]
         assert len((await app.chain(chain["id"]))["nodes"]) == 1
-        assert len((await app.http.get("/v1/chains")).json()["chains"]) == 1
 
 
 async def test_a_key_is_free_again_after_its_time() -> None:

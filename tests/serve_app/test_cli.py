@@ -181,6 +181,21 @@ class TestCommands:
         assert (tmp_path / "heard").read_text() == f"{TAKE} as wav"
         assert not Path((tmp_path / "path").read_text().strip()).exists()
 
+    @pytest.mark.parametrize("made_by", [None, "job-7"])
+    def test_listen_to_a_pipe_hears_a_node_as_it_is_made(
+        self, url: str, fake: FakeSegue, made_by: str | None
+    ) -> None:
+        fake.chains[SONG]["nodes"][-1].update(job_id=made_by, status="running" if made_by else "ready")
+        arguments = [sys.executable, "-m", "serve_app.cli", "--url", url, "listen", "5a", "bbff", "--stdout"]
+        heard = subprocess.run(arguments, capture_output=True, check=True).stdout
+        assert heard == (b"the sound of job-7" if made_by else f"{TAKE} as wav".encode())
+
+    def test_a_take_that_breaks_off_is_told(self, segue: Segue, fake: FakeSegue) -> None:
+        fake.chains[SONG]["nodes"][-1].update(job_id="job-broken", status="running")
+        done = segue("listen", "5a", "bbff", "--stdout")
+        assert done.status == 1
+        assert "broke off" in done.err
+
     def test_listen_without_a_player_says_what_to_do(
         self, segue: Segue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

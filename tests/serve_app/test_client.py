@@ -15,6 +15,7 @@ from serve_app.client_answers import (
     BadAnswer,
     Chain,
     Job,
+    Node,
     NoSuchId,
     Rejected,
     Unreachable,
@@ -97,6 +98,14 @@ class TestRetries:
             self.branch(client)
         assert pauses.slept_s == [pause_s]
 
+    @pytest.mark.parametrize("status", [404, 500, 502, 504])
+    def test_where_a_proxy_says_that_nobody_answered_it_asks_again(self, pauses: Pauses, status: int) -> None:
+        """As Serve's does for a request whose replica died under it, and before it knows what it serves."""
+        answers = [httpx.Response(status, text="not Segue's own"), httpx.Response(202, json=BRANCH)]
+        with mocked(lambda _: answers.pop(0), pauses) as client:
+            assert self.branch(client) == "j"
+        assert pauses.slept_s == [0.2]
+
     def test_it_gives_up_in_the_end(self, pauses: Pauses) -> None:
         def refused(request: httpx.Request) -> httpx.Response:
             raise httpx.ConnectError("[Errno 111] Connection refused")
@@ -143,6 +152,20 @@ class TestRetries:
             client.download("c", "n", tmp_path / "take.wav")
         assert (tmp_path / "take.wav").read_bytes() == b"all of it"
         assert [path.name for path in tmp_path.iterdir()] == ["take.wav"]
+
+    def test_a_file_that_lies_elsewhere_is_fetched_there(self, pauses: Pauses, tmp_path: Path) -> None:
+        """A server may send its clients to the store."""
+
+        def elsewhere(request: httpx.Request) -> httpx.Response:
+            if request.url.host == "bucket":
+                return httpx.Response(200, content=b"sound")
+            return httpx.Response(307, headers={"Location": "http://bucket/blob?signature=x"})
+
+        client = mocked(elsewhere, pauses)
+        client.download("c", "n", tmp_path / "take.wav")
+        assert (tmp_path / "take.wav").read_bytes() == b"sound"
+        ready = Node.model_validate(node("n", job_id="j"))
+        assert b"".join(client.listen("c", ready)) == b"sound"
 
     def test_a_download_that_fails_leaves_the_old_file(self, pauses: Pauses, tmp_path: Path) -> None:
         (tmp_path / "take.wav").write_bytes(b"older")

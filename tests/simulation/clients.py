@@ -12,8 +12,9 @@ from typing import TypeVar
 from deployments.engines.protocols import GenerationMode
 from deployments.export.plan import AudioFormat
 from serve_app.problems import Problem
-from serve_app.services.chains import Branched, BranchRequest
+from serve_app.services.drafts import BranchRequest
 from serve_app.services.exports import ExportRequest
+from serve_app.services.takes import Branched
 from storage.chain.model import Chain, DomainError, Node
 from storage.objects import StoreError
 from tests.simulation.processes import MODEL, Ingress
@@ -90,13 +91,13 @@ class Client:
         wanted = self._wanted(self._luck.choice((1, 1, 2)), GenerationMode.CONTINUE)
         chain_id, key = self._chain_id, self._key()
         await self._ask_for_takes(
-            wanted, lambda ingress: ingress.chains.branch(TENANT, chain_id, parent.id, wanted, key)
+            wanted, lambda ingress: ingress.takes.branch(TENANT, chain_id, parent.id, wanted, key)
         )
 
     async def _new_root(self) -> None:
         wanted, key = self._wanted(1, GenerationMode.TEXT), self._key()
         await self._ask_for_takes(
-            wanted, lambda ingress: ingress.chains.generate_root(TENANT, wanted.prompt, wanted, key)
+            wanted, lambda ingress: ingress.takes.generate_root(TENANT, wanted.prompt, wanted, key)
         )
         if self._promises.branches.get(wanted.prompt):
             self._chain_id = self._promises.branches[wanted.prompt][0].chain.id

@@ -89,7 +89,12 @@ class PlannedFates:
         self._record = record
         self._struck = frozenset(luck.sample(range(_SURGERY_OPERATIONS), luck.randint(1, 5)))
         self._operations = 0
+        self._chaos_s = CHAOS_S
         self.mishaps = 0
+
+    def rest(self) -> None:
+        """Let nothing go wrong any more: a process that died now could not clean up."""
+        self._chaos_s = 0.0
 
     def next(self, owner: Owner, operation: str, key: str) -> Mishap:
         self._operations += 1
@@ -100,7 +105,7 @@ class PlannedFates:
         return mishap
 
     def _strikes(self) -> bool:
-        if self._now_s() >= CHAOS_S:
+        if self._now_s() >= self._chaos_s:
             return False
         match self._plan.weather:
             case Weather.CALM:

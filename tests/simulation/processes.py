@@ -35,6 +35,8 @@ from serve_app.services.chains import ChainService
 from serve_app.services.exports import ExportService
 from serve_app.services.jobs import JobService
 from serve_app.services.models import ServedModels
+from serve_app.services.new_chains import NewChains
+from serve_app.services.takes import TakeService
 from storage.blobs import Blobs
 from storage.chain.jobs import Job, JobKind
 from storage.chains import Chains
@@ -44,6 +46,7 @@ from storage.exports import Exports
 from storage.garbage import Retention
 from storage.jobs import JobKey, Jobs
 from storage.objects import ObjectStore, StoreError
+from storage.segments import Segments
 from tests.simulation.plan import Plan
 from tests.simulation.virtual import Strand, VirtualLoop
 
@@ -170,7 +173,10 @@ class Runner(Process):
         export = ExportStage(blobs, Exports(store), Path("ffmpeg"), 60.0, around.clock)
         self.worker = Worker(
             jobs,
-            {JobKind.GENERATE: GenerateHandler(chains, stage), JobKind.EXPORT: ExportHandler(export)},
+            {
+                JobKind.GENERATE: GenerateHandler(chains, stage, Segments(store)),
+                JobKind.EXPORT: ExportHandler(export),
+            },
             around.settings.jobs,
             Announcer(LocalBus()),
             monotonic=around.loop.time,
@@ -195,12 +201,12 @@ class Ingress(Process):
         around, settings = self.around, self.around.settings
         chains = Chains(store, around.clock)
         self.jobs = JobService(Jobs(store, around.clock), chains, self._queue, settings.jobs)
-        self.chains = ChainService(
+        self.chains = ChainService(chains, self.jobs)
+        self.takes = TakeService(
             chains,
-            Blobs(store),
+            NewChains(chains, settings.jobs, around.clock),
             self.jobs,
             ServedModels([registry.find(MODEL)]),
-            settings.uploads,
             settings.jobs,
             around.clock,
         )

@@ -10,7 +10,8 @@ import pytest
 
 from deployments.jobs import attempt, handlers, heart, worker
 from deployments.jobs.worker import Worker
-from serve_app.services import chains as chain_service
+from serve_app.services import jobs as job_service
+from serve_app.services import new_chains, takes
 from serve_app.services.jobs import JobService
 from storage.blobs import Blobs
 from storage.chain import edits, jobs
@@ -124,7 +125,8 @@ def _ids_that_forget_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     async def careless(**request: Any) -> str:
         return random_id()
 
-    monkeypatch.setattr(chain_service, "request_id", careless)
+    for module in (new_chains, takes):
+        monkeypatch.setattr(module, "request_id", careless)
 
 
 def _nodes_left_to_the_ingress(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +141,14 @@ def _an_answer_before_anything_is_durable(monkeypatch: pytest.MonkeyPatch) -> No
         return list(wanted)
 
     monkeypatch.setattr(JobService, "accept", hasty)
+
+
+def _a_cancelled_record_that_asks_no_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hasty(job: Job, outcome: Any, now: Any) -> Job:
+        queued = job.state is JobState.QUEUED
+        return jobs.finish(job, JobState.CANCELLED, now) if queued else jobs.request_cancel(job, now)
+
+    monkeypatch.setattr(job_service, "cancel", hasty)
 
 
 def _siblings_both_committed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +172,7 @@ _ALL: tuple[Sabotage, ...] = (
     _ids_that_forget_the_key,
     _nodes_left_to_the_ingress,
     _an_answer_before_anything_is_durable,
+    _a_cancelled_record_that_asks_no_chain,
     _siblings_both_committed,
 )
 

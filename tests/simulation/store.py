@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from storage.memory import MemoryStore
 from storage.objects import Condition, ObjectInfo, PreconditionFailed, StoredObject, StoreUnavailable
+from tests.invariants import Write
 from tests.simulation.virtual import VirtualLoop
 
 T = TypeVar("T")
@@ -59,16 +60,6 @@ class Fates(Protocol):
     """Decides what befalls each operation."""
 
     def next(self, owner: Owner, operation: str, key: str) -> Mishap: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One version of one object: when it became true, by the store's clock."""
-
-    at_s: float
-    key: str
-    data: bytes | None
-    """None: it was deleted."""
 
 
 class Truth(MemoryStore):

@@ -8,7 +8,7 @@ from tests.simulation.invariants import violations
 from tests.simulation.sabotage import SABOTAGES
 from tests.simulation.world import play
 
-SEEDS = 800
+SEEDS = 1600
 
 
 @pytest.mark.slow

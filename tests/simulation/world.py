@@ -24,6 +24,7 @@ from storage.blobs import Blobs
 from storage.chain import edits
 from storage.chain.model import Node, NodeAudio, NodeStatus, Origin
 from storage.chains import Chains
+from tests.invariants import Write
 from tests.simulation.clients import TENANT, Client, Promises
 from tests.simulation.plan import CHAOS_S, Plan, PlannedFates, Weather, draw_plan
 from tests.simulation.processes import (
@@ -36,7 +37,7 @@ from tests.simulation.processes import (
     Sweeper,
     copy_instead_of_encoding,
 )
-from tests.simulation.store import Truth, Wire, Write
+from tests.simulation.store import Truth, Wire
 from tests.simulation.virtual import VirtualLoop, current_strand
 
 CHAIN = "c"
@@ -131,6 +132,7 @@ class World:
         """Let everything that was ever started clean up, unheard: nothing of it counts any more."""
         self._truth.away_until_s = math.inf
         self._loop.set_exception_handler(lambda loop, context: None)
+        self._fates.rest()
         for strand in self._loop.strands:
             strand.revive()
         await asyncio.sleep(1.0)  # what was only just made begins

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ class S3Server:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A running server in which BUCKET exists."""
-    with _server(tmp_path_factory) as server, _shared_models():
+    with named_server() or ministack(tmp_path_factory.mktemp("ministack")) as server, _shared_models():
         with closing(server.client()) as client:
             client.create_bucket(Bucket=BUCKET)
         yield server
@@ -97,14 +97,20 @@ def free_port() -> int:
         return int(held.getsockname()[1])
 
 
+def named_server() -> AbstractContextManager[S3Server] | None:
+    """The one of the environment, if it names one."""
+    endpoint_url = os.environ.get("SEGUE_TEST_S3_ENDPOINT")
+    if endpoint_url is None:
+        return None
+    keys = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    return nullcontext(S3Server(endpoint_url, *keys, is_real=True))
+
+
 @contextmanager
-def _server(folders: pytest.TempPathFactory) -> Iterator[S3Server]:
-    if endpoint_url := os.environ.get("SEGUE_TEST_S3_ENDPOINT"):
-        keys = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
-        yield S3Server(endpoint_url, *keys, is_real=True)
-        return
+def ministack(folder: Path) -> Iterator[S3Server]:
+    """One that keeps everything below `folder`, until it is left."""
     port = free_port()
-    with _ministack(port, folders.mktemp("ministack")):
+    with _ministack(port, folder):
         # The keys by which it checks presigned URLs; it checks nothing else.
         yield S3Server(f"http://127.0.0.1:{port}", "test", "test", is_real=False)
 

@@ -26,6 +26,7 @@ from storage.garbage import Doomed, Reason, Retention
 from storage.jobs import JobKey, Jobs
 from storage.memory import MemoryStore
 from storage.objects import Condition
+from storage.segments import SegmentKey, Segments
 from tests.storage.chain.builders import PROVENANCE, pending, queued_job, uploaded_root
 
 HOUR_S = 3600.0
@@ -193,6 +194,25 @@ async def test_audio_of_an_attempt_that_was_overtaken_goes(store: AgingStore, co
     store.pass_time(1 * HOUR_S)
     assert await collected(collector) == {lost.name: Reason.UNPUBLISHED}
     assert paths.blob(TENANT, won.name) in store.kept
+    assert await collector.plan() == []
+
+
+async def test_segments_of_a_job_that_has_ended_go(store: AgingStore, collector: Collector) -> None:
+    """What a process that died left of its broadcast."""
+    await uploaded(store)
+    segments = Segments(store)
+    job = await claimed(store)
+    for number in range(2):
+        await segments.put(SegmentKey(TENANT, job.id, job.fence, number), b"sound")
+    store.pass_time(29 * DAY_S)
+    assert await collector.plan() == []  # somebody may listen, for the job runs
+    await end(store, job, JobState.FAILED)
+    await Chains(store).change(TENANT, "c", lambda chain, now: edits.cancel(chain, "a", now))
+    await segments.put(SegmentKey(TENANT, "never", 1, 0), b"sound")
+    await store.put(f"{paths.folder(TENANT, 'segments')}not-ours", b"")
+    assert set(await collected(collector)) == {"job-a-1-0000", "job-a-1-0001"}
+    store.pass_time(DAY_S)
+    assert await collected(collector) == {"never-1-0000": Reason.HEARD}
     assert await collector.plan() == []
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from storage import paths
-from storage.chain.jobs import Job, JobNotFound, JobState, claim, finish, request_cancel
+from storage.chain.jobs import Job, JobKind, JobNotFound, JobState, claim, finish, request_cancel
 from storage.chain.model import Fenced
 from storage.jobs import JobKey, Jobs
 from storage.memory import MemoryStore
@@ -93,8 +93,8 @@ async def test_the_marker_goes_with_the_end_and_the_record_stays(jobs: Jobs, sta
     assert (await jobs.load("t", "job")).state is state
 
 
-async def test_cancelling_a_queued_job_ends_it(jobs: Jobs) -> None:
-    await jobs.create(queued_job())
+async def test_cancelling_a_queued_export_ends_it(jobs: Jobs) -> None:
+    await jobs.create(replace(queued_job(), kind=JobKind.EXPORT))
     await jobs.change("t", "job", request_cancel)
     assert await jobs.active() == []
 

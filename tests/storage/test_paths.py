@@ -20,6 +20,7 @@ MAKERS: list[Callable[[str, str], str]] = [
     paths.export,
     paths.active,
     paths.blob,
+    lambda tenant, job_id: paths.segment(tenant, job_id, 1, 0),
     lambda tenant, kind: paths.timeline_folder(tenant, kind) + "entry",
 ]
 BAD_IDS = ["", ".", "..", "../../etc", "a/b", "a b", ".hidden", "é", "a\n", "a%2Fb", "x" * 201]

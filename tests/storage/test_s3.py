@@ -277,26 +277,29 @@ class TestPresignedUrls:
     async def test_a_client_without_keys_downloads_under_the_right_name(self, store: S3Store) -> None:
         await store.put("exports/1", b"RIFF audio")
         assert isinstance(store, Presigns)
+        disposition = "attachment; filename=\"Nacht _bung.wav\"; filename*=UTF-8''Nacht%20%C3%9Cbung.wav"
         url = await store.presigned_url(
-            "exports/1", expires_s=60, filename='Nacht "live" – Übung.wav', media_type="audio/wav"
+            "exports/1", expires_s=60, content_disposition=disposition, media_type="audio/wav"
         )
         answer = await fetch(url)
         assert (answer.status_code, answer.content) == (200, b"RIFF audio")
         assert answer.headers["content-type"] == "audio/wav"
-        disposition = answer.headers["content-disposition"]
-        assert disposition.startswith('attachment; filename="Nacht _live_ _ _bung.wav"; ')
-        assert disposition.endswith("filename*=UTF-8''Nacht%20%22live%22%20%E2%80%93%20%C3%9Cbung.wav")
+        assert answer.headers["content-disposition"] == disposition
 
     async def test_a_part_can_be_asked_for(self, store: S3Store) -> None:
         await store.put("exports/1", b"RIFF audio")
-        url = await store.presigned_url("exports/1", expires_s=60, filename="a", media_type="audio/wav")
+        url = await store.presigned_url(
+            "exports/1", expires_s=60, content_disposition="inline", media_type="audio/wav"
+        )
         answer = await fetch(url, headers={"Range": "bytes=5-9"})
         assert (answer.status_code, answer.content) == (206, b"audio")
 
     async def test_a_changed_url_opens_nothing_else(self, store: S3Store) -> None:
         for key in ("exports/1", "exports/2"):
             await store.put(key, b"RIFF audio")
-        url = await store.presigned_url("exports/1", expires_s=77, filename="a", media_type="audio/wav")
+        url = await store.presigned_url(
+            "exports/1", expires_s=77, content_disposition="inline", media_type="audio/wav"
+        )
         assert httpx.URL(url).params["X-Amz-Expires"] == "77"
         assert (await fetch(url.replace("exports/1", "exports/2"))).status_code == 403
 

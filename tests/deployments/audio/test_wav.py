@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from deployments.audio.samples import Samples
-from deployments.audio.wav import HEADER_BYTES, NotOurWav, decode_wav, encode_wav, wav_header
+from deployments.audio.samples import Samples, SoundFormat
+from deployments.audio.wav import HEADER_BYTES, NotOurWav, decode_wav, encode_wav, unpack_wav, wav_header
 
 audio = hnp.arrays(
     np.float32,
@@ -25,6 +25,15 @@ def test_what_is_written_is_read_bit_for_bit(samples: Samples, rate_hz: int) -> 
     assert read.dtype == np.float32
     assert read.tobytes() == samples.tobytes()
     assert read.shape == samples.shape
+
+
+@given(audio, st.sampled_from([8000, 44100]))
+def test_a_file_is_its_header_and_the_samples_as_they_are_unpacked(samples: Samples, rate_hz: int) -> None:
+    data = encode_wav(samples, rate_hz)
+    sound, interleaved = unpack_wav(data)
+    assert sound == SoundFormat(rate_hz, samples.shape[0])
+    assert data == wav_header(samples.shape[1], samples.shape[0], rate_hz) + interleaved
+    assert np.frombuffer(interleaved, "<f4").tolist() == samples.T.ravel().tolist()
 
 
 def test_other_programs_read_it() -> None:

@@ -44,6 +44,7 @@ from storage.clock import utc_now
 from storage.exports import Exports
 from storage.jobs import JobKey, Jobs
 from storage.objects import ObjectStore
+from storage.segments import Segments
 from tests.deployments.jobs.generators import MODEL, RATE_HZ, TAKE_S, ScriptedGenerator, take_audio
 from tests.deployments.jobs.wire import RecordingStore, Wire
 
@@ -102,7 +103,7 @@ class Lab:
         blobs = Blobs(own)
         chosen = handlers or {
             JobKind.GENERATE: GenerateHandler(
-                Chains(own), GenerateStage(blobs, {MODEL: generator or ScriptedGenerator()})
+                Chains(own), GenerateStage(blobs, {MODEL: generator or ScriptedGenerator()}), Segments(own)
             ),
             JobKind.EXPORT: ExportHandler(
                 ExportStage(blobs, Exports(own), ffmpeg or find_ffmpeg(), ffmpeg_timeout_s)

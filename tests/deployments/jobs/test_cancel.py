@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from storage.chain import edits
-from storage.chain.jobs import JobState, request_cancel
+from storage.chain.jobs import JobState, release, request_cancel
 from storage.chain.model import NodeStatus
 from storage.jobs import JobKey
 from tests.deployments.jobs.generators import ScriptedGenerator, good, stalled
@@ -120,6 +120,25 @@ async def test_a_cancellation_outlives_the_worker_that_should_have_heard_it(lab:
     async with working(lab.worker(generator, lease_s=0.2)):
         job = await lab.ended()
     assert (job.state, generator.started) == (JobState.CANCELLED, 0)
+
+
+async def test_a_cancellation_that_comes_after_the_publication_does_not_hide_it(lab: Lab) -> None:
+    """The holder stopped between the node and the record: the job is queued again, and its node is ready."""
+    key = await lab.take()
+    gone = lab.worker()
+    claimed = await gone._claim(key, None)
+    handler = gone._handlers[claimed.kind]
+    await handler.open(claimed)
+    await handler.run(claimed, lambda progress: None)
+    await lab.jobs.change(TENANT, "one", lambda job, now: release(job, 1, now, count_attempt=False))
+    await gone.stop()
+    await _cancel_node(lab)
+    await _cancel_record(lab)
+    generator = ScriptedGenerator()
+    async with working(lab.worker(generator)):
+        job = await lab.ended()
+    assert (job.state, (await lab.node()).status) == (JobState.SUCCEEDED, NodeStatus.READY)
+    assert generator.started == 0
 
 
 async def test_a_cancellation_that_comes_after_the_end_changes_nothing(lab: Lab) -> None:

@@ -31,6 +31,7 @@ from storage.chain.model import Failure, NodeStatus
 from storage.chain.outcomes import Outcome
 from storage.jobs import JobKey
 from storage.objects import StoreUnavailable
+from storage.segments import Segments
 from tests.deployments.jobs.generators import (
     MODEL,
     TAKE_S,
@@ -114,7 +115,9 @@ async def test_a_broken_engine_is_tried_again(lab: Lab) -> None:
     assert (node.status, node.error) == (NodeStatus.READY, None)
 
 
-async def test_an_engine_that_stays_broken_fails_the_job_with_its_reason(lab: Lab) -> None:
+async def test_an_engine_that_stays_broken_fails_the_job_with_its_reason(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
     generator, key = ScriptedGenerator(breaks(EngineBroken("out of memory"))), await lab.take()
     worker = lab.worker(generator)
     async with working(worker):
@@ -125,6 +128,7 @@ async def test_an_engine_that_stays_broken_fails_the_job_with_its_reason(lab: La
     assert (job.state, job.error) == (JobState.FAILED, reason)
     node = await lab.node()
     assert (node.status, node.error) == (NodeStatus.FAILED, reason)
+    assert "job one failed in attempt 3: out of memory" in caplog.messages
 
 
 async def test_a_retry_waits_a_little(lab: Lab) -> None:
@@ -204,7 +208,7 @@ async def test_an_unexpected_error_is_tried_again_and_shows_no_insides(lab: Lab)
     assert job.error == Failure("internal", "unexpected RuntimeError")
 
 
-async def test_attempts_that_died_are_given_up(lab: Lab) -> None:
+async def test_attempts_that_died_are_given_up(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     """The record says: third attempt, running; and its holder gives no sign."""
     await lab.take()
     for _ in range(3):
@@ -217,6 +221,7 @@ async def test_attempts_that_died_are_given_up(lab: Lab) -> None:
     assert (job.state, job.error.code) == (JobState.FAILED, "attempts-exhausted")
     node = await lab.node()
     assert (node.status, node.error) == (NodeStatus.FAILED, job.error)
+    assert f"job one was given up, and ended as failed: {job.error.detail}" in caplog.messages
 
 
 async def test_attempts_that_died_before_the_node_was_there_are_given_up_too(lab: Lab) -> None:
@@ -231,7 +236,8 @@ async def test_a_node_that_is_ready_already_is_not_made_again(lab: Lab) -> None:
     """A runner published and died before it could finish the record."""
     await lab.take()
     await lab.jobs.change(TENANT, "one", dead_claim)
-    handler = GenerateHandler(lab.chains, GenerateStage(lab.blobs, {MODEL: ScriptedGenerator()}))
+    stage = GenerateStage(lab.blobs, {MODEL: ScriptedGenerator()})
+    handler = GenerateHandler(lab.chains, stage, Segments(lab.store))
     job = await lab.job()
     await handler.open(job)
     await handler.run(job, lambda progress: None)

@@ -202,7 +202,16 @@ class Studio:
 
     async def _make(self, name: str, generator: MusicGenerator, progress: list[float]) -> GeneratedNode:
         stage = GenerateStage(self.blobs, {MODEL: generator})
-        made = await stage.run(self.chain, self.chain.node(name), f"job-{name}-1", progress.append)
+        heard: list[Samples] = []
+        made = await stage.run(
+            self.chain,
+            self.chain.node(name),
+            f"job-{name}-1",
+            progress.append,
+            lambda samples, rate_hz: heard.append(samples),
+        )
+        kept = await self.samples(made.audio.blob)
+        assert np.concatenate(heard, axis=1).tobytes() == kept.tobytes()  # heard is kept, whatever the take
         started = edits.start(self.chain, name, 1, NOW)
         self.chain = edits.publish(started, name, 1, made.audio, made.provenance, NOW)
         return made

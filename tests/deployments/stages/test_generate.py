@@ -27,7 +27,7 @@ from deployments.engines.protocols import (
     Segment,
     UnknownModel,
 )
-from deployments.stages.generate import LEAD_IN_S
+from deployments.stages.take import LEAD_IN_S
 from storage.chain import edits
 from tests.deployments.stages.studio import (
     NOW,
@@ -244,9 +244,11 @@ async def test_too_few_samples_are_the_engines_fault(studio: Studio, missing: in
         await studio.branch(SignalGenerator(tone, begins_s=1.0, missing_samples=missing))
 
 
-@pytest.mark.parametrize("missing_event", [Prefilled, Segment])
-async def test_a_generator_that_ends_early_is_broken(
-    studio: Studio, missing_event: type[GenerationEvent]
+@pytest.mark.parametrize(
+    ("missing_event", "reason"), [(Prefilled, "before its reconstruction"), (Segment, "without audio")]
+)
+async def test_a_generator_that_leaves_something_out_is_broken(
+    studio: Studio, missing_event: type[GenerationEvent], reason: str
 ) -> None:
     class EndsEarly(SignalGenerator):
         async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
@@ -255,7 +257,7 @@ async def test_a_generator_that_ends_early_is_broken(
                     yield event
 
     await studio.upload(sampled(tone, 0.0, 44_100, 44_100), 44_100)
-    with pytest.raises(EngineBroken, match="without audio"):
+    with pytest.raises(EngineBroken, match=reason):
         await studio.branch(EndsEarly(tone))
 
 

@@ -6,8 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from deployments.notices import Batch, ChainChanged, Cursor, JobProgressed, LocalBus, NoticeBus
-from serve_app.services.listener import QUEUED_NOTICES, Listener, Subscription
+from deployments.notices import (
+    Batch,
+    ChainChanged,
+    Cursor,
+    JobProgressed,
+    LocalBus,
+    NoticeBus,
+    SegmentStored,
+)
+from serve_app.services.listener import QUEUED_NOTICES, Listener, Subscription, segments_of
 
 
 @asynccontextmanager
@@ -35,6 +43,16 @@ async def test_notices_reach_their_own_subscribers_alone() -> None:
             assert await mine.next(1) == await also.next(1) == notice
             assert await other.next(0.02) is None
             assert await foreign.next(0.02) is None
+
+
+async def test_segments_are_told_to_those_alone_who_listen() -> None:
+    bus = LocalBus()
+    async with listening(bus) as listener:
+        with listener.subscribe("t", segments_of("j")) as ear, listener.subscribe("t", "c", "j") as eye:
+            notice = SegmentStored("t", "j", 1, 0)
+            await bus.publish(notice)
+            assert await ear.next(1) == notice
+            assert await eye.next(0.02) is None
 
 
 async def test_progress_is_remembered_and_told_to_a_job_and_its_chain() -> None:

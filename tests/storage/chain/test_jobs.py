@@ -10,6 +10,7 @@ from storage.chain.jobs import (
     MOVES,
     AttemptsExhausted,
     Job,
+    JobKind,
     JobState,
     LeaseWatch,
     Sign,
@@ -132,11 +133,16 @@ class TestEnding:
         assert finish(queued_job(), JobState.SUCCEEDED, NOW).state is JobState.SUCCEEDED
         assert finish(claimed(queued_job()), JobState.CANCELLED, NOW).state is JobState.CANCELLED
 
-    def test_a_queued_job_is_cancelled_at_once_and_a_running_one_is_asked(self) -> None:
-        assert request_cancel(queued_job(), NOW).state is JobState.CANCELLED
-        asked = request_cancel(claimed(queued_job()), NOW)
+    def test_a_queued_export_is_cancelled_at_once_and_a_running_one_is_asked(self) -> None:
+        export = replace(queued_job(), kind=JobKind.EXPORT)
+        assert request_cancel(export, NOW).state is JobState.CANCELLED
+        asked = request_cancel(claimed(export), NOW)
         assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)
         assert request_cancel(asked, NOW) is asked
+
+    def test_a_take_is_asked_even_if_it_is_queued_for_the_chain_has_its_end(self) -> None:
+        asked = request_cancel(queued_job(), NOW)
+        assert (asked.state, asked.cancel_requested) == (JobState.QUEUED, True)
 
     def test_only_ends_have_no_moves(self) -> None:
         assert {state for state in JobState if not MOVES[state]} == set(ENDS)

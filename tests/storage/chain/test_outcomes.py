@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from storage.chain import edits
-from storage.chain.jobs import Job, JobKind, JobState, finish
+from storage.chain.jobs import Job, JobKind, JobState, claim, finish
 from storage.chain.model import Chain, Failure
-from storage.chain.outcomes import CHAIN_GONE, outcome_in_chain, seen_through_chain
+from storage.chain.outcomes import CHAIN_GONE, cancel, outcome_in_chain, seen_through_chain
 from tests.storage.chain.builders import NOW, chain_of, make_ready, pending, queued_job
 
 BROKEN = Failure("engine-broke", "the engine broke")
@@ -69,3 +69,25 @@ def test_the_chain_has_the_last_word_over_another_end(chain: Chain, job: Job) ->
 def test_a_job_without_a_node_is_told_by_its_record_alone(chain: Chain, job: Job) -> None:
     export = replace(job, kind=JobKind.EXPORT, params={"chain_id": "c"})
     assert outcome_in_chain(edits.delete(chain, NOW), export) is None
+
+
+class TestCancel:
+    def test_a_queued_job_ends_at_once_as_its_chain_says(self, chain: Chain, job: Job) -> None:
+        cancelled = outcome_in_chain(edits.cancel(chain, "n", NOW), job)
+        ended = cancel(job, cancelled, NOW)
+        assert (ended.state, ended.cancel_requested, ended.finished_at) == (JobState.CANCELLED, True, NOW)
+
+    def test_what_was_published_stays_a_success(self, chain: Chain, job: Job) -> None:
+        """By a claim that was given back before it could end the record."""
+        ended = cancel(job, outcome_in_chain(make_ready(chain, "n"), job), NOW)
+        assert (ended.state, ended.result) == (JobState.SUCCEEDED, {"chain_id": "c", "node_id": "n"})
+
+    def test_where_the_chain_says_nothing_the_record_waits_for_it(self, job: Job) -> None:
+        """The node may be on its way into the chain; a record that had ended would leave it unfinished."""
+        asked = cancel(job, outcome_in_chain(chain_of(), job), NOW)
+        assert (asked.state, asked.cancel_requested) == (JobState.QUEUED, True)
+
+    def test_a_running_job_is_left_to_its_holder(self, chain: Chain, job: Job) -> None:
+        running = claim(job, lease_s=12, max_attempts=3, stale=None, now=NOW)
+        asked = cancel(running, outcome_in_chain(edits.cancel(chain, "n", NOW), job), NOW)
+        assert (asked.state, asked.cancel_requested) == (JobState.RUNNING, True)

@@ -73,8 +73,8 @@ class Batch:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._waiting: deque[Take] = deque()
         self._active: list[Take] = []
-        self._submitted = 0
-        self._submitted_lock = threading.Lock()
+        self._under_way: set[Take] = set()
+        self._under_way_lock = threading.Lock()
         self._kv_bytes = 0
         self._stepping: _Stepping | None = None
         self._closed = threading.Event()
@@ -95,10 +95,10 @@ class Batch:
 
     def submit(self, take: Take) -> None:
         """Raises EngineBusy if too many are waiting already."""
-        with self._submitted_lock:
-            if self._submitted >= self._limits.takes + self._limits.waiting:
-                raise EngineBusy(f"{self._submitted} takes are under way or waiting")
-            self._submitted += 1
+        with self._under_way_lock:
+            if len(self._under_way) >= self._limits.takes + self._limits.waiting:
+                raise EngineBusy(f"{len(self._under_way)} takes are under way or waiting")
+            self._under_way.add(take)
         self._conditioning.submit(self._prepare, take)
 
     def close(self, timeout_s: float) -> None:
@@ -130,7 +130,7 @@ class Batch:
             except Exception as error:
                 logger.exception("a step failed")
                 self._fail_all(error)
-        for take in (*self._active, *self._waiting):
+        for take in list(self._under_way):
             self._end(take, EngineBroken("the engine was closed"))
 
     def _turn(self) -> None:
@@ -145,9 +145,10 @@ class Batch:
 
     def _read_inbox(self) -> None:
         """Wait for something to do if there is nothing."""
-        has_work = any(take.stage is not Stage.PREPARING for take in self._active) or self._waiting
+        stands_still = all(take.stage is Stage.PREPARING for take in self._active)
+        may_admit = bool(self._waiting) and not self._active
         try:
-            message = self._inbox.get(block=not has_work, timeout=_LONGEST_IDLE_S)
+            message = self._inbox.get(block=stands_still and not may_admit, timeout=_LONGEST_IDLE_S)
             while True:
                 message()
                 message = self._inbox.get_nowait()
@@ -175,6 +176,7 @@ class Batch:
             self._waiting.popleft()
             self._meter.admitted(waited_s=time.monotonic() - take.submitted_s)
             self._active.append(take)
+            take.kv_bytes = needed
             self._kv_bytes += needed
             take.cache = self._decoder.new_cache(take.rows, length, take.conditions.text)
             self._begin_window(take)
@@ -274,13 +276,15 @@ class Batch:
                 take.stage = Stage.PREPARING
 
     def _end(self, take: Take, outcome: EngineError | None) -> None:
+        with self._under_way_lock:
+            if take not in self._under_way:
+                return
+            self._under_way.remove(take)
         if take in self._active:
             self._active.remove(take)
-            self._kv_bytes -= self._decoder.cache_bytes(take.rows, take.cache.length)
+            self._kv_bytes -= take.kv_bytes
         elif take in self._waiting:
             self._waiting.remove(take)
-        with self._submitted_lock:
-            self._submitted -= 1
         if take.unwanted_since_s is not None:
             self._meter.let_go(after_s=time.monotonic() - take.unwanted_since_s)
         take.finish(outcome)

@@ -30,7 +30,7 @@ def random_lm(shape: Shape, seed: int = 0, **overrides: Any) -> Any:
     from audiocraft.modules.codebooks_patterns import DelayedPatternProvider
     from audiocraft.modules.conditioners import ConditionFuser, ConditioningProvider
 
-    fuse = {"sum": [], "input_interpolate": [], "prepend": [], "cross": []}
+    fuse: dict[str, list[str]] = {"sum": [], "input_interpolate": [], "prepend": [], "cross": []}
     fuse["prepend" if shape.prepends else "cross"] = ["description"]
     settings = {
         "n_q": len(shape.delays),
@@ -85,7 +85,7 @@ class Reference:
     def logits(self, columns: Tensor, first: int) -> list[Tensor]:
         """int64 [K, S]: the first `first` columns at once, then one at a time; after each call the logits
         for the next column, [2, K, card]."""
-        pieces = [columns[:, :first], *columns[:, first:].split(1, dim=1)]
+        pieces = [columns[:, :first], *(columns[:, [index]] for index in range(first, columns.shape[1]))]
         with self._lm.streaming():
             return [
                 self._lm(piece.expand(2, -1, -1), [], self._conditions)[:, :, -1]

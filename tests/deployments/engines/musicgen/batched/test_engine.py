@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -397,6 +396,39 @@ class TestFaults:
             with pytest.raises(EngineBroken, match="tokenizer"):
                 await doomed
 
+    async def test_running_out_of_memory_for_keys_and_values_is_survived(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def failing(*_: Any) -> Any:
+            raise torch.OutOfMemoryError("no memory")
+
+        async with _engine() as engine:
+            with monkeypatch.context() as patched:
+                patched.setattr(Decoder, "new_cache", failing)
+                with pytest.raises(EngineBroken, match="no memory"):
+                    await hear(engine, make_request())
+            assert (await hear(engine, make_request())).audio.size
+
+    async def test_closing_ends_takes_whose_conditions_are_being_made(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from deployments.engines.musicgen.batched.conditions import Conditioner
+
+        go_on = threading.Event()
+
+        def slow(self: Conditioner, prompt: str, melody: Any) -> Any:
+            go_on.wait(20)
+            raise RuntimeError("too late")
+
+        async with _engine() as engine:
+            monkeypatch.setattr(Conditioner, "_make", slow)
+            tasks = [asyncio.create_task(hear(engine, make_request(prompt=str(n)))) for n in range(3)]
+            await asyncio.sleep(0.2)
+            await engine.close()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            go_on.set()
+        assert all(isinstance(result, EngineBroken) for result in results)
+
     async def test_closing_ends_running_and_waiting_takes(self) -> None:
         async with _engine(takes=1) as engine:
             tasks = [asyncio.create_task(hear(engine, make_request(duration_s=200.0))) for _ in range(3)]
@@ -409,13 +441,12 @@ class TestFaults:
 
 
 async def test_the_event_loop_stays_free() -> None:
-    longest_s, before_s = 0.0, time.monotonic()
+    turns = 0
     take = asyncio.create_task(hear(tiny_engine(), _continue(3.0, 3.0)))
     while not take.done():
         await asyncio.sleep(0.005)
-        now_s = time.monotonic()
-        longest_s, before_s = max(longest_s, now_s - before_s), now_s
-    assert longest_s < 1.0
+        turns += 1
+    assert turns > 20
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
