@@ -2,149 +2,156 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.serve.cluster import RAY_ENVIRONMENT, Cluster, free_port, wait_until
+from tests.serve.session import REPOSITORY, Session, kill
+
 START_TIMEOUT_S = 150.0
+STOP_TIMEOUT_S = 60.0
 
 
 class Server:
-    """`configs/local.yaml` on a free port, with its own Ray cluster, data and temporary folder.
+    """A deploy file, `configs/local.yaml` by default, on a free port of loopback.
 
-    `applications` are deployed beside Segue: entries of a deploy file's own list.
+    It has a Ray cluster, data and temporary folder of its own, or is deployed to `cluster`, which then has the
+    environment and the data. `deploy_file` is the content of one; `applications` are deployed beside Segue:
+    entries of its list. `environment` is for a cluster of its own.
     """
 
     def __init__(
-        self, folder: Path, *, applications: Sequence[Mapping[str, Any]] = (), **environment: str
+        self,
+        folder: Path,
+        *,
+        cluster: Cluster | None = None,
+        deploy_file: Mapping[str, Any] | None = None,
+        applications: Sequence[Mapping[str, Any]] = (),
+        **environment: str,
     ) -> None:
+        if cluster is not None and environment:
+            raise ValueError("the environment of a server is its cluster's")
         self._folder = folder
+        self._cluster = cluster
+        self._deploy_file = dict(deploy_file or local_deploy_file())
         self._applications = applications
         self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self._session: Session | None = None
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.data = folder / "data"
+        self.data = folder / "data" if cluster is None else cluster.data
         self.log = folder / "serve.log"
         # Ray makes Unix sockets below its folder, whose paths must be short.
         self._ray_folder = Path("/tmp") / f"segue-{os.getpid()}-{self.port}"
 
     def start(self) -> None:
         """Raises TimeoutError if it is not ready in time."""
-        config = yaml.safe_load((REPOSITORY / "configs" / "local.yaml").read_text())
-        config["http_options"]["port"] = self.port
-        config["applications"] += [dict(application) for application in self._applications]
+        config = {
+            **self._deploy_file,
+            "http_options": {**self._deploy_file["http_options"], "host": "127.0.0.1", "port": self.port},
+            "applications": [*self._deploy_file["applications"], *map(dict, self._applications)],
+        }
         deploy_file = self._folder / "deploy.yaml"
         deploy_file.write_text(yaml.safe_dump(config))
-        environment = {
-            **os.environ,
-            "RAY_ADDRESS": "local",
-            "RAY_TMPDIR": str(self._ray_folder),
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-            "GRPC_ENABLE_FORK_SUPPORT": "0",
-            "SEGUE_STORAGE": f"file:{self.data}",
-            **self._environment,
-        }
-        self._ray_folder.mkdir(exist_ok=True)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("serve")), "run", str(deploy_file)],
-                cwd=REPOSITORY,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                # A shell's background job ignores SIGINT, and its children with it; a terminal's does not.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            )
-        self.wait_until(self._is_ready, START_TIMEOUT_S, "the server is ready")
+        serve = str(Path(sys.executable).with_name("serve"))
+        self._session = Session([serve, "run", str(deploy_file)], self._environment_of_all(), self.log)
+        self.wait_until(self.is_ready, START_TIMEOUT_S, "the server is ready")
 
     def stop(self) -> None:
         """As Ctrl-C does."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(60)
-            except subprocess.TimeoutExpired:
-                self.kill_everything()
-            self._process = None
+        if self._session is not None:
+            self._session.interrupt(STOP_TIMEOUT_S)
+            self._session = None
         shutil.rmtree(self._ray_folder, ignore_errors=True)
 
     def kill_everything(self) -> None:
-        """As a power cut does: every process at once, by pid."""
-        for pid in self.pids(""):
-            _kill(pid)
-        if self._process is not None:
-            _kill(self._process.pid)
-            self._process.wait(30)
-            self._process = None
-        self.wait_until(lambda: not self.pids(""), 30, "all processes are gone")
+        """As a power cut does: every process at once, by pid. Not those of a cluster that was there before."""
+        if self._session is not None:
+            self._session.kill()
+            self._session = None
 
     def kill(self, deployment: str) -> int:
-        """SIGKILL the one replica of a deployment; returns its pid."""
-        (pid,) = self.pids(f"ray::ServeReplica:segue:{deployment}")
-        _kill(pid)
+        """SIGKILL one replica of a deployment, the oldest; returns its pid. Raises IndexError if there is none."""
+        pid = self.replicas(deployment)[0]
+        kill(pid)
         return pid
 
+    def replicas(self, deployment: str) -> list[int]:
+        """The pids of a deployment's replicas, wherever they run."""
+        return self.pids(f"ray::ServeReplica:segue:{deployment}")
+
     def pids(self, title: str) -> list[int]:
-        """The processes of this server's own cluster whose title begins so."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                environment = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            ours = f"RAY_TMPDIR={self._ray_folder}".encode() in environment.split(b"\0")
-            if ours and command.startswith(title) and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-        return found
+        """The processes of this server's cluster that have this title, whatever they are at."""
+        if self._cluster is not None:
+            return self._cluster.pids(title)
+        return self._session.pids(title) if self._session is not None else []
 
     def wait_until(self, holds: Callable[[], Any], timeout_s: float, what: str) -> Any:
         """Poll until `holds` gives something true; gives it back. Raises TimeoutError with the log's end."""
-        deadline_s = time.monotonic() + timeout_s
-        while time.monotonic() < deadline_s:
-            if self._process is not None and self._process.poll() is not None:
-                raise RuntimeError(f"serve run ended with {self._process.returncode}:\n{self._log_tail()}")
-            result = holds()
-            if result:
-                return result
-            time.sleep(0.1)
-        raise TimeoutError(f"after {timeout_s:g} s it did not come true that {what}\n{self._log_tail()}")
+        session = self._session
 
-    def _is_ready(self) -> bool:
+        def holds_while_alive() -> Any:
+            if session is not None:
+                session.require_alive()
+            return holds()
+
+        tell = session.log_tail if session is not None else lambda: ""
+        return wait_until(holds_while_alive, timeout_s, what, tell)
+
+    def metrics(self) -> list[str]:
+        """What Prometheus would read from each node of a cluster of its own."""
+        discovery = self._ray_folder / "ray" / "prom_metrics_service_discovery.json"
+        targets = [target for group in json.loads(discovery.read_text()) for target in group["targets"]]
+        return [httpx.get(f"http://{target}/metrics", timeout=10).text for target in targets]
+
+    def is_ready(self) -> bool:
         try:
             return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
         except httpx.HTTPError:
             return False
 
-    def _log_tail(self) -> str:
-        return self.log.read_text(errors="replace")[-6000:]
+    def _environment_of_all(self) -> Mapping[str, str]:
+        if self._cluster is not None:
+            return self._cluster.environment
+        self._ray_folder.mkdir(exist_ok=True)
+        return {
+            **os.environ,
+            **RAY_ENVIRONMENT,
+            "RAY_ADDRESS": "local",
+            "RAY_TMPDIR": str(self._ray_folder),
+            "SEGUE_STORAGE": f"file:{self.data}",
+            **self._environment,
+        }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def local_deploy_file() -> dict[str, Any]:
+    """The content of `configs/local.yaml`, to be changed at will."""
+    content: dict[str, Any] = yaml.safe_load((REPOSITORY / "configs" / "local.yaml").read_text())
+    return content
 
 
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def cluster_deploy_file() -> dict[str, Any]:
+    """The content of `serve_config.yaml`, for the tiny model. It makes one take at a time: in batches it is
+    quicker than one runner can feed it, and would never need a second replica."""
+    content: dict[str, Any] = yaml.safe_load((REPOSITORY / "serve_config.yaml").read_text())
+    at_once = deployment_options(content, "Generator")["max_ongoing_requests"]
+    models = {"served": ["tiny"], "takes": 1, "waiting": at_once - 1}
+    content["applications"][0]["args"]["settings"]["models"] = models
+    return content
+
+
+def deployment_options(deploy_file: Mapping[str, Any], deployment: str) -> dict[str, Any]:
+    """Segue's entry of a deployment, to be changed in place."""
+    (found,) = (
+        entry for entry in deploy_file["applications"][0]["deployments"] if entry["name"] == deployment
+    )
+    entry: dict[str, Any] = found
+    return entry

@@ -131,6 +131,36 @@ def test_events_are_followed_through_the_proxy(http: httpx.Client, server: Serve
     assert heard
 
 
+def test_a_take_is_heard_while_it_is_being_made(http: httpx.Client) -> None:
+    chain = upload(http)
+    wanted = {"parent_id": chain["root_id"], "prompt": "bells", "duration_s": 20.0}
+    branched = http.post(f"/v1/chains/{chain['id']}/nodes", json=wanted).json()
+    node_id, job_id = branched["nodes"][0]["id"], branched["job_id"]
+    heard, state = b"", ""
+    with http.stream("GET", f"/v1/jobs/{job_id}/audio") as answer:
+        assert answer.status_code == 200
+        for data in answer.iter_raw():
+            state = state or http.get(f"/v1/jobs/{job_id}").json()["state"]
+            heard += data
+
+    assert state == "running"
+    (node,) = finished(http, chain["id"], [node_id])
+    assert node["audio"]["samples"] == 20 * RATE_HZ
+    assert heard == http.get(f"/v1/chains/{chain['id']}/nodes/{node_id}/audio").content
+
+
+def test_a_take_that_is_cancelled_while_it_is_heard_breaks_off(http: httpx.Client) -> None:
+    chain = upload(http)
+    wanted = {"parent_id": chain["root_id"], "duration_s": 30.0}
+    job_id = http.post(f"/v1/chains/{chain['id']}/nodes", json=wanted).json()["job_id"]
+    with http.stream("GET", f"/v1/jobs/{job_id}/audio") as answer:
+        heard = answer.iter_raw()
+        assert next(heard)
+        http.delete(f"/v1/jobs/{job_id}")
+        with pytest.raises(httpx.RemoteProtocolError, match="complete message body"):
+            list(heard)
+
+
 def test_a_cancelled_take_ends_soon_and_frees_the_generator(http: httpx.Client) -> None:
     chain = upload(http)
     wanted = {"parent_id": chain["root_id"], "duration_s": 30.0}

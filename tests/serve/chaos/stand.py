@@ -1,0 +1,148 @@
+"""What kills are tried on: Segue on a head node and two others, with two of everything that may be doubled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.serve.cluster import Cluster, Node
+from tests.serve.server import Server, deployment_options, local_deploy_file
+from tests.serve.session import kill
+
+WORK = "work"
+"""A logical resource of the nodes that may be lost: generators and runners run nowhere else."""
+
+HEAL_TIMEOUT_S = 180.0
+
+# A takeover within seconds; a proxy that comes back as README.md tells operators to have it.
+ENVIRONMENT = {
+    "SEGUE_JOBS__LEASE_S": "6",
+    "SEGUE_JOBS__TAKEOVER_GRACE_S": "1",
+    "SEGUE_JOBS__SWEEP_S": "1",
+    "SEGUE_JOBS__RETRY_DELAY_S": "0.5",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+}
+
+_REPLICAS = {"Ingress": 2, "JobRunner": 2, "EventHub": 1, "Generator": 2}
+_AT_WORK = ("JobRunner", "Generator")
+
+
+class Victim(StrEnum):
+    """What may die."""
+
+    GENERATOR = "generator"
+    RUNNER = "runner"
+    INGRESS = "ingress"
+    HUB = "hub"
+    PROXY = "proxy"
+    CONTROLLER = "controller"
+    NODE = "node"
+    """A whole worker node with all that runs on it; another one joins in its place."""
+
+
+TITLES: Mapping[Victim, str] = {
+    Victim.GENERATOR: "ray::ServeReplica:segue:Generator",
+    Victim.RUNNER: "ray::ServeReplica:segue:JobRunner",
+    Victim.INGRESS: "ray::ServeReplica:segue:Ingress",
+    Victim.HUB: "ray::ServeReplica:segue:EventHub",
+    Victim.PROXY: "ray::ProxyActor",
+    Victim.CONTROLLER: "ray::ServeController",
+}
+
+
+class NobodyToKill(Exception):
+    """The victim has died already and is not back."""
+
+
+class Stand:
+    """`at_once` is how many jobs one runner, or one generator, works on at the same time: with 1, two jobs keep
+    two of each busy. `environment` is the cluster's, on top of ENVIRONMENT: where storage is, above all.
+    """
+
+    def __init__(self, folder: Path, *, at_once: int, **environment: str) -> None:
+        settings = {**ENVIRONMENT, "SEGUE_JOBS__CONCURRENT": str(at_once), **environment}
+        self.cluster = Cluster(folder, num_cpus=4, **settings)
+        self.server = Server(folder, cluster=self.cluster, deploy_file=deploy_file(at_once))
+
+    def start(self) -> None:
+        self.cluster.start()
+        for _ in range(2):
+            self._add_worker()
+        self.server.start()
+        self.wait_until_whole()
+
+    def stop(self) -> None:
+        """Everything at once: what is stored has to bear it."""
+        self.server.kill_everything()
+        self.cluster.stop()
+
+    def strike(self, victim: Victim, choice: float = 0.0) -> str:
+        """SIGKILL one of a kind, which `choice` (0..1) picks out of those there are; says whom it met.
+
+        Raises NobodyToKill.
+        """
+        if victim is Victim.NODE:
+            return self._strike_node(choice)
+        pids = self.cluster.pids(TITLES[victim])
+        if not pids:
+            raise NobodyToKill(victim)
+        pid = _pick(pids, choice)
+        kill(pid)
+        return f"process {pid}, one of {len(pids)}"
+
+    def wait_until_whole(self) -> None:
+        """Serve has put everything back, and answers. Raises TimeoutError."""
+        self.server.wait_until(self._is_whole, HEAL_TIMEOUT_S, "every replica is there and ready")
+
+    def _is_whole(self) -> bool:
+        there = {name: len(self.server.replicas(name)) for name in _REPLICAS}
+        singles = (Victim.PROXY, Victim.CONTROLLER)
+        return (
+            there == _REPLICAS
+            and all(self.cluster.pids(TITLES[victim]) for victim in singles)
+            and self._running_replicas() == _REPLICAS
+        )
+
+    def _running_replicas(self) -> dict[str, int]:
+        """As the controller counts them: a replica that still loads its model is not one of them."""
+        try:
+            deployments = httpx.get(f"{self.server.url}/v1/gpu", timeout=5).json()["deployments"]
+        except (httpx.HTTPError, ValueError, KeyError):
+            return {}
+        return {name: deployments[name]["replicas"].get("RUNNING", 0) for name in deployments}
+
+    def _strike_node(self, choice: float) -> str:
+        hosts = [node for node in self.cluster.nodes[1:] if _workers_of(node)]
+        if not hosts:
+            raise NobodyToKill(Victim.NODE)
+        node = _pick(hosts, choice)
+        lost = [name for name in _REPLICAS for _ in node.pids(f"ray::ServeReplica:segue:{name}")]
+        self.cluster.kill_node(node)
+        joined = self._add_worker()
+        return f"{node.name} with {', '.join(lost)}; {joined.name} joined"
+
+    def _add_worker(self) -> Node:
+        return self.cluster.add_node(num_cpus=4, resources={WORK: 8})
+
+
+def deploy_file(takes_at_once: int) -> dict[str, Any]:
+    """`configs/local.yaml` with more replicas, and the work away from the head."""
+    content = local_deploy_file()
+    for name, replicas in _REPLICAS.items():
+        deployment_options(content, name)["num_replicas"] = replicas
+    for name in _AT_WORK:
+        deployment_options(content, name)["ray_actor_options"]["resources"] = {WORK: 1}
+    deployment_options(content, "Generator")["max_ongoing_requests"] = takes_at_once
+    return content
+
+
+def _workers_of(node: Node) -> list[int]:
+    return [pid for name in _AT_WORK for pid in node.pids(f"ray::ServeReplica:segue:{name}")]
+
+
+def _pick(those: list[Any], choice: float) -> Any:
+    return those[min(int(choice * len(those)), len(those) - 1)]
