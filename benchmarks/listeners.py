@@ -1,8 +1,9 @@
 """Subscribers of a chain's events, in a process of their own: `python -m benchmarks.listeners`.
 
-Asked `{port, chain_id, subscribers}` it opens that many streams and answers once each has its snapshot.
-Asked `{until_version}` or `{until_node}` it answers, when every subscriber has seen that version, or that node
-finished, with the frames of each since the last answer: `[arrived_s, event, data]`, by the wall clock.
+Asked `{port, chain_id, subscribers}` it opens that many streams and answers once each has its snapshot; asked
+`{replicas}`, with the ingress replica of each. Asked `{until_version}` or `{until_node}` it answers, when every
+subscriber has seen that version, or that node finished, with the frames of each since the last answer:
+`[arrived_s, event, data]`, by the wall clock.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import Any
 import uvloop
 
 from benchmarks.child import answer_questions
+from serve_app.replica import REPLICA_HEADER
 
 FRAME_TIMEOUT_S = 180.0
 BUFFER_BYTES = 4 * 1024 * 1024
 FINISHED = ("ready", "failed", "cancelled")
+
+REPLICA = f"{REPLICA_HEADER}:".encode()
 
 Frame = tuple[float, str, dict[str, Any]]
 
@@ -26,6 +30,7 @@ Frame = tuple[float, str, dict[str, Any]]
 class Subscriber:
     def __init__(self) -> None:
         self.frames: list[Frame] = []
+        self.replica = ""
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -58,6 +63,8 @@ class Subscriber:
             while line := await reader.readline():
                 if line.startswith(b"event: "):
                     event = line[7:].strip().decode()
+                elif line.lower().startswith(REPLICA):
+                    self.replica = line[len(REPLICA) :].strip().decode()
                 elif line.startswith(b"data: "):
                     arrived_s = time.time()
                     self.frames.append((arrived_s, event, json.loads(line[6:])))
@@ -84,6 +91,8 @@ async def main() -> None:
     subscribers: list[Subscriber] = []
 
     async def answer(question: dict[str, Any]) -> Any:
+        if "replicas" in question:
+            return [subscriber.replica for subscriber in subscribers]
         if "chain_id" in question:
             for old in subscribers:
                 await old.stop()

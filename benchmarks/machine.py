@@ -7,6 +7,7 @@ import platform
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,6 @@ from statistics import median
 from benchmarks.child import REPOSITORY
 from benchmarks.tables import Table
 
-PACKAGES = ("ray", "fastapi", "starlette", "uvicorn", "pydantic", "torch", "numpy")
 SPIN_S = 0.1
 SPINS = 9
 SETTLE_S = 2.0
@@ -23,7 +23,7 @@ FSYNCS = 50
 NOISY_SPIN_RATIO = 1.1
 
 
-def describe() -> dict[str, str]:
+def describe(packages: Sequence[str]) -> dict[str, str]:
     """Called before anything is started: the load is that of others."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -32,7 +32,7 @@ def describe() -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": platform.system(),
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: version(package) for package in packages},
         "load before (1, 5, 15 min)": " ".join(f"{load:.2f}" for load in os.getloadavg()),
         "write + fsync of 4 KiB": f"{fsync_s() * 1000:.2f} ms (median of {FSYNCS})",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,14 +28,17 @@ STEPS = (
     "ready -> seen",
 )
 Case = tuple[str, float]
+"""Model, seconds of a take."""
+Timelines = Mapping[tuple[str, Case], list[Mapping[str, float]]]
+"""By store and case."""
 
 
-def measure(studio: Studio, takes: int) -> list[Table]:
-    """Service and engine alone take turns, as do the cases."""
+def measure(studios: Sequence[Studio], takes: int) -> list[Table]:
+    """The services and the engine alone take turns, as do the cases."""
     cases = [(model, duration_s) for model in MODELS for duration_s in DURATIONS_S]
-    chains = {case: studio.upload(CONTEXT_S) for case in cases}
+    chains = {(studio.store, case): studio.upload(CONTEXT_S) for studio in studios for case in cases}
     alone_s: dict[Case, list[float]] = defaultdict(list)
-    timelines: dict[Case, list[Mapping[str, float]]] = defaultdict(list)
+    timelines: dict[tuple[str, Case], list[Mapping[str, float]]] = defaultdict(list)
     with Child("benchmarks.listeners") as listeners:
         engines = {model: Child("benchmarks.engine_alone", model, OMP_NUM_THREADS="1") for model in MODELS}
         try:
@@ -44,11 +47,14 @@ def measure(studio: Studio, takes: int) -> list[Table]:
                     model, duration_s = case
                     wanted = {"prompt": "strings", "duration_s": duration_s, "seed": seed}
                     took_s = engines[model].ask(**wanted, context_s=CONTEXT_S)
-                    timeline = _take(studio, listeners, chains[case], {**wanted, "model": model})
-                    time.sleep(SETTLE_S)
                     if seed:  # the first is for warming up
                         alone_s[case].append(took_s)
-                        timelines[case].append(timeline)
+                    for studio in studios if seed % 2 == 0 else studios[::-1]:
+                        chain = chains[studio.store, case]
+                        timeline = _take(studio, listeners, chain, {**wanted, "model": model})
+                        time.sleep(SETTLE_S)
+                        if seed:
+                            timelines[studio.store, case].append(timeline)
         finally:
             for engine in engines.values():
                 engine.__exit__()
@@ -59,8 +65,17 @@ def measure(studio: Studio, takes: int) -> list[Table]:
             f"Milliseconds from the 202 to the first sight of the ready node on the event stream; {takes} "
             "takes each, one at a time, in turns with the same engine in a process of its own (the engine "
             "alone; one thread in both). `overhead` is the median of the differences between a take and the one by "
-            "the engine alone just before it, `ratio` that of their quotients; `POST` is until the 202.",
-            [_overhead_row(case, alone_s[case], timelines[case]) for case in cases],
+            "the engine alone just before it, `ratio` that of their quotients; `POST` is until the 202."
+            f"{_of_first_note(studios)}",
+            [
+                {
+                    **_named(studio, case),
+                    **_overhead_of(alone_s[case], timelines[studio.store, case]),
+                    **_of_first(studios, studio, case, timelines),
+                }
+                for case in cases
+                for studio in studios
+            ],
         ),
         Table(
             "timeline",
@@ -69,7 +84,12 @@ def measure(studio: Studio, takes: int) -> list[Table]:
             "stamped just before it is written, so its write falls into the step that follows. `running -> "
             "ready` holds the engine; its `less the engine` is the difference of the medians: context, "
             "resampling, the arrays' way to the generator and back, gain, blobs.",
-            [row for case in cases for row in _step_rows(case, alone_s[case], timelines[case])],
+            [
+                {**_named(studio, case), **steps}
+                for case in cases
+                for studio in studios
+                for steps in _steps_of(case, alone_s[case], timelines[studio.store, case])
+            ],
         ),
     ]
 
@@ -106,12 +126,11 @@ def _take(studio: Studio, listeners: Child, chain: Record, wanted: Mapping[str, 
     return {**steps, "POST": accepted_s - sent_s, "service": seen_s - accepted_s}
 
 
-def _overhead_row(case: Case, alone_s: list[float], timelines: list[Mapping[str, float]]) -> Row:
+def _overhead_of(alone_s: list[float], timelines: list[Mapping[str, float]]) -> Row:
     service_s = [timeline["service"] for timeline in timelines]
     alone, service = Summary.in_ms(alone_s), Summary.in_ms(service_s)
     pairs = list(zip(service_s, alone_s, strict=True))
     return {
-        **_named(case),
         "POST p50": Summary.in_ms([timeline["POST"] for timeline in timelines]).median,
         "service p50": service.median,
         "service p95": service.p95,
@@ -122,7 +141,22 @@ def _overhead_row(case: Case, alone_s: list[float], timelines: list[Mapping[str,
     }
 
 
-def _step_rows(case: Case, alone_s: list[float], timelines: list[Mapping[str, float]]) -> list[Row]:
+def _of_first_note(studios: Sequence[Studio]) -> str:
+    if len(studios) == 1:
+        return ""
+    return f" `of {studios[0].store}` is the median of the quotients with the take on {studios[0].store} beside it."
+
+
+def _of_first(studios: Sequence[Studio], studio: Studio, case: Case, timelines: Timelines) -> Row:
+    """A take's time over that of the same take on the first studio, where there is another."""
+    if len(studios) == 1:
+        return {}
+    ours, firsts = timelines[studio.store, case], timelines[studios[0].store, case]
+    quotients = [our["service"] / first["service"] for our, first in zip(ours, firsts, strict=True)]
+    return {f"of {studios[0].store}": Summary.of(quotients).median}
+
+
+def _steps_of(case: Case, alone_s: list[float], timelines: list[Mapping[str, float]]) -> list[Row]:
     rows: list[Row] = []
     for step in STEPS:
         # Two changes may share one frame; the steps on both sides of the first are not known then.
@@ -130,7 +164,6 @@ def _step_rows(case: Case, alone_s: list[float], timelines: list[Mapping[str, fl
         engine = Summary.in_ms(alone_s).median if step == "running -> ready" else 0.0
         rows.append(
             {
-                **_named(case),
                 "step": step,
                 "n": took.count,
                 "p50": took.median,
@@ -141,8 +174,8 @@ def _step_rows(case: Case, alone_s: list[float], timelines: list[Mapping[str, fl
     return rows
 
 
-def _named(case: Case) -> Row:
-    return {"model": case[0], "take (s)": f"{case[1]:g}"}
+def _named(studio: Studio, case: Case) -> Row:
+    return {"model": case[0], "take (s)": f"{case[1]:g}", "store": studio.store}
 
 
 def _seconds(moment: str) -> float:

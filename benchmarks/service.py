@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import signal
 import sys
 import tempfile
@@ -16,10 +14,12 @@ import httpx
 from benchmarks import event_lag, machine, overhead, reads, uploads
 from benchmarks.child import REPOSITORY
 from benchmarks.engine_alone import THREADS
+from benchmarks.report import Report, options
 from benchmarks.studio import Studio
 from benchmarks.tables import Table
 from tests.serve.server import Server
 
+PACKAGES = ("ray", "fastapi", "starlette", "uvicorn", "pydantic", "torch", "numpy")
 BARE_START_TIMEOUT_S = 60.0
 
 
@@ -41,31 +41,12 @@ QUICK = Effort(3, 5, 3, 1, 0.4, 3, 1)
 
 
 def main() -> None:
-    arguments = _arguments()
+    arguments = options("benchmarks.service", "Measure the service.").parse_args()
     # Being told to end must not leave a cluster behind: the `finally` clauses take it down.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    effort = QUICK if arguments.quick else FULL
-    about = machine.describe()
-    tables = _measure(effort)
-    markdown = _markdown(about, tables, quick=arguments.quick)
-    print(markdown)
-    if arguments.json is not None:
-        result = {
-            "quick": arguments.quick,
-            "about": about,
-            "tables": {table.name: table.as_json() for table in tables},
-        }
-        arguments.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-        arguments.json.with_suffix(".md").write_text(markdown)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.service", description="Measure the service.")
-    parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, no more")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write FILE, and the tables beside it as .md"
-    )
-    return parser.parse_args()
+    about = machine.describe(PACKAGES)
+    tables = _measure(QUICK if arguments.quick else FULL)
+    Report("Segue's service, measured", about, tables, arguments.quick).give(arguments.json)
 
 
 def _measure(effort: Effort) -> list[Table]:
@@ -84,7 +65,7 @@ def _measure(effort: Effort) -> list[Table]:
             server.wait_until(lambda: _bare_answers(server), BARE_START_TIMEOUT_S, "bare FastAPI answers")
             studio = Studio(server.port)
             measurements: Mapping[str, Callable[[], list[Table]]] = {
-                "overhead": lambda: overhead.measure(studio, effort.takes),
+                "overhead": lambda: overhead.measure([studio], effort.takes),
                 "reads": lambda: [reads.measure(studio, effort.rounds, effort.round_s)],
                 "uploads": lambda: [
                     uploads.measure(studio, server, effort.small_uploads, effort.large_uploads)
@@ -107,12 +88,6 @@ def _measure(effort: Effort) -> list[Table]:
 def _bare_answers(server: Server) -> bool:
     url = f"{server.url}{reads.BARE_PREFIX}/bytes/1"
     return httpx.get(url, timeout=5, trust_env=False).status_code == 200
-
-
-def _markdown(about: Mapping[str, str], tables: list[Table], *, quick: bool) -> str:
-    title = "# Segue's service, measured" + (" (quick: too few repetitions to compare)" if quick else "")
-    facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    return "\n".join([title, "", facts, "", *(table.as_markdown() for table in tables)]).rstrip() + "\n"
 
 
 if __name__ == "__main__":

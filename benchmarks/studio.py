@@ -16,8 +16,11 @@ Record = dict[str, Any]
 
 
 class Studio:
-    def __init__(self, port: int) -> None:
+    """`store` says, for people, where its service keeps everything."""
+
+    def __init__(self, port: int, store: str = "local folder") -> None:
         self.port = port
+        self.store = store
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False)
 
     def close(self) -> None:
@@ -40,6 +43,9 @@ class Studio:
 
     def job(self, job_id: str) -> Record:
         return _body(self.http.get(f"/v1/jobs/{job_id}"), 200)
+
+    def capacity(self) -> Record:
+        return _body(self.http.get("/v1/gpu"), 200)
 
     def grow(self, chain: Record, takes: int) -> list[str]:
         """Ready takes of the mock below the root, half a second each; their ids."""

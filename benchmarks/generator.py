@@ -1,0 +1,100 @@
+"""Segue's MusicGen against audiocraft's: `python -m benchmarks.generator [--quick] [--json FILE]`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks import generator_company, generator_prefill, generator_steps, generator_whole, machine
+from benchmarks.generator_field import Field
+from benchmarks.generator_findings import Findings
+from benchmarks.generator_models import CPU_MODELS, GPU_MODELS
+from benchmarks.report import Report, options
+from deployments.engines.musicgen.audiocraft_import import import_audiocraft
+from deployments.engines.musicgen.quiet import quietly
+
+PACKAGES = ("torch", "audiocraft", "transformers", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How often everything is repeated, and how long takes are. `company` are the frames of eight takes that
+    come `apart_steps` after each other: all must be there before the first is over."""
+
+    rounds: int
+    frames: int
+    deep_steps: int
+    company_rounds: int
+    company: Sequence[int]
+    apart_steps: int
+    prefill_rounds: int
+    whole_s: float
+
+
+FULL = Effort(5, 250, 16, 5, range(40, 88, 6), 3, 5, 4.0)
+QUICK = Effort(2, 5, 3, 1, range(8, 16), 1, 1, 1.0)
+
+
+def main() -> None:
+    arguments = options("benchmarks.generator", "Measure the generator.").parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    about = {**machine.describe(PACKAGES), "torch's threads": str(torch.get_num_threads())}
+    if device.type == "cuda":
+        about["gpu"] = torch.cuda.get_device_name()
+    import_audiocraft()
+    effort = QUICK if arguments.quick else FULL
+    findings = Findings()
+    probes: dict[str, float] = {}
+
+    def run(moment: str, measure: Callable[[], None]) -> None:
+        probes[f"before {moment}"] = machine.spin_ratio()
+        print(f"measuring: {moment}", file=sys.stderr)
+        measure()
+
+    with quietly():
+        for name in GPU_MODELS if device.type == "cuda" else CPU_MODELS:
+            _measure_model(name, device, effort, findings, run)
+        run(
+            "the whole engine",
+            lambda: generator_whole.measure(findings, rounds=effort.rounds, duration_s=effort.whole_s),
+        )
+    tables = [*findings.tables(), machine.quietness(probes)]
+    Report("Segue's generator, measured", about, tables, arguments.quick).give(arguments.json)
+
+
+def _measure_model(
+    name: str,
+    device: torch.device,
+    effort: Effort,
+    findings: Findings,
+    run: Callable[[str, Callable[[], None]], None],
+) -> None:
+    print(f"building: {name}", file=sys.stderr)
+    with Field.of(name, device) as field:
+        run(
+            f"steps of {name}",
+            lambda: generator_steps.measure(
+                field, findings, rounds=effort.rounds, frames=effort.frames, deep_steps=effort.deep_steps
+            ),
+        )
+        run(
+            f"takes of {name} in company",
+            lambda: generator_company.measure(
+                field,
+                findings,
+                rounds=effort.company_rounds,
+                frames=effort.company,
+                apart_steps=effort.apart_steps,
+            ),
+        )
+        run(
+            f"a prompt of {name}",
+            lambda: generator_prefill.measure(field, findings, rounds=effort.prefill_rounds),
+        )
+
+
+if __name__ == "__main__":
+    main()
