@@ -21,8 +21,8 @@ PACKAGES = ("torch", "audiocraft", "transformers", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How often everything is repeated, and how long takes are. `company` are the frames of eight takes that
-    come `apart_steps` after each other: all must be there before the first is over."""
+    """How often everything is repeated, and how long takes are, in frames but for `whole_s`. `company` are eight
+    takes that come `apart_steps` after each other: all must be there before the first is over."""
 
     rounds: int
     frames: int
@@ -31,11 +31,32 @@ class Effort:
     company: Sequence[int]
     apart_steps: int
     prefill_rounds: int
+    prompt_s: int
     whole_s: float
 
 
-FULL = Effort(5, 250, 16, 5, range(40, 88, 6), 3, 5, 4.0)
-QUICK = Effort(2, 5, 3, 1, range(8, 16), 1, 1, 1.0)
+FULL = Effort(
+    rounds=5,
+    frames=250,
+    deep_steps=16,
+    company_rounds=5,
+    company=range(40, 88, 6),
+    apart_steps=3,
+    prefill_rounds=5,
+    prompt_s=10,
+    whole_s=4.0,
+)
+QUICK = Effort(
+    rounds=2,
+    frames=5,
+    deep_steps=3,
+    company_rounds=1,
+    company=range(4, 12),
+    apart_steps=0,
+    prefill_rounds=1,
+    prompt_s=2,
+    whole_s=1.0,
+)
 
 
 def main() -> None:
@@ -92,7 +113,9 @@ def _measure_model(
         )
         run(
             f"a prompt of {name}",
-            lambda: generator_prefill.measure(field, findings, rounds=effort.prefill_rounds),
+            lambda: generator_prefill.measure(
+                field, findings, rounds=effort.prefill_rounds, prompt_s=effort.prompt_s
+            ),
         )
 
 

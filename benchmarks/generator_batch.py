@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.generator_models import Model
+from benchmarks.generator_models import PAST_VALUE, Model
 from benchmarks.turns import timed
 from deployments.audio.samples import Samples
 from deployments.engines.meter import BatchState, NoMeter
@@ -58,14 +58,13 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class Peak:
     """What was there at the worst moment: bytes of the tensors that held keys and values, and of those that
-    held the text's; takes at once."""
+    held the text's."""
 
     kv_bytes: int = 0
     text_bytes: int = 0
-    takes: int = 0
 
-    def or_more(self, kv_bytes: int, text_bytes: int, takes: int) -> Peak:
-        return Peak(max(self.kv_bytes, kv_bytes), max(self.text_bytes, text_bytes), max(self.takes, takes))
+    def or_more(self, kv_bytes: int, text_bytes: int) -> Peak:
+        return Peak(max(self.kv_bytes, kv_bytes), max(self.text_bytes, text_bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ class SegueBatch:
         return self._generate(wishes, past=0, greedy=greedy)
 
     def step_s(self, positions: int, steps: int) -> float:
-        """Mean time of a step of a guided take whose past is of `positions` random keys and values."""
+        """Mean time of a step of a guided take with a past of `positions`."""
         # One step comes from the prompt's end, and the clock starts when one more has been made.
         frames = steps + 2 - max(self._delays)
         self.decoder.pretends = True
@@ -191,7 +190,7 @@ class _WatchedDecoder(Decoder):
         if not self.pretends:
             return super().prefill(x, cache)
         end = cache.used + x.shape[1]
-        cache.kv[..., cache.used : end, :].normal_()
+        cache.kv[..., cache.used : end, :] = PAST_VALUE
         cache.used = end
         return torch.zeros((x.shape[0], self.codebooks, self.card), device=x.device)
 
@@ -230,7 +229,7 @@ class _Watch(NoMeter):
         self._steps += 1
         if self._steps == 1:
             self.first_step_s = time.perf_counter()
-        self.peak = self.peak.or_more(*self._decoder.alive_bytes(), state.takes)
+        self.peak = self.peak.or_more(*self._decoder.alive_bytes())
         self._after_step(self._steps, state.kv_bytes == 0)
         if self._unfinished == 0:
             self._is_over.set()

@@ -35,6 +35,10 @@ TEXT_TOKENS = 12
 MELODY_POSITIONS = 235
 """The chroma of a melody, as it is put before the tokens."""
 
+PAST_VALUE = 0.1
+"""Stands for keys and values that were never computed: no step's time depends on them. Zeros could be pages that
+the system has not even made yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Model:

@@ -14,14 +14,11 @@ from benchmarks.turns import take_turns, times_faster
 from deployments.engines.musicgen.batched.engine import PREFILL_POSITIONS
 from deployments.engines.musicgen.batched.linear import Precision
 
-PROMPT_S = 10
-COLUMNS = PROMPT_S * FRAME_RATE_HZ + 1
-
 PREFILL = Head(
     "prefill",
-    f"A prompt of {PROMPT_S} s",
-    f"{COLUMNS} columns in two rows, until the first token's logits: audiocraft's first step with the prompt, and "
-    "Segue's decoder in stretches as in the engine, between which other takes make their steps, and in one piece. "
+    "Taking in a prompt",
+    "In two rows, until the first token's logits: audiocraft's first step with the prompt, and Segue's decoder in "
+    "stretches as in the engine, between which other takes make their steps, and in one piece. "
     "GFLOP/s counts for all what the work needs at least; the peak is the best product of large matrices in the "
     "same rounds and format (in bfloat16 for int8). A prompt is bound by the peak, not by the memory: the share "
     "says how much faster it could still become.",
@@ -34,18 +31,19 @@ Key = tuple[Contestant, str]
 _WHOLE = "in one piece"
 
 
-def measure(field: Field, findings: Findings, *, rounds: int) -> None:
+def measure(field: Field, findings: Findings, *, rounds: int, prompt_s: int) -> None:
+    columns = prompt_s * FRAME_RATE_HZ + 1
     in_turn = PREFILL_POSITIONS[field.model.device.type]
-    whole = COLUMNS + field.model.prefix_positions
+    whole = columns + field.model.prefix_positions
     contestants = {
-        (field.baseline, _WHOLE): lambda: field.audiocraft.prefill_s(COLUMNS),
-        **_segue(field, f"{in_turn} positions", in_turn),
-        **_segue(field, _WHOLE, whole),
+        (field.baseline, _WHOLE): lambda: field.audiocraft.prefill_s(columns),
+        **_segue(field, columns, f"{in_turn} positions", in_turn),
+        **_segue(field, columns, _WHOLE, whole),
     }
     said = take_turns({**contestants, **_peaks(field)}, rounds)
     times_s = {key: said[key] for key in contestants}
     base_s = times_s[field.baseline, _WHOLE]
-    flops = field.model.prefill_flops(COLUMNS)
+    flops = field.model.prefill_flops(columns)
     for (contestant, stretch), own_s in times_s.items():
         flops_per_s = flops / median(own_s)
         peak = median(said[_peak(contestant.format)])
@@ -55,6 +53,7 @@ def measure(field: Field, findings: Findings, *, rounds: int) -> None:
                 "model": field.model.name,
                 "engine": contestant.engine,
                 "format": contestant.format,
+                "prompt (s)": prompt_s,
                 "stretches": stretch,
                 "s": median(own_s),
                 f"times {AUDIOCRAFT}": times_faster(base_s, own_s),
@@ -68,7 +67,7 @@ def measure(field: Field, findings: Findings, *, rounds: int) -> None:
         bound = flops / median(said[_peak(Precision.FLOAT32)])
         findings.targets.append(
             Target.at_least(
-                f"{SMALL}, a prompt of {PROMPT_S} s, float32: times {AUDIOCRAFT}",
+                f"{SMALL}, a prompt of {prompt_s} s, float32: times {AUDIOCRAFT}",
                 10.0,
                 times_faster(base_s, exact),
                 f"the machine's peak allows {median(base_s) / bound:.2g}",
@@ -76,8 +75,8 @@ def measure(field: Field, findings: Findings, *, rounds: int) -> None:
         )
 
 
-def _segue(field: Field, stretch: str, positions: int) -> dict[Key, Callable[[], float]]:
-    measured = field.each_segue(lambda batch: batch.prefill_s(COLUMNS, positions))
+def _segue(field: Field, columns: int, stretch: str, positions: int) -> dict[Key, Callable[[], float]]:
+    measured = field.each_segue(lambda batch: batch.prefill_s(columns, positions))
     return {(contestant, stretch): prefill for contestant, prefill in measured.items()}
 
 

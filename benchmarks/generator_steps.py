@@ -24,8 +24,8 @@ STEP = Head(
     "A step of one take",
     "One guided take (two rows): the mean over all its steps with drawing, medians over the rounds. From text "
     "only it is audiocraft's `LMModel.generate`, `MusicgenForCausalLM.generate` of transformers with the very "
-    f"same weights, and Segue's batch with a single take. At {PAST_POSITIONS} positions the past is random keys "
-    "and values, and audiocraft is asked for its `_sample_next_token`. Ratios are medians over the rounds. "
+    f"same weights, and Segue's batch with a single take. At {PAST_POSITIONS} positions the past is made up, "
+    "and audiocraft is asked for its `_sample_next_token`. Ratios are medians over the rounds. "
     "`frames alike`: how many frames from the start on are audiocraft's, to the token, when both always take "
     "the likeliest.",
 )

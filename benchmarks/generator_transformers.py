@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.generator_models import Model
+from benchmarks.generator_models import PAST_VALUE, Model
 from benchmarks.turns import timed
 from deployments.engines.protocols import Sampling
 
@@ -55,7 +55,8 @@ class Transformers:
         return tokens.cpu()
 
     def step_s(self, positions: int, steps: int) -> float:
-        """Mean time of a step of a guided take whose past is of `positions` random keys and values."""
+        """Mean time of a step of a guided take with a past of `positions`; of at least as many steps as the longest
+        delay, without which transformers has no place for the past."""
         past = self._past(positions)
         columns = positions + 1
         return (
@@ -93,10 +94,8 @@ class Transformers:
         heads = self._config.num_attention_heads
         shape = (2, heads, positions, self._config.hidden_size // heads)
         for layer in range(self._model.layers if positions else 0):
-            keys, values = (
-                torch.randn(shape, dtype=self._model.dtype, device=self._model.device) for _ in range(2)
-            )
-            past.self_attention_cache.update(keys, values, layer)
+            kept = torch.full(shape, PAST_VALUE, dtype=self._model.dtype, device=self._model.device)
+            past.self_attention_cache.update(kept, kept.clone(), layer)
         return past
 
 

@@ -15,6 +15,7 @@ from deployments.load import Load
 from deployments.notices import HubBus
 from serve_app.api import create_api
 from serve_app.cluster import ServeCluster
+from serve_app.proxy_loss import ProxyLossMiddleware
 from serve_app.replica import OpenRequests, ReplicaMiddleware
 from serve_app.services.bundle import build_services
 from serve_app.services.queue import RunnerQueue
@@ -44,6 +45,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         api = create_api(self._services, echo_request_id=False)
+        api.add_middleware(ProxyLossMiddleware)
         api.add_middleware(ReplicaMiddleware, replica=self._replica, open_requests=self._open_requests)
         return api
 

@@ -52,6 +52,8 @@ def _print(report: Report, what: str) -> None:
     print(f"jobs      {report.jobs.total()}: {_counts(report.jobs)}")
     if report.failures:
         print(f"failures  {_counts(report.failures)}")
+    if report.stray_markers:
+        print(f"strays    {report.stray_markers} markers of requests that were broken off for good")
     print(f"doings    {_counts(report.doings)}")
     print(f"asked again after  {_counts(report.unanswered)}")
     for loss in report.users_lost:

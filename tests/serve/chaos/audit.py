@@ -62,6 +62,13 @@ class Case:
     def nodes(self) -> dict[str, Node]:
         return {node.id: node for chain in self.chains.values() for node in chain.nodes}
 
+    @property
+    def stray_markers(self) -> int:
+        """Of requests that were broken off before there was a record, and never made again: lawful."""
+        active = paths.active_folder(self.tenant)
+        marked = (key.removeprefix(active) for key in self.objects if key.startswith(active))
+        return sum(job_id not in self.jobs for job_id in marked)
+
     def ended(self, state: JobState) -> list[Job]:
         return [job for job in self.jobs.values() if job.state is state]
 

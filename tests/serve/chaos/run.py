@@ -38,6 +38,7 @@ class Report:
     jobs: Counter[JobState]
     failures: Counter[str]
     """Codes of the jobs that failed."""
+    stray_markers: int
     doings: Counter[str]
     unanswered: Counter[str]
     users_lost: Sequence[str]
@@ -88,13 +89,13 @@ class Run:
         self._say("everything is killed; what is stored is looked at")
         with StoredObjects(self._place.settings, TENANT) as objects:
             versions = read_versions(self._place.history(objects, TENANT), TENANT)
-            case = Case(
-                objects, versions, promises, load_settings(environ=self._place.environment).jobs, TENANT
-            )
+            settings = load_settings(environ=self._stand.cluster.environment).jobs
+            case = Case(objects, versions, promises, settings, TENANT)
             return Report(
                 kills=kills,
                 jobs=Counter(job.state for job in case.jobs.values()),
                 failures=Counter(job.error.code for job in case.ended(JobState.FAILED) if job.error),
+                stray_markers=case.stray_markers,
                 doings=sum((user.doings for user in self._users), Counter()),
                 unanswered=sum((user.unanswered for user in self._users), Counter()),
                 users_lost=[f"{user.name}: {user.failure!r}" for user in self._users if user.failure],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ ENVIRONMENT = {
 
 _REPLICAS = {"Ingress": 2, "JobRunner": 2, "EventHub": 1, "Generator": 2}
 _AT_WORK = ("JobRunner", "Generator")
+_WORKERS = 2
 
 
 class Victim(StrEnum):
@@ -70,8 +72,9 @@ class Stand:
 
     def start(self) -> None:
         self.cluster.start()
-        for _ in range(2):
-            self._add_worker()
+        with ThreadPoolExecutor(_WORKERS) as starting:
+            for worker in [starting.submit(self._add_worker) for _ in range(_WORKERS)]:
+                worker.result()
         self.server.start()
         self.wait_until_whole()
 

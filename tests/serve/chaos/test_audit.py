@@ -300,6 +300,12 @@ def test_all_is_well_where_nothing_went_wrong(case: Case) -> None:
     assert all(finding.checked for finding in findings), "an invariant was checked on nothing"
 
 
+def test_a_marker_without_a_record_is_lawful(case: Case) -> None:
+    case.objects[paths.active(TENANT, "never-answered")] = b""  # type: ignore[index]
+    assert case.stray_markers == 1
+    assert not audit.no_marker_is_left(case).violations
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.replace("_", " "))
 def test_what_is_broken_is_found(case: Case, damage: Callable[[Case], None]) -> None:
     damage(case)

@@ -17,7 +17,7 @@ CLIP_S = 2.0
 RATE_HZ = 16_000
 """Mono, as small as audio may be: what is tried here is not the bandwidth."""
 
-TAKES_S = (0.5, 20.0)
+TAKES_S = (0.5, 12.0)
 PAUSES_S = (0.2, 2.0)
 MOST_UNFINISHED = 4
 HANG_UP_S = (0.005, 0.2)

@@ -48,9 +48,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@torch.no_grad()
 def _codec(config: dict[str, Any], *, codebooks: int = 4, stereo: bool = False, **kwargs: Any) -> Any:
-    """An audiocraft codec with random weights that keep the level, and without an encoder."""
+    """An audiocraft codec with random weights and without an encoder."""
     import_audiocraft()
     from audiocraft.models.encodec import EncodecModel, InterleaveStereoCompressionModel
     from audiocraft.modules import SEANetDecoder
@@ -59,8 +58,6 @@ def _codec(config: dict[str, Any], *, codebooks: int = 4, stereo: bool = False, 
     with torch.random.fork_rng(devices=[]), quietly():
         torch.manual_seed(0)
         decoder = SEANetDecoder(**config)
-        for parameter in decoder.parameters():
-            parameter *= 2
         quantizer = ResidualVectorQuantizer(config["dimension"], codebooks, bins=16, kmeans_init=False)
         for level in quantizer.vq.layers:
             level.codebook.normal_()
@@ -69,7 +66,6 @@ def _codec(config: dict[str, Any], *, codebooks: int = 4, stereo: bool = False, 
     return InterleaveStereoCompressionModel(codec) if stereo else codec
 
 
-@torch.no_grad()
 def _hf_codec(*, stereo: bool = False, **changes: Any) -> Any:
     """audiocraft's wrapper around transformers' EnCodec with the config of facebook/encodec_32khz, but few
     features and random weights."""
@@ -80,7 +76,6 @@ def _hf_codec(*, stereo: bool = False, **changes: Any) -> Any:
     return InterleaveStereoCompressionModel(codec) if stereo else codec
 
 
-@torch.no_grad()
 def _hf_model(**changes: Any) -> Any:
     from transformers import EncodecConfig, EncodecModel
 
@@ -128,7 +123,7 @@ def _check(codec: Any, sizes: Sequence[int]) -> None:
     audio = torch.cat(pieces, dim=1)
     assert audio.dtype == torch.float32
     assert audio.shape == expected.shape == (decoder.channels, sum(sizes) * decoder.hop_samples)
-    assert (audio - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
+    assert (audio - expected).abs().max() <= 1e-5
     frames = samples = 0
     for size, piece in zip(sizes, pieces, strict=False):
         frames += size
