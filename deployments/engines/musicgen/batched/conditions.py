@@ -65,9 +65,8 @@ class Conditioner:
 
     @torch.inference_mode()
     def _encode(self, context: bytes, channels: int) -> Tensor:
-        codes, scale = self._music.compression_model.encode(self._tensor(context, channels)[None])
-        if scale is not None:
-            raise NotImplementedError("codecs that renormalise are not supported")
+        # The second is a scale, of codecs that renormalise, which the streaming decoder has refused.
+        codes, _ = self._music.compression_model.encode(self._tensor(context, channels)[None])
         tokens: Tensor = codes[0]
         return tokens
 

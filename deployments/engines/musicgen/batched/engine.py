@@ -8,10 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from deployments.audio.samples import Samples
 from deployments.engines.checks import check_request, new_samples
 from deployments.engines.meter import Meter, NoMeter
 from deployments.engines.musicgen.audiocraft_import import VERSION
@@ -23,10 +21,10 @@ from deployments.engines.musicgen.batched.sequence import pattern_delays
 from deployments.engines.musicgen.batched.take import Take
 from deployments.engines.musicgen.checkpoint import load_checkpoint
 from deployments.engines.musicgen.codec_stream import CodecDecoder
+from deployments.engines.musicgen.context import audible_context
 from deployments.engines.musicgen.plan import GenerationPlan
 from deployments.engines.musicgen.precision import choose_device
 from deployments.engines.protocols import (
-    BadRequest,
     EngineBroken,
     EngineError,
     EngineInfo,
@@ -200,7 +198,7 @@ class SegueEngine:
     def _take(
         self, request: GenerationRequest, send: Callable[[GenerationEvent | EngineError | None], None]
     ) -> Take:
-        context = self._context(request)
+        context = audible_context(request, hop_samples=self._hop_samples, window_frames=self._window_frames)
         count = new_samples(request, self._info)
         continues = request.mode is GenerationMode.CONTINUE and context is not None
         plan = GenerationPlan(
@@ -212,18 +210,6 @@ class SegueEngine:
             look_ahead=self._look_ahead_frames,
         )
         return Take(request, context, plan, self._delays, self._hop_samples, count, send)
-
-    def _context(self, request: GenerationRequest) -> Samples | None:
-        """The context's end, float32 [channels, whole frames]; None where the mode takes none or there is less
-        than a frame of it."""
-        if request.mode not in (GenerationMode.CONTINUE, GenerationMode.MELODY) or request.context is None:
-            return None
-        frames = min(request.context.shape[1] // self._hop_samples, self._window_frames - 1)
-        if frames == 0:
-            if request.mode is GenerationMode.MELODY:
-                raise BadRequest(f"a melody needs at least {self._hop_samples} samples of context")
-            return None
-        return np.array(request.context[:, -frames * self._hop_samples :], np.float32)
 
 
 def use_threads(threads: int | None) -> None:

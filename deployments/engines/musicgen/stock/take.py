@@ -11,11 +11,11 @@ import torch
 
 from deployments.audio.samples import Samples
 from deployments.engines.musicgen.checkpoint import Checkpoint
+from deployments.engines.musicgen.context import audible_context
 from deployments.engines.musicgen.plan import DECODER_WARM_UP_FRAMES, GenerationPlan
 from deployments.engines.musicgen.precision import autocast
 from deployments.engines.musicgen.stock.drawing import drawing_from
 from deployments.engines.protocols import (
-    BadRequest,
     EngineBroken,
     GenerationMode,
     GenerationRequest,
@@ -117,17 +117,9 @@ class TakeMaker:
         return int(np.ceil(request.duration_s * self.sample_rate_hz))
 
     def _context(self, request: GenerationRequest) -> torch.Tensor | None:
-        """The context's end as float32 [channels, whole frames] on the device; None where the mode takes
-        none or there is less than a frame of it."""
-        if request.mode not in (GenerationMode.CONTINUE, GenerationMode.MELODY) or request.context is None:
-            return None
-        frames = min(request.context.shape[1] // self._hop_samples, self._window_frames - 1)
-        if frames == 0:
-            if request.mode is GenerationMode.MELODY:
-                raise BadRequest(f"a melody needs at least {self._hop_samples} samples of context")
-            return None
-        end = np.array(request.context[:, -frames * self._hop_samples :], np.float32)
-        return torch.from_numpy(end).to(self._device)
+        """The context's end as float32 [channels, whole frames] on the device, if there is any to hear."""
+        audible = audible_context(request, hop_samples=self._hop_samples, window_frames=self._window_frames)
+        return None if audible is None else torch.from_numpy(audible).to(self._device)
 
     def _decode(self, music: Any, tokens: torch.Tensor, plan: GenerationPlan, count: int) -> Take:
         """Decode the prompt's end and the new frames together, and cut.
