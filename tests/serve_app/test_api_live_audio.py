@@ -40,6 +40,7 @@ class GatedEngine(MockEngine):
         self._gate = asyncio.Semaphore(allowed)
         self._fails_after = fails_after
         self.given = 0
+        self.failures = 0
 
     def allow(self, segments: int = 10_000) -> None:
         for _ in range(segments):
@@ -50,6 +51,7 @@ class GatedEngine(MockEngine):
         async for event in super().generate(request):
             if isinstance(event, Segment):
                 if given == self._fails_after:
+                    self.failures += 1
                     raise EngineBroken("out of memory")
                 await self._gate.acquire()
                 given += 1
@@ -353,12 +355,14 @@ async def test_who_waits_for_a_take_that_fails_is_told_why() -> None:
 
 
 async def test_a_take_that_is_tried_again_goes_on_at_the_same_sample() -> None:
-    engine = GatedEngine(allowed=4, fails_after=4)
+    engine = GatedEngine(allowed=3, fails_after=4)
     async with running({"mock": engine}) as app:
         chain_id, node_id, job_id = await take(app)
         async with listener(app, job_id) as ear:
+            # Heard first: what a failed attempt has made is taken away at once.
             await ear.until_heard(HEADER_BYTES + 1)
-            await until(lambda: engine.given == 4)
+            engine.allow(1)
+            await until(lambda: engine.failures == 1)
             engine._fails_after = None
             engine.allow()
             heard = await ear.to_the_end()
