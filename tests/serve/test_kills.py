@@ -162,6 +162,7 @@ def test_sigkill_in_mid_generation(stand: Stand, http: PatientClient, victim: Vi
     assert {node["status"] for node in nodes} == {"ready"}
 
 
+@pytest.mark.slow
 def test_a_power_cut_loses_nothing(stand: Stand, http: PatientClient) -> None:
     chain = upload(http)
     running = begin(http, chain)
