@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from storage import paths
@@ -53,6 +55,33 @@ class Blobs:
         self._remember(tenant, ref)
         return data
 
+    async def fetch(self, tenant: str, ref: BlobRef, path: Path) -> None:
+        """Copy the whole blob into a file, checked, a few MiB at a time. After an error there is no file.
+
+        Raises BlobCorrupt, OSError.
+        """
+        key, digest = paths.blob(tenant, ref.name), hashlib.sha256()
+
+        def keep(chunk: bytes) -> None:
+            digest.update(chunk)
+            file.write(chunk)
+
+        with _removed_after_an_error(path), path.open("wb") as file:
+            try:
+                for start in range(0, ref.size_bytes, _VERIFY_CHUNK_BYTES):
+                    await asyncio.to_thread(
+                        keep, await self._store.get_range(key, start, _VERIFY_CHUNK_BYTES)
+                    )
+            except ObjectNotFound as error:
+                raise BlobCorrupt(f"blob {ref.name} is gone") from error
+            if digest.hexdigest() != ref.sha256:
+                raise BlobCorrupt(f"blob {ref.name} is not what was written")
+        self._remember(tenant, ref)
+
+    async def delete(self, tenant: str, ref: BlobRef) -> None:
+        """For a blob that nothing needs any more; again is no error."""
+        await self._store.delete(paths.blob(tenant, ref.name))
+
     async def read(self, tenant: str, ref: BlobRef, start: int, length: int) -> bytes:
         """A part of the blob, which is checked as a whole at the first read in this process.
 
@@ -96,3 +125,12 @@ class Blobs:
         self._verified[paths.blob(tenant, ref.name)] = None
         while len(self._verified) > _REMEMBERED:
             self._verified.popitem(last=False)
+
+
+@contextmanager
+def _removed_after_an_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -63,6 +63,19 @@ def decode_wav(data: bytes) -> tuple[Samples, int]:
 
 def unpack_wav(data: bytes) -> tuple[SoundFormat, memoryview]:
     """The format, and the interleaved samples as they stand in the file. Raises NotOurWav, as `decode_wav`."""
+    sound, data_bytes = read_header(data)
+    if len(data) != HEADER_BYTES + data_bytes:
+        raise NotOurWav(
+            f"the header announces {data_bytes} bytes of audio, {len(data) - HEADER_BYTES} follow"
+        )
+    return sound, memoryview(data)[HEADER_BYTES:]
+
+
+def read_header(data: bytes) -> tuple[SoundFormat, int]:
+    """The format, and how many bytes of samples follow, from the beginning of a file that `encode_wav` wrote.
+
+    Raises NotOurWav.
+    """
     if len(data) < HEADER_BYTES:
         raise NotOurWav(f"{len(data)} bytes are shorter than the header of a float32 WAV")
     fields = HEADER.unpack_from(data)
@@ -72,8 +85,4 @@ def unpack_wav(data: bytes) -> tuple[SoundFormat, memoryview]:
         raise NotOurWav("not the header of a float32 WAV")
     if data[:HEADER_BYTES] != wav_header(data_bytes // frame_bytes, channels, rate_hz):
         raise NotOurWav("not the header of a float32 WAV")
-    if len(data) != HEADER_BYTES + data_bytes:
-        raise NotOurWav(
-            f"the header announces {data_bytes} bytes of audio, {len(data) - HEADER_BYTES} follow"
-        )
-    return SoundFormat(rate_hz, channels), memoryview(data)[HEADER_BYTES:]
+    return SoundFormat(rate_hz, channels), data_bytes

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from configs.settings import Settings
 from deployments.engines.protocols import MusicGenerator
 from deployments.export.ffmpeg import find_ffmpeg
-from deployments.jobs.handlers import ExportHandler, GenerateHandler
+from deployments.jobs.export import ExportHandler
+from deployments.jobs.generate import GenerateHandler
 from deployments.jobs.worker import Worker
 from deployments.notices import Announcer, ChainChanged, SegmentStored
 from deployments.stages.export import ExportStage

@@ -12,7 +12,7 @@ from enum import StrEnum
 from configs.settings import JobSettings
 from deployments.engines.protocols import BadRequest, EngineBusy, EngineError, ModelUnavailable, UnknownModel
 from deployments.export.ffmpeg import ExportError
-from deployments.jobs.handlers import JobHandler
+from deployments.jobs.handler import JobHandler
 from deployments.jobs.heart import Pulse
 from storage.blobs import BlobCorrupt
 from storage.chain.jobs import Job, JobState, StageRecord, finish, release
@@ -172,7 +172,7 @@ class Attempt:
     async def _finish(self, end: Outcome, stages: tuple[StageRecord, ...]) -> None:
         """Record the end. Where the chain has it already, another claim on the record does not matter."""
         job = self._job
-        fence = None if job.kind.publishes_a_node else job.fence
+        fence = None if job.kind.publishes_in_a_chain else job.fence
         await self._jobs.change(
             job.tenant,
             job.id,

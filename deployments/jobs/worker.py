@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from configs.settings import JobSettings
 from deployments.jobs.attempt import After, Attempt
-from deployments.jobs.handlers import JobHandler
+from deployments.jobs.handler import JobHandler
 from deployments.jobs.heart import Heart, Pulse
 from deployments.notices import Announcer, JobProgressed
 from storage.chain.jobs import (

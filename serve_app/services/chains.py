@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from serve_app.services.jobs import JobService
 from storage.chain import edits
-from storage.chain.model import Chain, NodeStatus
-from storage.chain.outcomes import CHAIN_GONE, outcome_of_node
+from storage.chain.model import Chain
+from storage.chain.outcomes import CHAIN_GONE, cancelled_jobs, unfinished_jobs
 from storage.chain.tree import subtree
 from storage.chains import ChainPage, Chains
 
@@ -34,8 +34,8 @@ class ChainService:
             tenant, chain_id, lambda chain, now: edits.discard(chain, node_id, now)
         )
         for node in subtree(chain, node_id):
-            if node.job_id is not None and node.status is NodeStatus.CANCELLED:
-                await self._jobs.signal_cancel(tenant, node.job_id, outcome_of_node(chain, node))
+            for job_id, outcome in cancelled_jobs(chain, node):
+                await self._jobs.signal_cancel(tenant, job_id, outcome)
         return chain
 
     async def rename(self, tenant: str, chain_id: str, title: str) -> Chain:
@@ -47,5 +47,5 @@ class ChainService:
         chain = await self._chains.load(tenant, chain_id)
         await self._chains.delete(tenant, chain_id)
         for node in chain.nodes:
-            if node.job_id is not None and not node.status.is_finished:
-                await self._jobs.signal_cancel(tenant, node.job_id, CHAIN_GONE)
+            for job_id in unfinished_jobs(node):
+                await self._jobs.signal_cancel(tenant, job_id, CHAIN_GONE)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from deployments.engines.protocols import GenerationMode
-from deployments.jobs.handlers import generate_params
+from deployments.jobs.generate import generate_params
 from storage.chain.ids import derived_id
 from storage.chain.jobs import Job, JobKind
 from storage.chain.model import Node, Origin

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from configs.settings import ExportSettings, JobSettings
 from deployments.export.plan import AudioFormat, EncodePlan, Metadata
-from deployments.jobs.handlers import export_params
+from deployments.jobs.export import export_params
 from deployments.stages.export import FrozenLine, frozen_line, plan_export
 from serve_app.problems import Conflict, NotFound
 from serve_app.services.idempotency import Earlier, request_hash, request_id

@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from configs.settings import JobSettings
 from serve_app.problems import IdempotencyMismatch, TooManyRequests
 from serve_app.services.queue import JobQueue
-from storage.chain import edits
+from storage.chain.derivations import DerivationNotFound
 from storage.chain.jobs import Job, JobState, finish
 from storage.chain.model import Chain, ChainDeleted, ChainNotFound, Failure, NodeNotFound
-from storage.chain.outcomes import CHAIN_GONE, Outcome, cancel, outcome_in_chain, seen_through_chain
+from storage.chain.outcomes import (
+    CHAIN_GONE,
+    Outcome,
+    cancel,
+    cancel_work,
+    outcome_in_chain,
+    seen_through_chain,
+)
 from storage.chains import Chains
 from storage.jobs import JobKey, JobPage, Jobs
 
@@ -75,22 +82,21 @@ class JobService:
     async def cancel(self, tenant: str, job_id: str) -> Job:
         """Cancel an unfinished job; a finished one stays as it is. Raises JobNotFound."""
         job = await self._jobs.load(tenant, job_id)
-        await self.signal_cancel(tenant, job_id, await self._cancel_node(job))
+        await self.signal_cancel(tenant, job_id, await self._cancel_in_chain(job))
         return await self.read(tenant, job_id)
 
-    async def _cancel_node(self, job: Job) -> Outcome | None:
-        """Cancel a job's unfinished node; how it ended, then or before. None if the job has no node, or none in
-        its chain yet."""
-        node_id = job.node_id
-        if node_id is None or job.chain_id is None:
+    async def _cancel_in_chain(self, job: Job) -> Outcome | None:
+        """Cancel what the job makes, if it is unfinished; how it ended, then or before. None if the job makes
+        nothing in a chain, or it is not there yet."""
+        if not job.kind.publishes_in_a_chain or job.chain_id is None:
             return None
         try:
             chain = await self._chains.change(
-                job.tenant, job.chain_id, lambda chain, now: edits.cancel(chain, node_id, now)
+                job.tenant, job.chain_id, lambda chain, now: cancel_work(chain, job, now)
             )
         except ChainDeleted:
             return CHAIN_GONE
-        except (ChainNotFound, NodeNotFound):
+        except (ChainNotFound, NodeNotFound, DerivationNotFound):
             return None
         return outcome_in_chain(chain, job)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from configs.settings import JobSettings
-from deployments.jobs.handlers import ensure_node
+from deployments.jobs.generate import ensure_node
 from serve_app.problems import Conflict
 from serve_app.services.drafts import BranchRequest, Draft, drafted_node, first_seed
 from serve_app.services.idempotency import Earlier, request_hash, request_id

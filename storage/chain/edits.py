@@ -61,7 +61,7 @@ def add_nodes(chain: Chain, nodes: Iterable[Node], now: datetime) -> Chain:
     Idempotent by node id: a node that is there already stays as it is. Raises NodeNotFound for an unknown
     parent, Refused for one that cannot be branched from, ChainDeleted.
     """
-    _require_alive(chain)
+    require_alive(chain)
     known = {node.id for node in chain.nodes}
     new = list({node.id: node for node in nodes if node.id not in known}.values())
     if not new:
@@ -83,7 +83,7 @@ def start(chain: Chain, node_id: str, fence: int, now: datetime) -> Chain:
 
     Raises Fenced if a newer claim is there, NodeNotFound, ChainDeleted. A finished node stays as it is.
     """
-    _require_alive(chain)
+    require_alive(chain)
     node = chain.node(node_id)
     if node.status.is_finished:
         return chain
@@ -91,7 +91,7 @@ def start(chain: Chain, node_id: str, fence: int, now: datetime) -> Chain:
         raise Fenced(f"node {node_id} is held by claim {node.fence}, not {fence}")
     if node.fence == fence and node.status is NodeStatus.RUNNING:
         return chain
-    return _update(chain, [replace(node, fence=fence, status=NodeStatus.RUNNING)], now)
+    return update(chain, [replace(node, fence=fence, status=NodeStatus.RUNNING)], now)
 
 
 def publish(
@@ -107,7 +107,7 @@ def publish(
     A finished node stays as it is (the caller copies its outcome). Raises Fenced unless `fence` is the
     node's, NodeNotFound, ChainDeleted.
     """
-    _require_alive(chain)
+    require_alive(chain)
     node = chain.node(node_id)
     if node.status.is_finished:
         return chain
@@ -120,7 +120,7 @@ def publish(
         duration_s=audio.duration_s,
         error=None,
     )
-    changed = _update(chain, [ready], now)
+    changed = update(chain, [ready], now)
     if node.id == chain.root_id:
         changed = replace(changed, sample_rate_hz=audio.sample_rate_hz, channels=audio.channels)
     return changed
@@ -128,21 +128,21 @@ def publish(
 
 def fail(chain: Chain, node_id: str, fence: int, error: Failure, now: datetime) -> Chain:
     """Mark an unfinished node failed. Raises Fenced unless `fence` is the node's, NodeNotFound, ChainDeleted."""
-    _require_alive(chain)
+    require_alive(chain)
     node = chain.node(node_id)
     if node.status.is_finished:
         return chain
     _require_fence(node, fence)
-    return _update(chain, [replace(node, status=NodeStatus.FAILED, error=error)], now)
+    return update(chain, [replace(node, status=NodeStatus.FAILED, error=error)], now)
 
 
 def cancel(chain: Chain, node_id: str, now: datetime) -> Chain:
     """Cancel an unfinished node; a finished one stays as it is. Raises NodeNotFound, ChainDeleted."""
-    _require_alive(chain)
+    require_alive(chain)
     node = chain.node(node_id)
     if node.status.is_finished:
         return chain
-    return _update(chain, [replace(node, status=NodeStatus.CANCELLED)], now)
+    return update(chain, [replace(node, status=NodeStatus.CANCELLED)], now)
 
 
 def commit(chain: Chain, node_id: str, now: datetime) -> Chain:
@@ -152,7 +152,7 @@ def commit(chain: Chain, node_id: str, now: datetime) -> Chain:
     for a node that is not ready, is discarded, or whose parent is not on the spine; NodeNotFound;
     ChainDeleted.
     """
-    _require_alive(chain)
+    require_alive(chain)
     node = chain.node(node_id)
     if node.decision is Decision.COMMITTED:
         return chain
@@ -169,38 +169,39 @@ def commit(chain: Chain, node_id: str, now: datetime) -> Chain:
         for below in subtree(chain, sibling.id)
         if below.decision is Decision.COMMITTED
     ]
-    return _update(chain, [*replaced, replace(node, decision=Decision.COMMITTED)], now)
+    return update(chain, [*replaced, replace(node, decision=Decision.COMMITTED)], now)
 
 
 def discard(chain: Chain, node_id: str, now: datetime) -> Chain:
-    """Discard a node and all below it; unfinished nodes among them are cancelled.
+    """Discard a node and all below it; what is unfinished among them is cancelled.
 
     Again is no change. Raises Refused on the spine, NodeNotFound, ChainDeleted.
     """
-    _require_alive(chain)
+    require_alive(chain)
     if chain.node(node_id).decision is Decision.COMMITTED:
         raise Refused(f"node {node_id} is on the spine: commit another take in its place first")
     discarded = [
         replace(
             node,
             decision=Decision.DISCARDED,
-            status=node.status if node.status.is_finished else NodeStatus.CANCELLED,
+            status=_ended(node.status),
+            derived=tuple(replace(derived, status=_ended(derived.status)) for derived in node.derived),
         )
         for node in subtree(chain, node_id)
-        if node.decision is not Decision.DISCARDED or not node.status.is_finished
     ]
-    return _update(chain, discarded, now) if discarded else chain
+    changed = [node for node in discarded if node != chain.node(node.id)]
+    return update(chain, changed, now) if changed else chain
 
 
 def rename(chain: Chain, title: str, now: datetime) -> Chain:
     """Change the title. Raises ChainDeleted."""
-    _require_alive(chain)
-    return chain if title == chain.title else _update(chain, [], now, title=title)
+    require_alive(chain)
+    return chain if title == chain.title else update(chain, [], now, title=title)
 
 
 def delete(chain: Chain, now: datetime) -> Chain:
     """Turn the chain into a tombstone without nodes. Raises ChainDeleted the second time."""
-    _require_alive(chain)
+    require_alive(chain)
     return replace(
         chain,
         version=chain.version + 1,
@@ -211,7 +212,8 @@ def delete(chain: Chain, now: datetime) -> Chain:
     )
 
 
-def _require_alive(chain: Chain) -> None:
+def require_alive(chain: Chain) -> None:
+    """Raises ChainDeleted."""
     if chain.deleted_at is not None:
         raise ChainDeleted(chain.id)
 
@@ -221,7 +223,12 @@ def _require_fence(node: Node, fence: int) -> None:
         raise Fenced(f"node {node.id} is {node.status} under claim {node.fence}, not {fence}")
 
 
-def _update(chain: Chain, nodes: Iterable[Node], now: datetime, *, title: str | None = None) -> Chain:
+def _ended(status: NodeStatus) -> NodeStatus:
+    return status if status.is_finished else NodeStatus.CANCELLED
+
+
+def update(chain: Chain, nodes: Iterable[Node], now: datetime, *, title: str | None = None) -> Chain:
+    """The next version: with these nodes in place of those of the same ids."""
     version = chain.version + 1
     changed = {node.id: replace(node, changed_version=version) for node in nodes}
     return replace(

@@ -13,17 +13,22 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from storage.chain.model import DomainError, Failure, Fenced, Refused
+from storage.chain.model import DomainError, Failure, Fenced, Refused, Track
 
 
 class JobKind(StrEnum):
+    """`generate` makes a node, `stems` derives tracks from one, `export` encodes a line of them, `process` takes
+    an uploaded track through the pipeline."""
+
     GENERATE = "generate"
+    STEMS = "stems"
     EXPORT = "export"
+    PROCESS = "process"
 
     @property
-    def publishes_a_node(self) -> bool:
+    def publishes_in_a_chain(self) -> bool:
         """True where the chain, not the job's own record, holds the outcome."""
-        return self is JobKind.GENERATE
+        return self in (JobKind.GENERATE, JobKind.STEMS)
 
 
 class JobState(StrEnum):
@@ -61,12 +66,24 @@ class AttemptsExhausted(DomainError):
     """The job was tried as often as allowed; whoever finds it must fail it."""
 
 
+class StageState(StrEnum):
+    """How a step of a job ended. A skipped one lacked what a failed one should have made."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """One finished step of a job: its name and how long it took."""
+    """One finished step of a job: how long it took, what it was asked to do and what it made."""
 
     name: str
     seconds: float
+    state: StageState = StageState.SUCCEEDED
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tracks: tuple[Track, ...] = ()
+    error: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +153,6 @@ def claim(job: Job, *, lease_s: float, max_attempts: int | None, stale: Sign | N
         beat=0,
         lease_s=lease_s,
         progress=0.0,
-        stages=(),
         started_at=job.started_at or now,
         updated_at=now,
     )
@@ -146,6 +162,14 @@ def beat(job: Job, fence: int, progress: float, now: datetime) -> Job:
     """Prove that claim `fence` lives. Raises Fenced if it is not the claim any more."""
     _require_claim(job, fence)
     return replace(job, beat=job.beat + 1, progress=max(job.progress, progress), updated_at=now)
+
+
+def record_stage(job: Job, fence: int, stage: StageRecord, now: datetime) -> Job:
+    """Keep a finished step, in place of an earlier one of its name. Steps outlive their claim: the next one goes
+    on after them. Raises Fenced."""
+    _require_claim(job, fence)
+    others = tuple(old for old in job.stages if old.name != stage.name)
+    return replace(job, stages=(*others, stage), updated_at=now)
 
 
 def release(
@@ -198,14 +222,14 @@ def finish(
 
 
 def request_cancel(job: Job, now: datetime) -> Job:
-    """Ask for an end, which a running job's holder makes, and at once if it is queued and publishes no node.
+    """Ask for an end, which a running job's holder makes, and at once if it is queued and publishes in no chain.
 
-    A queued one that publishes a node is ended by who claims it next, as its chain says. Ended here, it could
+    A queued one that publishes in a chain is ended by who claims it next, as its chain says. Ended here, it could
     leave a node behind that is on its way into the chain and that nobody would end, or hide one that is ready.
     """
     if job.state.is_finished:
         return job
-    if job.state is JobState.QUEUED and not job.kind.publishes_a_node:
+    if job.state is JobState.QUEUED and not job.kind.publishes_in_a_chain:
         return finish(replace(job, cancel_requested=True), JobState.CANCELLED, now)
     return job if job.cancel_requested else replace(job, cancel_requested=True, updated_at=now)
 

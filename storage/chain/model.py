@@ -77,11 +77,56 @@ class NodeAudio:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """One signal that a job made from another: a stem, a mix of some of them, a normalised copy.
+
+    `blob` is a file of `samples` frames in `format`: a float32 WAV where a job works on, perhaps another where
+    it delivers. `facts` is what else its stage has to say of it, JSON-able (a gain that was applied).
+    """
+
+    name: str
+    blob: BlobRef
+    format: str
+    samples: int
+    sample_rate_hz: int
+    channels: int
+    rms_dbfs: float
+    peak_dbfs: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / self.sample_rate_hz
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a node or job failed: `code` for programs, `detail` for people."""
 
     code: str
     detail: str
+
+
+class DerivedKind(StrEnum):
+    """What can be derived from a node's audio."""
+
+    STEMS = "stems"
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a job derives from a ready node's audio. It follows a node's rules: the same statuses, and only the
+    holder of `fence` may publish. `tracks` are there once it is ready."""
+
+    job_id: str
+    kind: DerivedKind
+    created_at: datetime
+    params: Mapping[str, Any] = field(default_factory=dict)
+    status: NodeStatus = NodeStatus.PENDING
+    fence: int = 0
+    tracks: tuple[Track, ...] = ()
+    provenance: Mapping[str, Any] | None = None
+    error: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +155,15 @@ class Node:
     audio: NodeAudio | None = None
     provenance: Mapping[str, Any] | None = None
     error: Failure | None = None
+    derived: tuple[Derived, ...] = ()
 
     @property
     def can_be_branched(self) -> bool:
         return self.status is NodeStatus.READY and self.decision is not Decision.DISCARDED
+
+    def derivation(self, job_id: str) -> Derived | None:
+        """What that job derives from this node."""
+        return next((derived for derived in self.derived if derived.job_id == job_id), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
-"""How a job that publishes a node ended: the chain says so, the job's record may lag."""
+"""How a job that publishes in a chain ended: the chain says so, the job's record may lag."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from storage.chain.jobs import Job, JobState, finish, request_cancel
-from storage.chain.model import Chain, Failure, Node, NodeStatus
+from storage.chain import derivations, edits
+from storage.chain.jobs import Job, JobKind, JobState, finish, request_cancel
+from storage.chain.model import Chain, Derived, Failure, Node, NodeStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +30,54 @@ _STATES: Mapping[NodeStatus, JobState] = {
 }
 
 
-def outcome_of_node(chain: Chain, node: Node) -> Outcome | None:
-    """The outcome of the node's job; None while it is unfinished."""
-    state = _STATES.get(node.status)
+def outcome_of(chain: Chain, node: Node, made: Node | Derived) -> Outcome | None:
+    """The outcome of the job that makes a node, or something derived from it; None while it is unfinished."""
+    state = _STATES.get(made.status)
     if state is None:
         return None
-    return Outcome(state, {"chain_id": chain.id, "node_id": node.id}, node.error)
+    return Outcome(state, {"chain_id": chain.id, "node_id": node.id}, made.error)
+
+
+def unfinished_jobs(node: Node) -> tuple[str, ...]:
+    """The jobs that still make the node, or something derived from it."""
+    return tuple(job_id for job_id, made in _made_by_jobs(node) if not made.status.is_finished)
+
+
+def cancelled_jobs(chain: Chain, node: Node) -> tuple[tuple[str, Outcome], ...]:
+    """The jobs of the node, and of what is derived from it, that the chain says are cancelled."""
+    found = ((job_id, outcome_of(chain, node, made)) for job_id, made in _made_by_jobs(node))
+    return tuple(
+        (job_id, outcome)
+        for job_id, outcome in found
+        if outcome is not None and outcome.state is JobState.CANCELLED
+    )
+
+
+def _made_by_jobs(node: Node) -> Iterator[tuple[str, Node | Derived]]:
+    if node.job_id is not None:
+        yield node.job_id, node
+    for derived in node.derived:
+        yield derived.job_id, derived
 
 
 def outcome_in_chain(chain: Chain | None, job: Job) -> Outcome | None:
-    """The outcome of a job by its chain; None while it is unfinished, or the node is not in the chain yet."""
-    if job.node_id is None:
+    """The outcome of a job by its chain; None while it is unfinished, or what it makes is not in there yet."""
+    if job.node_id is None or not job.kind.publishes_in_a_chain:
         return None
     if chain is not None and chain.deleted_at is not None:
         return CHAIN_GONE
     node = chain.find(job.node_id) if chain is not None else None
-    return outcome_of_node(chain, node) if chain is not None and node is not None else None
+    if chain is None or node is None:
+        return None
+    made = node if job.kind is JobKind.GENERATE else node.derivation(job.id)
+    return outcome_of(chain, node, made) if made is not None else None
+
+
+def cancel_work(chain: Chain, job: Job, now: datetime) -> Chain:
+    """Cancel what the job makes in its chain. Raises NodeNotFound, DerivationNotFound, ChainDeleted."""
+    if job.kind is JobKind.GENERATE:
+        return edits.cancel(chain, str(job.node_id), now)
+    return derivations.cancel(chain, str(job.node_id), job.id, now)
 
 
 def cancel(job: Job, outcome: Outcome | None, now: datetime) -> Job:

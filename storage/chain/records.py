@@ -9,23 +9,29 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from storage.chain.jobs import Job, JobKind, JobState, StageRecord
+from storage.chain.jobs import Job, JobKind, JobState, StageRecord, StageState
 from storage.chain.model import (
     BlobRef,
     Chain,
     Decision,
+    Derived,
+    DerivedKind,
     DomainError,
     Failure,
     Node,
     NodeAudio,
     NodeStatus,
     Origin,
+    Track,
 )
 
 A = TypeVar("A")
 B = TypeVar("B")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+READABLE_VERSIONS = (1, FORMAT_VERSION)
+"""Version 1 knew nothing derived from nodes, and of a job's stages only name and seconds."""
 
 
 class BadRecord(DomainError):
@@ -75,7 +81,7 @@ def chain_from_record(record: Mapping[str, Any]) -> Chain:
             channels=record["channels"],
             request_sha256=record["request_sha256"],
             deleted_at=_optional(parse_time, record["deleted_at"]),
-            nodes=tuple(node_from_record(node) for node in record["nodes"]),
+            nodes=tuple(node_from_record(node, record["format_version"]) for node in record["nodes"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadRecord(f"not a chain record: {error!r}") from error
@@ -100,7 +106,7 @@ def job_to_record(job: Job) -> dict[str, Any]:
         "lease_s": job.lease_s,
         "progress": job.progress,
         "cancel_requested": job.cancel_requested,
-        "stages": [{"name": stage.name, "seconds": stage.seconds} for stage in job.stages],
+        "stages": [stage_to_record(stage) for stage in job.stages],
         "result": None if job.result is None else dict(job.result),
         "error": _optional(_failure_to_record, job.error),
     }
@@ -127,7 +133,7 @@ def job_from_record(record: Mapping[str, Any]) -> Job:
             lease_s=record["lease_s"],
             progress=record["progress"],
             cancel_requested=record["cancel_requested"],
-            stages=tuple(StageRecord(stage["name"], stage["seconds"]) for stage in record["stages"]),
+            stages=tuple(_stage_from_record(stage, record["format_version"]) for stage in record["stages"]),
             result=record["result"],
             error=_optional(_failure_from_record, record["error"]),
         )
@@ -162,10 +168,11 @@ def node_to_record(node: Node) -> dict[str, Any]:
         "audio": _optional(audio_to_record, node.audio),
         "provenance": None if node.provenance is None else dict(node.provenance),
         "error": _optional(_failure_to_record, node.error),
+        "derived": [_derived_to_record(derived) for derived in node.derived],
     }
 
 
-def node_from_record(record: Mapping[str, Any]) -> Node:
+def node_from_record(record: Mapping[str, Any], version: int = FORMAT_VERSION) -> Node:
     return Node(
         id=record["id"],
         parent_id=record["parent_id"],
@@ -183,6 +190,87 @@ def node_from_record(record: Mapping[str, Any]) -> Node:
         changed_version=record["changed_version"],
         audio=_optional(audio_from_record, record["audio"]),
         provenance=record["provenance"],
+        error=_optional(_failure_from_record, record["error"]),
+        derived=tuple(_derived_from_record(derived) for derived in record["derived"]) if version > 1 else (),
+    )
+
+
+def _derived_to_record(derived: Derived) -> dict[str, Any]:
+    return {
+        "job_id": derived.job_id,
+        "kind": derived.kind.value,
+        "created_at": format_time(derived.created_at),
+        "params": dict(derived.params),
+        "status": derived.status.value,
+        "fence": derived.fence,
+        "tracks": [track_to_record(track) for track in derived.tracks],
+        "provenance": None if derived.provenance is None else dict(derived.provenance),
+        "error": _optional(_failure_to_record, derived.error),
+    }
+
+
+def _derived_from_record(record: Mapping[str, Any]) -> Derived:
+    return Derived(
+        job_id=record["job_id"],
+        kind=DerivedKind(record["kind"]),
+        created_at=parse_time(record["created_at"]),
+        params=record["params"],
+        status=NodeStatus(record["status"]),
+        fence=record["fence"],
+        tracks=tuple(track_from_record(track) for track in record["tracks"]),
+        provenance=record["provenance"],
+        error=_optional(_failure_from_record, record["error"]),
+    )
+
+
+def track_to_record(track: Track) -> dict[str, Any]:
+    return {
+        "name": track.name,
+        "blob": blob_to_record(track.blob),
+        "format": track.format,
+        "samples": track.samples,
+        "sample_rate_hz": track.sample_rate_hz,
+        "channels": track.channels,
+        "rms_dbfs": track.rms_dbfs,
+        "peak_dbfs": track.peak_dbfs,
+        "facts": dict(track.facts),
+    }
+
+
+def track_from_record(record: Mapping[str, Any]) -> Track:
+    return Track(
+        name=record["name"],
+        blob=blob_from_record(record["blob"]),
+        format=record["format"],
+        samples=record["samples"],
+        sample_rate_hz=record["sample_rate_hz"],
+        channels=record["channels"],
+        rms_dbfs=record["rms_dbfs"],
+        peak_dbfs=record["peak_dbfs"],
+        facts=record["facts"],
+    )
+
+
+def stage_to_record(stage: StageRecord) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "seconds": stage.seconds,
+        "state": stage.state.value,
+        "params": dict(stage.params),
+        "tracks": [track_to_record(track) for track in stage.tracks],
+        "error": _optional(_failure_to_record, stage.error),
+    }
+
+
+def _stage_from_record(record: Mapping[str, Any], version: int) -> StageRecord:
+    if version == 1:
+        return StageRecord(record["name"], record["seconds"])
+    return StageRecord(
+        name=record["name"],
+        seconds=record["seconds"],
+        state=StageState(record["state"]),
+        params=record["params"],
+        tracks=tuple(track_from_record(track) for track in record["tracks"]),
         error=_optional(_failure_from_record, record["error"]),
     )
 
@@ -224,10 +312,10 @@ def _failure_from_record(record: Mapping[str, Any]) -> Failure:
 
 
 def require_format(record: Mapping[str, Any]) -> None:
-    """Raises BadRecord for a record of another format version."""
-    if record.get("format_version") != FORMAT_VERSION:
+    """Raises BadRecord for a record of a format version that is not known."""
+    if record.get("format_version") not in READABLE_VERSIONS:
         raise BadRecord(
-            f"record format {record.get('format_version')!r} is not {FORMAT_VERSION}, which this version reads"
+            f"record format {record.get('format_version')!r} is none of {READABLE_VERSIONS}, which are read here"
         )
 
 

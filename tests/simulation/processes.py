@@ -25,7 +25,8 @@ from deployments.engines.protocols import (
     Prefilled,
     Segment,
 )
-from deployments.jobs.handlers import ExportHandler, GenerateHandler
+from deployments.jobs.export import ExportHandler
+from deployments.jobs.generate import GenerateHandler
 from deployments.jobs.heart import keep_beating
 from deployments.jobs.worker import Worker
 from deployments.notices import Announcer, LocalBus

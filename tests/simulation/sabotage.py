@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deployments.jobs import attempt, handlers, heart, worker
+from deployments.jobs import attempt, generate, heart, worker
 from deployments.jobs.worker import Worker
 from serve_app.services import jobs as job_service
 from serve_app.services import new_chains, takes
@@ -40,7 +40,7 @@ def _a_node_that_takes_an_older_fence(monkeypatch: pytest.MonkeyPatch) -> None:
     def careless(chain: Chain, node_id: str, fence: int, now: Any) -> Chain:
         node = chain.node(node_id)
         if node.fence > fence and not node.status.is_finished:
-            return edits._update(chain, [replace(node, fence=fence)], now)
+            return edits.update(chain, [replace(node, fence=fence)], now)
         return start(chain, node_id, fence, now)
 
     monkeypatch.setattr(edits, "start", careless)
@@ -133,7 +133,7 @@ def _nodes_left_to_the_ingress(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(chains: Any, job: Job, node: Any) -> None:
         """The runner trusts that the node is there."""
 
-    monkeypatch.setattr(handlers, "ensure_node", never)
+    monkeypatch.setattr(generate, "ensure_node", never)
 
 
 def _an_answer_before_anything_is_durable(monkeypatch: pytest.MonkeyPatch) -> None:

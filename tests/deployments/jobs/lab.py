@@ -21,13 +21,9 @@ from deployments.engines.protocols import (
     MusicGenerator,
 )
 from deployments.export.ffmpeg import find_ffmpeg
-from deployments.jobs.handlers import (
-    ExportHandler,
-    GenerateHandler,
-    JobHandler,
-    ensure_node,
-    generate_params,
-)
+from deployments.jobs.export import ExportHandler
+from deployments.jobs.generate import GenerateHandler, ensure_node, generate_params
+from deployments.jobs.handler import JobHandler
 from deployments.jobs.heart import Heart
 from deployments.jobs.worker import Worker
 from deployments.notices import Announcer, LocalBus

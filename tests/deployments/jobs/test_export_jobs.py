@@ -12,7 +12,7 @@ import soundfile
 
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.export.plan import AudioFormat, EncodePlan, Metadata
-from deployments.jobs.handlers import encode_plan, export_params
+from deployments.jobs.export import encode_plan, export_params
 from deployments.stages.export import ExportStage, FrozenLine, frozen_line, plan_export
 from storage import paths
 from storage.chain.jobs import JobKind, JobState, request_cancel

@@ -9,7 +9,7 @@ import time
 
 from storage.chain import edits
 from storage.chain.jobs import JobState
-from storage.chain.outcomes import outcome_of_node
+from storage.chain.outcomes import outcome_of
 from tests.deployments.jobs.generators import Behaviour, ScriptedGenerator, good
 from tests.deployments.jobs.lab import CHAIN, TENANT, Lab, working
 from tests.deployments.jobs.wire import Wire, slow, stormy
@@ -75,7 +75,8 @@ async def _world_with_weather(seed: int, chance: float, max_attempts: int) -> li
     lab.check_history()
     chain = await lab.chains.load(TENANT, CHAIN)
     for job in jobs:
-        outcome = outcome_of_node(chain, chain.node(f"{job.id}-node"))
+        node = chain.node(f"{job.id}-node")
+        outcome = outcome_of(chain, node, node)
         assert outcome is not None
         assert (job.state, job.error) == (outcome.state, outcome.error)
     return [job.state for job in jobs]
@@ -108,7 +109,8 @@ async def test_a_cancellation_between_any_two_operations_leaves_one_end() -> Non
             worker.submit(key)
             job = await lab.ended()
         lab.check_history()
-        outcome = outcome_of_node(await lab.chains.load(TENANT, CHAIN), await lab.node())
+        node = await lab.node()
+        outcome = outcome_of(await lab.chains.load(TENANT, CHAIN), node, node)
         assert outcome is not None
         assert job.state is outcome.state
         return job.state

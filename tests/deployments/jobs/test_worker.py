@@ -21,7 +21,8 @@ from deployments.engines.protocols import (
     Segment,
     UnknownModel,
 )
-from deployments.jobs.handlers import GenerateHandler, JobHandler
+from deployments.jobs.generate import GenerateHandler
+from deployments.jobs.handler import JobHandler
 from deployments.notices import JobProgressed
 from deployments.stages.generate import GenerateStage
 from storage import paths

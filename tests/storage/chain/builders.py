@@ -10,7 +10,18 @@ from typing import Any
 from storage.chain import edits
 from storage.chain.events import Changes
 from storage.chain.jobs import Job, JobKind
-from storage.chain.model import BlobRef, Chain, Decision, Node, NodeAudio, NodeStatus, Origin
+from storage.chain.model import (
+    BlobRef,
+    Chain,
+    Decision,
+    Derived,
+    DerivedKind,
+    Node,
+    NodeAudio,
+    NodeStatus,
+    Origin,
+    Track,
+)
 
 START = datetime(2026, 3, 1, 12, 0, 0, 250, tzinfo=UTC)
 NOW = START + timedelta(seconds=1)
@@ -105,14 +116,24 @@ def apply_changes(held: tuple[Node, ...], changes: Changes) -> tuple[Node, ...]:
     return tuple(by_id.values())
 
 
+def stems(job_id: str) -> Derived:
+    return Derived(job_id=job_id, kind=DerivedKind.STEMS, created_at=START, params={"model": "tiny"})
+
+
+def track(name: str, **facts: Any) -> Track:
+    return Track(name, blob(name), "wav", 8, 32_000, 1, -20.0, -6.0, facts)
+
+
 def queued_job(job_id: str = "job", **fields: Any) -> Job:
     return Job(
-        id=job_id,
-        kind=JobKind.GENERATE,
-        tenant="t",
-        created_at=START,
-        updated_at=START,
-        request_sha256="ab" * 32,
-        params={"chain_id": "c", "node_id": "n"},
-        **fields,
+        **{
+            "id": job_id,
+            "kind": JobKind.GENERATE,
+            "tenant": "t",
+            "created_at": START,
+            "updated_at": START,
+            "request_sha256": "ab" * 32,
+            "params": {"chain_id": "c", "node_id": "n"},
+            **fields,
+        }
     )

@@ -18,6 +18,7 @@ from storage.chain.jobs import (
     beat,
     claim,
     finish,
+    record_stage,
     release,
     request_cancel,
     sign_of,
@@ -54,11 +55,16 @@ class TestClaim:
             claimed(beat(job, 1, 0.1, NOW), stale)
         assert claimed(job, stale).fence == 2
 
-    def test_a_takeover_starts_over(self) -> None:
+    def test_a_takeover_starts_over_after_the_steps_that_are_done(self) -> None:
         job = beat(claimed(queued_job()), 1, 0.7, NOW)
-        job = replace(job, stages=(StageRecord("context", 0.2),))
+        job = record_stage(job, 1, StageRecord("separation", 0.2), NOW)
         taken = claimed(job, sign_of(job))
-        assert (taken.fence, taken.attempt, taken.beat, taken.progress, taken.stages) == (2, 2, 0, 0.0, ())
+        assert (taken.fence, taken.attempt, taken.beat, taken.progress) == (2, 2, 0, 0.0)
+        assert taken.stages == job.stages
+        again = record_stage(taken, 2, StageRecord("separation", 0.3), NOW)
+        assert again.stages == (StageRecord("separation", 0.3),)
+        with pytest.raises(Fenced):
+            record_stage(taken, 1, StageRecord("composite", 0.1), NOW)
 
     def test_after_three_attempts_nobody_tries_again_but_to_fail_it(self) -> None:
         job = queued_job()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.chain import edits
-from storage.chain.jobs import JobKind, JobState, StageRecord
+from storage.chain import derivations, edits
+from storage.chain.jobs import JobKind, JobState, StageRecord, StageState
 from storage.chain.model import Failure
 from storage.chain.records import (
     BadRecord,
@@ -23,7 +23,18 @@ from storage.chain.records import (
     job_to_record,
     parse_time,
 )
-from tests.storage.chain.builders import NOW, START, audio, blob, chain_of, grow, queued_job, uploaded_root
+from tests.storage.chain.builders import (
+    NOW,
+    START,
+    audio,
+    blob,
+    chain_of,
+    grow,
+    queued_job,
+    stems,
+    track,
+    uploaded_root,
+)
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -45,7 +56,17 @@ jobs = st.builds(
     lease_s=st.floats(0, 100),
     progress=st.floats(0, 1),
     cancel_requested=st.booleans(),
-    stages=st.lists(st.builds(StageRecord, name=st.text(), seconds=st.floats(0, 1e6))).map(tuple),
+    stages=st.lists(
+        st.builds(
+            StageRecord,
+            name=st.text(),
+            seconds=st.floats(0, 1e6),
+            state=st.sampled_from(StageState),
+            params=st.dictionaries(st.text(), st.integers()),
+            tracks=st.lists(st.just(track("vocals"))).map(tuple),
+            error=st.none() | failures,
+        )
+    ).map(tuple),
     result=st.none() | params,
     error=st.none() | failures,
     created_at=moments,
@@ -88,12 +109,29 @@ def test_a_time_has_microseconds_and_a_z_always() -> None:
     assert format_time(START.replace(microsecond=0)) == "2026-03-01T12:00:00.000000Z"
 
 
-@pytest.mark.parametrize("version", [None, 0, 2, "1"])
+@pytest.mark.parametrize("version", [None, 0, 3, "1"])
 def test_another_format_version_is_refused(version: object) -> None:
     with pytest.raises(BadRecord, match="format"):
         chain_from_record({**chain_to_record(chain_of()), "format_version": version})
     with pytest.raises(BadRecord, match="format"):
         job_from_record({**job_to_record(queued_job()), "format_version": version})
+
+
+def test_records_of_the_first_version_are_read() -> None:
+    chain = chain_of()
+    old = {**chain_to_record(chain), "format_version": 1}
+    old["nodes"] = [{name: value for name, value in old["nodes"][0].items() if name != "derived"}]
+    assert chain_from_record(old) == chain
+    job = queued_job(stages=(StageRecord("generate", 1.5),))
+    old = {**job_to_record(job), "format_version": 1, "stages": [{"name": "generate", "seconds": 1.5}]}
+    assert job_from_record(old) == job
+
+
+def test_what_is_derived_from_a_node_comes_back() -> None:
+    chain = derivations.add(chain_of(), "root", stems("j"), NOW)
+    chain = derivations.start(chain, "root", "j", 4, NOW)
+    chain = derivations.publish(chain, "root", "j", 4, (track("vocals", gain_db=-1.5),), {"model": "m"}, NOW)
+    assert chain_from_record(chain_to_record(chain)) == chain
 
 
 def test_every_field_is_needed() -> None:

@@ -1,0 +1,78 @@
+"""Jobs that make a node: a take of MusicGen."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from deployments.jobs.broadcast import broadcasting
+from deployments.jobs.handler import Progress
+from deployments.jobs.in_chain import ChainHandler
+from deployments.stages.generate import GenerateStage
+from storage.chain import edits
+from storage.chain.jobs import Job
+from storage.chain.model import Chain, Failure, Node
+from storage.chain.outcomes import Outcome
+from storage.chain.records import node_from_record, node_to_record
+from storage.chains import Chains
+from storage.segments import Segments
+
+
+class GenerateHandler(ChainHandler):
+    def __init__(self, chains: Chains, stage: GenerateStage, segments: Segments) -> None:
+        super().__init__(chains)
+        self._stage = stage
+        self._segments = segments
+
+    async def ensure(self, job: Job) -> None:
+        await ensure_node(self._chains, job, node_from_record(job.params["node"]))
+
+    def started(self, chain: Chain, job: Job, now: datetime) -> Chain:
+        return edits.start(chain, str(job.node_id), job.fence, now)
+
+    def failed(self, chain: Chain, job: Job, failure: Failure, now: datetime) -> Chain:
+        return edits.fail(chain, str(job.node_id), job.fence, failure, now)
+
+    async def run(self, job: Job, on_progress: Progress) -> Outcome:
+        chain = await self._chains.load(job.tenant, str(job.chain_id))
+        node = chain.node(str(job.node_id))
+        async with broadcasting(self._segments, job, node.duration_s) as broadcast:
+            owner = f"{job.id}-{job.fence}"
+            made = await self._stage.run(chain, node, owner, on_progress, broadcast.push)
+            return await self.end(
+                job,
+                lambda chain, now: edits.publish(chain, node.id, job.fence, made.audio, made.provenance, now),
+            )
+
+
+async def ensure_node(chains: Chains, job: Job, node: Node) -> Chain:
+    """Bring a generate job's node into its chain, and make the chain if the node is its root.
+
+    Idempotent: the ingress does it when it accepts a job, the runner again. Raises Refused, ChainDeleted,
+    ChainNotFound.
+    """
+    if node.parent_id is None:
+        chain, _ = await chains.create(
+            edits.new_chain(
+                chain_id=str(job.chain_id),
+                tenant=job.tenant,
+                title=str(job.params["title"]),
+                root=node,
+                now=node.created_at,
+                request_sha256=job.request_sha256,
+            )
+        )
+        return chain
+    return await chains.change(
+        job.tenant, str(job.chain_id), lambda chain, now: edits.add_nodes(chain, [node], now)
+    )
+
+
+def generate_params(chain_id: str, node: Node, title: str | None = None) -> dict[str, Any]:
+    """The parameters of a generate job's record. `title` is the chain's, for a root that makes it."""
+    return {
+        "chain_id": chain_id,
+        "node_id": node.id,
+        "node": node_to_record(node),
+        **({} if title is None else {"title": title}),
+    }
