@@ -2,7 +2,8 @@
 
 environment > deploy file (`args:`) > profile > defaults.
 
-Variables: `MODEL` (one served model, or several with commas), `CF_MUSICGEN_MOCK=1` (serve the mock),
+Variables: `MODEL` and `SEPARATOR` (one served model, or several with commas), `CF_MUSICGEN_MOCK=1` (serve the
+mock),
 `SEGUE_STORAGE` (storage URL), `SEGUE_CORS_ORIGINS` (with commas), `SEGUE_LOG_LEVEL`, and for any other setting
 `SEGUE_{SECTION}__{FIELD}`, its value as YAML: `SEGUE_UPLOADS__MAX_BYTES=50000000`.
 """
@@ -69,6 +70,8 @@ def _from_environment(environ: Mapping[str, str]) -> Overrides:
         found = _merge(found, {"log_level": level.upper()})
     if models := _names(environ.get("MODEL", "")):
         found = _merge(found, {"models": {"served": models}})
+    if separators := _names(environ.get("SEPARATOR", "")):
+        found = _merge(found, {"separation": {"served": separators}})
     if environ.get("CF_MUSICGEN_MOCK", "").lower() in _TRUE:
         found = _merge(found, {"models": {"served": (MOCK_MODEL,)}})
     if url := environ.get(f"{_PREFIX}STORAGE"):

@@ -19,6 +19,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     # A cluster behind a load balancer, which checks names itself. Real weights on GPUs.
     "cluster": {
         "models": {"served": ("facebook/musicgen-small",)},
+        "separation": {"served": ("htdemucs",), "in_flight": 4},
         # A runner keeps four replicas of the generator busy: they scale by what reaches them, not by what waits
         # in storage.
         "jobs": {"concurrent": 32},

@@ -6,6 +6,7 @@ travels separately. An unknown field is an error, never ignored.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -75,6 +76,42 @@ class ModelSettings(Frozen):
         return self.served[0]
 
 
+class SeparationSettings(Frozen):
+    """Which separation models are served, and how they run. Each is a deployment of its own; the first is the
+    default. None at all turns stems off."""
+
+    served: tuple[str, ...] = ("tiny",)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="auto: float32 on a CPU and on a GPU; the others are faster and less exact"
+    )
+    threads: int | None = Field(None, ge=1, description="torch threads per replica; None: torch decides")
+    batch: int = Field(4, ge=1, description="segments that share a forward pass on a GPU")
+    in_flight: int = Field(2, ge=1, description="segments of one track that are separated at once")
+    max_shifts: int = Field(5, ge=0, le=20, description="the most shifted passes that a request may ask for")
+
+    @property
+    def default(self) -> str | None:
+        return self.served[0] if self.served else None
+
+
+class ProcessSettings(Frozen):
+    """The processing pipeline (`POST /process`): what it takes, does by default, and how long it keeps things."""
+
+    max_bytes: int = 500_000_000
+    max_duration_s: float = 3600.0
+    decode_timeout_s: float = 600.0
+    concurrent_uploads: int = Field(2, ge=1, description="tracks decoded at once per ingress replica")
+    target_db: float = Field(
+        -14.0, ge=-70, le=0, description="of normalised tracks, unless a request says it"
+    )
+    normalize: Literal["off", "peak", "lufs"] = "lufs"
+    ceiling_dbtp: float = Field(-1.0, ge=-20, le=0, description="no normalised track's true peak is above it")
+    outputs_s: float = Field(
+        24 * 3600.0, gt=0, description="how long outputs can be downloaded after the end"
+    )
+
+
 class GenerationLimits(Frozen):
     min_duration_s: float = 0.5
     max_duration_s: float = 300.0
@@ -127,6 +164,38 @@ class HttpSettings(Frozen):
     cors_origins: tuple[str, ...] = ()
 
 
+class Tier(StrEnum):
+    """What a key may do: `free` all but source separation, `paid` everything."""
+
+    FREE = "free"
+    PAID = "paid"
+
+
+class AccessKey(Frozen):
+    """A client's key, of which only the SHA-256 is configured (`printf %s KEY | sha256sum`)."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    tenant: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    tier: Tier = Tier.FREE
+
+
+class AccessSettings(Frozen):
+    keys: tuple[AccessKey, ...] = Field(
+        (), description="none: no key is asked for, and everything is allowed"
+    )
+
+
+class RetentionSettings(Frozen):
+    """What the runner's collector removes by itself, and after how long."""
+
+    collect_every_s: float | None = Field(
+        3600.0, gt=0, description="None: only `python -m serve_app.collect`"
+    )
+    grace_s: float = Field(24 * 3600.0, gt=0, description="how old garbage must be by the store's clock")
+    exports_s: float | None = Field(30 * 24 * 3600.0, gt=0)
+    tombstones_s: float | None = Field(30 * 24 * 3600.0, gt=0)
+
+
 class ClusterSettings(Frozen):
     wait_for_resources: bool = Field(
         False,
@@ -141,6 +210,8 @@ class Settings(Frozen):
     profile: str = "local"
     storage: StorageSettings = StorageSettings()
     models: ModelSettings = ModelSettings()
+    separation: SeparationSettings = SeparationSettings()
+    process: ProcessSettings = ProcessSettings()
     generation: GenerationLimits = GenerationLimits()
     uploads: UploadLimits = UploadLimits()
     jobs: JobSettings = JobSettings()
@@ -148,4 +219,6 @@ class Settings(Frozen):
     export: ExportSettings = ExportSettings()
     http: HttpSettings = HttpSettings()
     cluster: ClusterSettings = ClusterSettings()
+    access: AccessSettings = AccessSettings()
+    retention: RetentionSettings = RetentionSettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

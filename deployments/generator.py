@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
-import ray
 from ray import serve
 
 from configs.logs import configure_logging
@@ -19,6 +18,7 @@ from configs.settings import Settings
 from deployments.engines import registry
 from deployments.engines.protocols import Device, Engine, EngineInfo, GenerationEvent, GenerationRequest
 from deployments.engines.registry import EngineKind, EngineOptions
+from deployments.gpu import gpu_share
 from deployments.metrics import GeneratorMetrics
 
 logger = logging.getLogger("segue.generator")
@@ -74,9 +74,3 @@ GeneratorDeployment = serve.deployment(
     name="Generator", max_ongoing_requests=24, ray_actor_options={"num_cpus": 0.5}
 )(Generator)
 """Logical CPUs are small, here and below, so that everything fits on one core; deploy files say otherwise."""
-
-
-def gpu_share() -> float | None:
-    """The fraction of one GPU that this replica was given; None without a GPU."""
-    share = float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0))
-    return share or None

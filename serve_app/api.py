@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from serve_app.access import Access
 from serve_app.errors import install_error_handlers
 from serve_app.middleware import (
     BodyLimitMiddleware,
@@ -15,12 +16,22 @@ from serve_app.middleware import (
     RequestContextMiddleware,
     SecurityHeadersMiddleware,
 )
-from serve_app.routes import chains, jobs, nodes, system
-from serve_app.schemas import NewChain
+from serve_app.routes import chains, jobs, nodes, processing, stems, system
+from serve_app.schemas.chains import NewChain
+from serve_app.schemas.processing import NewProcess
 from serve_app.services.bundle import Services
 
 MAX_JSON_BYTES = 256 * 1024
-CORS_REQUEST_HEADERS = ("Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "Range", "X-Request-ID")
+CORS_REQUEST_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "Prefer",
+    "Range",
+    "X-API-Key",
+    "X-Request-ID",
+)
 CORS_ANSWER_HEADERS = (
     "Content-Range",
     "ETag",
@@ -52,7 +63,8 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
 
     app = FastAPI(title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan)
     app.state.services = services
-    for routes in (chains, nodes, jobs, system):
+    app.state.access = Access(services.settings.access)
+    for routes in (chains, nodes, stems, jobs, processing, system):
         app.include_router(routes.router)
     install_error_handlers(app)
     http = services.settings.http
@@ -74,15 +86,20 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
 
 
 def _document_models(app: FastAPI) -> None:
-    """Put the JSON body of `POST /v1/chains` into the OpenAPI document; the route reads it by itself."""
+    """Put the bodies that routes read by themselves into the OpenAPI document: the JSON of `POST /v1/chains`, the
+    form of `POST /process`."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        body = NewChain.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(body.pop("$defs", {}))
-        schemas["NewChain"] = body
+        for model in (NewChain, NewProcess):
+            body = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(body.pop("$defs", {}))
+            schemas[model.__name__] = body
+        file = {"type": "string", "format": "binary", "description": "WAV MP3 FLAC OGG M4A AIFF"}
+        schemas["NewProcess"]["properties"]["file"] = file
+        schemas["NewProcess"]["required"] = ["file"]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

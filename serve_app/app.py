@@ -13,9 +13,11 @@ from ray.serve.schema import ServeApplicationSchema
 
 from configs.environment import DEFAULT_PROFILE, load_settings
 from deployments.engines import registry
+from deployments.engines.separation import registry as separation
 from deployments.event_hub import EventHubDeployment
 from deployments.generator import GeneratorDeployment
 from deployments.runner import JobRunnerDeployment
+from deployments.separator import SeparatorDeployment
 from serve_app.ingress import IngressDeployment
 from serve_app.placement import require_resources
 
@@ -37,11 +39,16 @@ def build(args: BuildArgs) -> Application:
         registry.find(name, registry.EngineKind(settings.models.engine)) for name in settings.models.served
     ]
     generators = [
-        GeneratorDeployment.options(name=deployment_name(index, entry.name))
+        GeneratorDeployment.options(name=deployment_name("Generator", index, entry.name))
         for index, entry in enumerate(entries)
     ]
+    separator_entries = [separation.find(name) for name in settings.separation.served]
+    separators = [
+        SeparatorDeployment.options(name=deployment_name("Separator", index, entry.name))
+        for index, entry in enumerate(separator_entries)
+    ]
     require_resources(
-        [IngressDeployment, JobRunnerDeployment, EventHubDeployment, *generators],
+        [IngressDeployment, JobRunnerDeployment, EventHubDeployment, *generators, *separators],
         lambda config: _is_of(config, args),
         wait=settings.cluster.wait_for_resources,
     )
@@ -50,9 +57,20 @@ def build(args: BuildArgs) -> Application:
         entry.name: generator.bind(model, settings)
         for entry, generator, model in zip(entries, generators, settings.models.served, strict=True)
     }
-    runner = JobRunnerDeployment.bind(settings, served, hub)
-    deployments = {entry.name: generator.name for entry, generator in zip(entries, generators, strict=True)}
-    application: Application = IngressDeployment.bind(settings, deployments, runner, hub)
+    separating = {
+        entry.name: separator.bind(model, settings)
+        for entry, separator, model in zip(
+            separator_entries, separators, settings.separation.served, strict=True
+        )
+    }
+    runner = JobRunnerDeployment.bind(settings, served, separating, hub)
+    application: Application = IngressDeployment.bind(
+        settings,
+        {entry.name: generator.name for entry, generator in zip(entries, generators, strict=True)},
+        {entry.name: separator.name for entry, separator in zip(separator_entries, separators, strict=True)},
+        runner,
+        hub,
+    )
     return application
 
 
@@ -64,8 +82,8 @@ def _is_of(config: ServeApplicationSchema, args: BuildArgs) -> bool:
     )
 
 
-def deployment_name(index: int, model: str) -> str:
-    """`Generator` for the default model; another model's deployment is named after it as well."""
+def deployment_name(kind: str, index: int, model: str) -> str:
+    """`Generator` for the default model of a kind; another's deployment is named after its model as well."""
     if index == 0:
-        return "Generator"
-    return "Generator-" + "".join(letter if letter.isalnum() else "-" for letter in model)
+        return kind
+    return f"{kind}-" + "".join(letter if letter.isalnum() else "-" for letter in model)

@@ -25,12 +25,19 @@ logger = logging.getLogger("segue.cluster")
 
 
 class ServeCluster:
-    """`models` maps a model's name to the deployment that serves it. `handles` are of the deployments whose
-    replicas have a method `load() -> Mapping[str, Load]`, by deployment."""
+    """`models` and `separators` map a model's name to the deployment that serves it. `handles` are of the
+    deployments whose replicas have a method `load() -> Mapping[str, Load]`, by deployment."""
 
-    def __init__(self, app_name: str, models: Mapping[str, str], handles: Iterable[Any]) -> None:
+    def __init__(
+        self,
+        app_name: str,
+        models: Mapping[str, str],
+        separators: Mapping[str, str],
+        handles: Iterable[Any],
+    ) -> None:
         self._app_name = app_name
         self._models = models
+        self._separators = separators
         self._handles = tuple(handles)
         self._read: tuple[float, Mapping[str, DeploymentDetails]] | None = None
 
@@ -44,8 +51,14 @@ class ServeCluster:
         )
 
     async def model_states(self) -> Mapping[str, ModelState]:
+        return await self._states(self._models)
+
+    async def separator_states(self) -> Mapping[str, ModelState]:
+        return await self._states(self._separators)
+
+    async def _states(self, deployments: Mapping[str, str]) -> Mapping[str, ModelState]:
         details = await self._details(CACHE_S)
-        return {model: _model_state(details.get(deployment)) for model, deployment in self._models.items()}
+        return {model: _model_state(details.get(deployment)) for model, deployment in deployments.items()}
 
     async def deployments(self) -> Mapping[str, DeploymentState]:
         details, *answers = await asyncio.gather(self._details(0.0), *map(_loads, self._handles))

@@ -11,6 +11,7 @@ from ray import serve
 from configs.logs import configure_logging
 from configs.settings import Settings
 from deployments.engines import registry
+from deployments.engines.separation import registry as separation
 from deployments.load import Load
 from deployments.notices import HubBus
 from serve_app.api import create_api
@@ -25,7 +26,15 @@ from storage.stores import open_store
 class Ingress:
     """Keeps no state: any replica answers any request."""
 
-    def __init__(self, settings: Settings, deployments: Mapping[str, str], runner: Any, hub: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        deployments: Mapping[str, str],
+        separators: Mapping[str, str],
+        runner: Any,
+        hub: Any,
+    ) -> None:
+        """`deployments` and `separators` map a model's name to the deployment that serves it."""
         configure_logging(settings)
         context = serve.get_replica_context()
         itself = serve.get_deployment_handle(context.deployment, context.app_name)
@@ -36,11 +45,12 @@ class Ingress:
             store=open_store(settings.storage),
             bus=HubBus(hub),
             queue=RunnerQueue(runner),
-            cluster=ServeCluster(context.app_name, deployments, [itself, runner]),
+            cluster=ServeCluster(context.app_name, deployments, separators, [itself, runner]),
             entries=[
                 registry.find(name, registry.EngineKind(settings.models.engine))
                 for name in settings.models.served
             ],
+            separators=[separation.find(name) for name in settings.separation.served],
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

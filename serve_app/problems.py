@@ -5,9 +5,12 @@ stable: programs compare it (or the status), people read `detail`. No answer nam
 
 Problem
 ├── BadRequest 400            the request cannot be read
+├── Unauthorized 401         WWW-Authenticate
+├── Forbidden 403
 ├── NotFound 404
 ├── NotAcceptable 406
 ├── Conflict 409              the state forbids it
+├── Gone 410
 ├── PayloadTooLarge 413       `limit_bytes`
 ├── UnsupportedMediaType 415
 ├── RangeNotSatisfiable 416   Content-Range
@@ -74,6 +77,17 @@ class BadRequest(Problem):
     status = HTTPStatus.BAD_REQUEST
 
 
+class Unauthorized(Problem):
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(Problem):
+    status = HTTPStatus.FORBIDDEN
+
+
 class NotFound(Problem):
     status = HTTPStatus.NOT_FOUND
 
@@ -84,6 +98,10 @@ class NotAcceptable(Problem):
 
 class Conflict(Problem):
     status = HTTPStatus.CONFLICT
+
+
+class Gone(Problem):
+    status = HTTPStatus.GONE
 
 
 class PayloadTooLarge(Problem):
@@ -229,6 +247,9 @@ _EXAMPLES: Final[Mapping[int, Problem]] = {
     problem.status: problem
     for problem in (
         BadRequest("The body is not valid JSON: Expecting value (character 12)."),
+        Unauthorized("This key is not known here."),
+        Forbidden("Stems need the tier 'paid'; this key is of the tier 'free'.", code="tier"),
+        Gone("The outputs of this job have expired."),
         NotFound("no chain 9f3c"),
         NotAcceptable("There is no such audio format."),
         Conflict("the parent is not ready", code="not-ready"),

@@ -12,6 +12,9 @@ or is made so before it is deleted:
 - *An upload without its chain*: its writer may still be about to make the chain. So the collector makes it
   first, as a tombstone, if there is none: either that fails, and the upload stays, or the writer finds that
   its chain was deleted. *An upload beside its chain* was not taken, and only a chain's making takes one.
+- *A track to be processed*: its job has ended, and nobody else reads it; or there never was a job, and then
+  the record is made first, of a job that failed. *What processing made* goes when its job has ended long
+  enough ago by the store's clock: who asks later is told that it has expired.
 - *A segment of a job without a marker*: its job has ended, or never was, and nothing names a segment. Who
   listens to it still goes on with the node.
 - *A marker without a record*: likewise the record is made first, of a job that failed. Who comes back to
@@ -46,7 +49,7 @@ from storage.garbage import Doomed, Reason, Retention, find_garbage, leads_to
 from storage.holdings import look, names_of
 from storage.jobs import CODEC as JOB_CODEC
 from storage.objects import BadKey, ObjectInfo, ObjectNotFound, ObjectStore
-from storage.owners import UploadOf, owner_of
+from storage.owners import SourceOf, UploadOf, owner_of
 
 BROKEN_OFF = Failure("abandoned", "the request was broken off before the job was accepted")
 
@@ -94,6 +97,12 @@ class Collector:
         match doomed.reason:
             case Reason.NO_JOB:
                 job, _ = await self._bar_job(tenant, name, written_at)
+                return job.state.is_finished
+            case Reason.NO_PROCESS:
+                owner = owner_of(name)
+                if not isinstance(owner, SourceOf):
+                    return False
+                job, _ = await self._bar_job(tenant, owner.job_id, written_at)
                 return job.state.is_finished
             case Reason.NO_CHAIN:
                 owner = owner_of(name)

@@ -12,7 +12,7 @@ from storage.chain.jobs import Job, JobKind
 from storage.chain.model import Chain
 from storage.holdings import Holdings
 from storage.objects import ObjectInfo
-from storage.owners import ClaimOf, ExportFile, UploadOf, job_of_segment, owner_of
+from storage.owners import ClaimOf, ExportFile, SourceOf, UploadOf, job_of_segment, owner_of
 
 DAY_S = 24 * 3600.0
 
@@ -23,6 +23,9 @@ class Reason(StrEnum):
     NO_RECORD = "list entry without a record"
     OLD_ENTRY = "list entry of a record that was deleted or has another time"
     EXPIRED = "export that has expired"
+    PROCESSED = "upload whose processing has ended"
+    NO_PROCESS = "upload that became no job"
+    OLD_OUTPUT = "output of processing that has expired"
     UNPUBLISHED = "audio that its attempt did not publish"
     NO_CHAIN = "upload that became no chain"
     DELETED_CHAIN = "audio of a deleted chain"
@@ -32,22 +35,30 @@ class Reason(StrEnum):
     TOMBSTONE = "tombstone of a chain deleted long ago"
 
 
+OWN_TIME = frozenset({Reason.PROCESSED, Reason.OLD_OUTPUT})
+"""What goes without the grace: a job that has ended says that nobody needs it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """How long things are kept, in seconds by the store's clock; None: for good.
 
     `grace_s` is for garbage, `exports_s` for exported files, `tombstones_s` for what is left of deleted
-    chains. Raises ValueError if one of the last two is shorter than the first.
+    chains, `outputs_s` for what was made by processing, counted from its end. Raises ValueError if
+    `exports_s` or `tombstones_s` is shorter than the grace.
     """
 
     grace_s: float = DAY_S
     exports_s: float | None = 30 * DAY_S
     tombstones_s: float | None = 30 * DAY_S
+    outputs_s: float | None = DAY_S
 
     def __post_init__(self) -> None:
         kept_s = [kept_s for kept_s in (self.exports_s, self.tombstones_s) if kept_s is not None]
         if self.grace_s <= 0 or min(kept_s, default=self.grace_s) < self.grace_s:
             raise ValueError("the grace must be longer than nothing, and nothing be kept for less than it")
+        if self.outputs_s is not None and self.outputs_s <= 0:
+            raise ValueError("outputs must be kept for longer than nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +114,7 @@ def _entries(holdings: Holdings, retention: Retention) -> _Found:
         job_id = paths.id_of_timeline_entry(name)
         if holdings.age_s(info) < retention.grace_s:
             continue
-        if job_id not in holdings.job_ids:
+        if job_id not in holdings.job_records:
             yield info, Reason.NO_RECORD
         elif job_id in holdings.repeated and not leads_to(name, holdings.repeated[job_id]):
             yield info, Reason.OLD_ENTRY
@@ -118,20 +129,24 @@ def _expired_exports(holdings: Holdings, retention: Retention) -> _Found:
 def _blobs(holdings: Holdings, retention: Retention) -> _Found:
     named = holdings.named_blobs()
     for name, info in holdings.blobs.items():
-        if name in named or holdings.age_s(info) < retention.grace_s:
-            continue
-        match owner_of(name):
-            case UploadOf(chain_id):
-                reason = _upload(holdings, retention, chain_id)
-            case ExportFile():
-                exporting = any(job.kind is JobKind.EXPORT for job in holdings.unfinished.values())
-                reason = None if exporting else _export_file(holdings, retention, name)
-            case ClaimOf(job_id):
-                reason = _made_under_a_claim(holdings, retention, job_id, name)
-            case None:
-                reason = None
-        if reason is not None:
+        reason = None if name in named else _doom(holdings, retention, name)
+        if reason is not None and (reason in OWN_TIME or holdings.age_s(info) >= retention.grace_s):
             yield info, reason
+
+
+def _doom(holdings: Holdings, retention: Retention, name: str) -> Reason | None:
+    match owner_of(name):
+        case UploadOf(chain_id):
+            return _upload(holdings, retention, chain_id)
+        case SourceOf(job_id):
+            return _source(holdings, job_id)
+        case ExportFile():
+            exporting = any(job.kind is JobKind.EXPORT for job in holdings.unfinished.values())
+            return None if exporting else _export_file(holdings, retention, name)
+        case ClaimOf(job_id):
+            return _made_under_a_claim(holdings, retention, job_id, name)
+        case None:
+            return None
 
 
 def _segments(holdings: Holdings, retention: Retention) -> _Found:
@@ -149,6 +164,23 @@ def _upload(holdings: Holdings, retention: Retention, chain_id: str) -> Reason |
     return Reason.DELETED_CHAIN if holdings.age_s(kept.info) >= retention.grace_s else None
 
 
+def _source(holdings: Holdings, job_id: str) -> Reason | None:
+    job = holdings.makers.get(job_id)
+    if job is None:
+        return Reason.NO_PROCESS
+    return Reason.PROCESSED if job.state.is_finished else None
+
+
+def _output(holdings: Holdings, retention: Retention, job: Job, name: str) -> Reason | None:
+    """Of a process job that has ended: its record was written last when it did."""
+    if all(track.blob.name != name for stage in job.stages for track in stage.tracks):
+        return Reason.UNPUBLISHED
+    record = holdings.job_records.get(job.id)
+    if record is None or retention.outputs_s is None or holdings.age_s(record) < retention.outputs_s:
+        return None
+    return Reason.OLD_OUTPUT
+
+
 def _export_file(holdings: Holdings, retention: Retention, name: str) -> Reason | None:
     note = holdings.released.get(name)
     return None if note is not None and holdings.age_s(note) < retention.grace_s else Reason.NO_EXPORT
@@ -160,6 +192,8 @@ def _made_under_a_claim(holdings: Holdings, retention: Retention, job_id: str, n
         return None
     if job is not None and job.kind is JobKind.EXPORT:
         return _export_file(holdings, retention, name)
+    if job is not None and job.kind is JobKind.PROCESS:
+        return _output(holdings, retention, job, name)
     kept = holdings.chains.get(job.chain_id) if job is not None and job.chain_id is not None else None
     if kept is None or job is None:
         return Reason.UNPUBLISHED

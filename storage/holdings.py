@@ -23,7 +23,7 @@ from storage.chains import Chains
 from storage.exports import Export, Exports
 from storage.jobs import Jobs
 from storage.objects import ObjectInfo, ObjectStore
-from storage.owners import ClaimOf, owner_of
+from storage.owners import ClaimOf, SourceOf, owner_of
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Holdings:
     markers: Objects
     chain_entries: Objects
     job_entries: Objects
-    job_ids: frozenset[str]
+    job_records: Objects
     marked: dict[str, Job]
     makers: dict[str, Job | None]
     repeated: dict[str, Job]
@@ -72,12 +72,16 @@ class Holdings:
         return {job_id: job for job_id, job in self.marked.items() if not job.state.is_finished}
 
     def named_blobs(self) -> frozenset[str]:
-        """Every blob that a node, an export, or the line of an unfinished export job names."""
-        audio = [node.audio for kept in self.chains.values() for node in kept.record.nodes]
+        """Every blob that a node or what is derived from it, an export, or the line of an unfinished export job
+        names."""
+        nodes = [node for kept in self.chains.values() for node in kept.record.nodes]
+        audio = [node.audio for node in nodes]
         for job in self.unfinished.values():
             if job.kind is JobKind.EXPORT:
                 audio += [audio_from_record(record) for record in job.params["line"]]
-        return names_of(audio) | {kept.record.blob.name for kept in self.exports.values()}
+        exported = {kept.record.blob.name for kept in self.exports.values()}
+        derived = {track.blob.name for node in nodes for made in node.derived for track in made.tracks}
+        return names_of(audio) | exported | derived
 
 
 def names_of(audio: Iterable[NodeAudio | None]) -> frozenset[str]:
@@ -109,7 +113,7 @@ async def look(store: ObjectStore, tenant: str) -> Holdings:
         markers=markers,
         chain_entries=chain_entries,
         job_entries=job_entries,
-        job_ids=frozenset(await _list(store, paths.folder(tenant, "jobs"))),
+        job_records=await _list(store, paths.folder(tenant, "jobs")),
         marked=marked,
         makers={},
         repeated=await _read(_repeated(job_entries), lambda job_id: jobs.find(tenant, job_id)),
@@ -129,7 +133,7 @@ async def look(store: ObjectStore, tenant: str) -> Holdings:
 
 def _makers_of_unnamed(holdings: Holdings) -> frozenset[str]:
     owners = (owner_of(name) for name in holdings.blobs.keys() - holdings.named_blobs())
-    return frozenset(owner.job_id for owner in owners if isinstance(owner, ClaimOf))
+    return frozenset(owner.job_id for owner in owners if isinstance(owner, ClaimOf | SourceOf))
 
 
 def _repeated(entries: Objects) -> frozenset[str]:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 _UPLOAD = re.compile(r"upload-(?P<chain>.+)-[0-9a-f]{64}")
+_SOURCE = re.compile(r"source-(?P<job>.+)-[0-9a-f]{64}")
 _EXPORT = re.compile(r"export-(.+-)?[0-9a-f]{64}")
 _SEGMENT = re.compile(r"(?P<job>.+)-\d+-\d{4,}")
 _CLAIM = re.compile(r"(?P<job>.+)-(?P<fence>\d+)-[0-9a-f]{64}")
@@ -16,6 +17,13 @@ class UploadOf:
     """A file as it was uploaded, or its canonical form, for a chain that was then to be made."""
 
     chain_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOf:
+    """A track that was uploaded to be processed, for a job that was then to be made."""
+
+    job_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +39,15 @@ class ClaimOf:
     fence: int
 
 
-Owner = UploadOf | ExportFile | ClaimOf
+Owner = UploadOf | SourceOf | ExportFile | ClaimOf
 
 
 def owner_of(blob_name: str) -> Owner | None:
     """None for a name that no version of this code gives."""
     if found := _UPLOAD.fullmatch(blob_name):
         return UploadOf(found["chain"])
+    if found := _SOURCE.fullmatch(blob_name):
+        return SourceOf(found["job"])
     if _EXPORT.fullmatch(blob_name):
         return ExportFile()
     if found := _CLAIM.fullmatch(blob_name):

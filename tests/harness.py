@@ -19,6 +19,8 @@ from deployments.audio.samples import Samples
 from deployments.audio.wav import encode_wav
 from deployments.engines import registry
 from deployments.engines.protocols import Engine
+from deployments.engines.separation import registry as separation
+from deployments.engines.separation.protocol import Separator
 from deployments.jobs.assembly import build_worker
 from deployments.jobs.worker import Worker
 from deployments.notices import Announcer, LocalBus
@@ -46,11 +48,15 @@ FAST: dict[str, Any] = {
 class FakeCluster:
     """A cluster of ready models and no GPU."""
 
-    def __init__(self, models: tuple[str, ...]) -> None:
+    def __init__(self, models: tuple[str, ...], separators: tuple[str, ...] = ()) -> None:
         self._models = models
+        self._separators = separators
 
     async def model_states(self) -> Mapping[str, ModelState]:
         return {model: ModelState("ready") for model in self._models}
+
+    async def separator_states(self) -> Mapping[str, ModelState]:
+        return {model: ModelState("ready") for model in self._separators}
 
     async def gpus(self) -> Gpus:
         return Gpus(total=0.0, free=0.0)
@@ -138,27 +144,32 @@ class Running:
 async def running(
     engines: Mapping[str, Engine],
     *,
+    separators: Mapping[str, Separator] | None = None,
     overrides: Mapping[str, Any] | None = None,
     store: ObjectStore | None = None,
     work: bool = True,
 ) -> AsyncIterator[Running]:
-    """The application with `engines` by model name, the first the default. `work=False`: no worker runs."""
+    """The application with `engines` and `separators` by model name, the first the default. `work=False`: no
+    worker runs."""
     layers: dict[str, Any] = {key: dict(value) for key, value in FAST.items()}
     for section, values in (overrides or {}).items():
         layers[section] = {**layers.get(section, {}), **values}
+    separators = separators or {}
     layers["models"] = {"served": tuple(engines)}
+    layers["separation"] = {**layers.get("separation", {}), "served": tuple(separators)}
     layers["storage"] = {**layers.get("storage", {}), "url": "memory:"}
     settings = load_settings(layers, environ={"SEGUE": "tests"})
     kept = store or MemoryStore()
     bus = LocalBus()
-    worker = build_worker(kept, engines, Announcer(bus), settings)
+    worker = build_worker(kept, engines, separators, Announcer(bus), settings)
     services = build_services(
         settings,
         kept,
         bus,
         WorkerQueue(worker),
-        FakeCluster(tuple(engines)),
+        FakeCluster(tuple(engines), tuple(separators)),
         [registry.find(name) for name in engines],
+        [separation.find(name) for name in separators],
     )
     api = create_api(services)
     if work:

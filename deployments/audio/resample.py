@@ -34,10 +34,17 @@ class StreamingResampler:
         self._taken += samples.shape[1]
         return self._give(samples, last=False)
 
-    def finish(self) -> Samples:
-        """The rest. The signal is over."""
+    def finish(self, total: int | None = None) -> Samples:
+        """The rest. The signal is over.
+
+        With `total` all that came out is so many samples instead: cut, or with the last one repeated. That is for
+        who goes to another rate and back, where the rounding may leave one more or one less than there were.
+        Raises ValueError where more were given already.
+        """
         from_hz, to_hz = self._rates_hz
-        wanted = round(self._taken * to_hz / from_hz) - self._given
+        wanted = (round(self._taken * to_hz / from_hz) if total is None else total) - self._given
+        if wanted < 0:
+            raise ValueError(f"{self._given} samples were given already, {total} are wanted")
         rest = self._give(np.zeros((self._channels, 0), dtype=np.float32), last=True)[:, :wanted]
         missing = wanted - rest.shape[1]  # soxr rounds the length its own way
         return np.concatenate([rest, np.repeat(self._last, missing, axis=1)], axis=1) if missing else rest
@@ -66,6 +73,16 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
         stream.push(samples[:, start : start + from_hz]) for start in range(0, samples.shape[1], from_hz)
     ]
     return np.concatenate([*pieces, stream.finish()], axis=1)
+
+
+def resample_to_length(samples: Samples, from_hz: int, to_hz: int, length: int) -> Samples:
+    """`resample`, and then exactly `length` samples: cut, or with the last one repeated (zeros if there is none).
+
+    The way back from another rate, to as many samples as there were before.
+    """
+    resampled = resample(samples, from_hz, to_hz)[:, :length]
+    missing = length - resampled.shape[1]
+    return np.pad(resampled, ((0, 0), (0, missing)), mode="edge" if resampled.shape[1] else "constant")
 
 
 def to_channels(samples: Samples, channels: int) -> Samples:

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 
 from configs.settings import Settings
 from deployments.engines.protocols import MusicGenerator
+from deployments.engines.separation.protocol import Separator
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.jobs.export import ExportHandler
 from deployments.jobs.generate import GenerateHandler
+from deployments.jobs.process import PipelineTools, ProcessHandler
+from deployments.jobs.stems import StemsHandler
 from deployments.jobs.worker import Worker
 from deployments.notices import Announcer, ChainChanged, SegmentStored
 from deployments.stages.export import ExportStage
 from deployments.stages.generate import GenerateStage
+from deployments.stages.stems import StemsStage
 from storage.blobs import Blobs
 from storage.chain.jobs import JobKind
 from storage.chains import Chains
@@ -25,10 +29,11 @@ from storage.segments import Segments
 def build_worker(
     store: ObjectStore,
     generators: Mapping[str, MusicGenerator],
+    separators: Mapping[str, Separator],
     announcer: Announcer,
     settings: Settings,
 ) -> Worker:
-    """`generators` are by model name. Raises FfmpegMissing."""
+    """`generators` and `separators` are by model name. Raises FfmpegMissing."""
     chains = Chains(
         store,
         on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
@@ -39,11 +44,15 @@ def build_worker(
             SegmentStored(key.tenant, key.job_id, key.fence, key.number)
         ),
     )
-    blobs, ffmpeg = Blobs(store), find_ffmpeg(settings.export.ffmpeg_path)
+    blobs, jobs, ffmpeg = Blobs(store), Jobs(store), find_ffmpeg(settings.export.ffmpeg_path)
+    in_flight = settings.separation.in_flight
+    tools = PipelineTools(separators, ffmpeg, settings.export.ffmpeg_timeout_s, in_flight)
     return Worker(
-        Jobs(store),
+        jobs,
         {
             JobKind.GENERATE: GenerateHandler(chains, GenerateStage(blobs, generators), segments),
+            JobKind.STEMS: StemsHandler(chains, StemsStage(blobs, separators, in_flight)),
+            JobKind.PROCESS: ProcessHandler(jobs, blobs, tools, settings.jobs.max_attempts),
             JobKind.EXPORT: ExportHandler(
                 ExportStage(blobs, Exports(store), ffmpeg, settings.export.ffmpeg_timeout_s)
             ),

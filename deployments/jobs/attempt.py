@@ -91,6 +91,10 @@ class Attempt:
             logger.warning("job %s failed in attempt %d: %s", job.id, job.attempt, end.error.detail)
         stages = (StageRecord(job.kind.value, round(time.monotonic() - started_s, 3)),)
         await self._finish(end, stages)
+        try:
+            await self._handler.clean_up(job)
+        except StoreError as error:
+            logger.warning("job %s: not cleaned up: %r", job.id, error)
         return After.DONE
 
     async def _end_of_work(self) -> Outcome | _Again:
@@ -170,14 +174,23 @@ class Attempt:
         self._on_progress(self._job, self._progress)
 
     async def _finish(self, end: Outcome, stages: tuple[StageRecord, ...]) -> None:
-        """Record the end. Where the chain has it already, another claim on the record does not matter."""
+        """Record the end, with `stages` unless the handler has recorded its own.
+
+        Where the chain has it already, another claim on the record does not matter.
+        """
         job = self._job
         fence = None if job.kind.publishes_in_a_chain else job.fence
         await self._jobs.change(
             job.tenant,
             job.id,
             lambda now_job, now: finish(
-                now_job, end.state, now, fence=fence, result=end.result, error=end.error, stages=stages
+                now_job,
+                end.state,
+                now,
+                fence=fence,
+                result=end.result,
+                error=end.error,
+                stages=now_job.stages or stages,
             ),
         )
 

@@ -38,6 +38,9 @@ class ExportHandler:
     async def fail(self, job: Job, failure: Failure) -> Outcome:
         return Outcome(JobState.FAILED, error=failure)
 
+    async def clean_up(self, job: Job) -> None:
+        return
+
 
 def export_params(chain_id: str, line: FrozenLine, encode: EncodePlan, filename: str) -> dict[str, Any]:
     """The parameters of an export job's record: all that it needs, so that later commits change nothing."""

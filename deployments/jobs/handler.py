@@ -31,3 +31,7 @@ class JobHandler(Protocol):
     async def fail(self, job: Job, failure: Failure) -> Outcome:
         """Make a failure known where this kind of job publishes. Raises Fenced."""
         ...
+
+    async def clean_up(self, job: Job) -> None:
+        """Remove what nobody needs after the job's end. What this leaves, the collector removes later."""
+        ...

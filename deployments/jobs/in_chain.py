@@ -71,6 +71,9 @@ class ChainHandler(ABC):
         ):  # every attempt died before it could bring it into the chain
             return Outcome(JobState.FAILED, error=failure)
 
+    async def clean_up(self, job: Job) -> None:
+        return
+
     async def end(self, job: Job, edit: ChainEdit) -> Outcome:
         """Make the edit that ends the job. Raises Fenced if it did not end it."""
         try:

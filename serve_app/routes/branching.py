@@ -5,7 +5,7 @@ from __future__ import annotations
 from configs.settings import GenerationLimits
 from deployments.engines.protocols import GenerationMode
 from serve_app.problems import FieldError, Unprocessable
-from serve_app.schemas import Generation
+from serve_app.schemas.chains import Generation
 from serve_app.services.drafts import BranchRequest
 
 

@@ -24,19 +24,18 @@ from serve_app.problems import (
 )
 from serve_app.routes.branching import branch_request
 from serve_app.routes.parts import Cursor, IdempotencyKey, Limit, Provided, file_response
-from serve_app.schemas import (
-    MAX_TITLE_CHARS,
+from serve_app.schemas.chains import (
     ChainListView,
     ChainPatch,
     ChainView,
-    JobView,
     NewChain,
     NewExport,
     SpineView,
     chain_view,
-    job_view,
     spine_view,
 )
+from serve_app.schemas.jobs import JobView, job_view
+from serve_app.schemas.parts import MAX_TITLE_CHARS
 from serve_app.services.audio import AudioFile
 from serve_app.services.exports import ExportRequest
 from serve_app.sse import EventStreamResponse, last_event_id

@@ -11,7 +11,7 @@ from serve_app.access import CurrentCaller
 from serve_app.live_response import LiveFormat, accepted, live_head, live_response
 from serve_app.problems import problem_responses
 from serve_app.routes.parts import ELSEWHERE, Cursor, Limit, Provided, file_response
-from serve_app.schemas import JobListView, JobView, job_view
+from serve_app.schemas.jobs import JobListView, JobView, job_view
 from serve_app.services.audio import AudioFile
 from serve_app.sse import EventStreamResponse
 from serve_app.streaming import started, unless_gone

@@ -11,7 +11,7 @@ from serve_app.access import CurrentCaller
 from serve_app.problems import Conflict, problem_responses
 from serve_app.routes.branching import branch_request
 from serve_app.routes.parts import ELSEWHERE, IdempotencyKey, Provided, file_response
-from serve_app.schemas import BranchView, ChainView, NewNodes, NodeView, chain_view, node_view
+from serve_app.schemas.chains import BranchView, ChainView, NewNodes, NodeView, chain_view, node_view
 
 router = APIRouter(prefix="/v1/chains/{chain_id}/nodes", tags=["nodes"])
 

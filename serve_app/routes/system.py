@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from serve_app.routes.parts import Provided
-from serve_app.schemas import CapacityView, ModelListView, capacity_view, model_list_view
+from serve_app.schemas.system import CapacityView, ModelListView, capacity_view, model_list_view
 
 router = APIRouter(tags=["system"])
 
@@ -35,8 +35,13 @@ async def health(services: Provided) -> dict[str, Any]:
 @router.get("/v1/models", response_model=ModelListView)
 async def models(services: Provided) -> ModelListView:
     """What is served, the default first, with the licence of each model's weights."""
-    states = await services.system.model_states()
-    return model_list_view(services.models.entries, services.models.default, states)
+    system = services.system
+    return model_list_view(
+        services.models,
+        await system.model_states(),
+        services.separators,
+        await system.separator_states(),
+    )
 
 
 @router.get("/v1/gpu", response_model=CapacityView)

@@ -1,4 +1,4 @@
-"""A ready node's own sound: as stored, or encoded on demand and kept."""
+"""Audio as stored, or encoded on demand and kept: a node's own, or a track made of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deployments.export.plan import AudioFormat, EncodePlan
 from deployments.stages.export import ExportStage, FrozenLine
 from serve_app.problems import Conflict
 from storage.blobs import Blobs
-from storage.chain.model import BlobRef, Node
+from storage.chain.model import BlobRef, Node, NodeAudio, Track
 
 CONCURRENT_ENCODINGS = 2
 
@@ -38,11 +38,31 @@ class AudioService:
         node has no audio."""
         if node.audio is None:
             raise Conflict(f"node {node.id} is {node.status}: it has no audio")
-        filename = f"{node.id}{audio_format.suffix}"
+        return await self._file(tenant, node.audio, node.id, audio_format)
+
+    async def track(self, tenant: str, track: Track, stem: str, audio_format: AudioFormat) -> AudioFile:
+        """A float WAV track itself, or FLAC or MP3 made of it; `stem` is the download's name without its
+        ending."""
+        return await self._file(
+            tenant,
+            NodeAudio(
+                blob=track.blob,
+                samples=track.samples,
+                sample_rate_hz=track.sample_rate_hz,
+                channels=track.channels,
+                rms_dbfs=track.rms_dbfs,
+                peak_dbfs=track.peak_dbfs,
+            ),
+            stem,
+            audio_format,
+        )
+
+    async def _file(self, tenant: str, audio: NodeAudio, stem: str, audio_format: AudioFormat) -> AudioFile:
+        filename = f"{stem}{audio_format.suffix}"
         if audio_format is AudioFormat.WAV:
-            return AudioFile(node.audio.blob, audio_format.mime_type, filename)
-        alone = FrozenLine((replace(node.audio, lead_in=None),))
-        encode = EncodePlan(audio_format, node.audio.sample_rate_hz, node.audio.channels)
+            return AudioFile(audio.blob, audio_format.mime_type, filename)
+        alone = FrozenLine((replace(audio, lead_in=None),))
+        encode = EncodePlan(audio_format, audio.sample_rate_hz, audio.channels)
         async with self._encoding:
             export = await self._stage.run(tenant, alone, encode, filename)
         return AudioFile(export.blob, export.media_type, filename, on_demand=True)

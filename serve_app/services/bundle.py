@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from configs.settings import Settings
 from deployments.engines.registry import ModelEntry
+from deployments.engines.separation.registry import SeparatorEntry
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.notices import Announcer, ChainChanged, NoticeBus
 from deployments.stages.export import ExportStage
@@ -19,7 +20,10 @@ from serve_app.services.listener import Listener
 from serve_app.services.live_audio import LiveAudio
 from serve_app.services.models import Cluster, ServedModels
 from serve_app.services.new_chains import NewChains
+from serve_app.services.processing import ProcessService
 from serve_app.services.queue import JobQueue
+from serve_app.services.separators import ServedSeparators
+from serve_app.services.stems import StemsService
 from serve_app.services.streams import EventStreams
 from serve_app.services.system import SystemService
 from serve_app.services.takes import TakeService
@@ -46,6 +50,9 @@ class Services:
     jobs: JobService
     audio: AudioService
     live: LiveAudio
+    separators: ServedSeparators
+    stems: StemsService
+    processing: ProcessService
     exports: ExportService
     streams: EventStreams
     system: SystemService
@@ -58,6 +65,7 @@ def build_services(
     queue: JobQueue,
     cluster: Cluster,
     entries: Sequence[ModelEntry],
+    separators: Sequence[SeparatorEntry],
 ) -> Services:
     announcer = Announcer(bus)
     chains = Chains(
@@ -70,6 +78,7 @@ def build_services(
     job_records = Jobs(store)
     jobs = JobService(job_records, chains, queue, settings.jobs)
     new_chains = NewChains(chains, settings.jobs)
+    served_separators = ServedSeparators(separators, settings.separation)
     return Services(
         settings=settings,
         store=store,
@@ -85,7 +94,12 @@ def build_services(
             settings.storage.presign_expiry_s if settings.storage.presign else None,
         ),
         live=LiveAudio(jobs, chains, blobs, Segments(store), listener, settings.events),
+        separators=served_separators,
+        stems=StemsService(chains, jobs, served_separators, settings.jobs),
+        processing=ProcessService(
+            jobs, blobs, served_separators, settings.process, settings.uploads, settings.jobs
+        ),
         exports=ExportService(chains, exports, jobs, settings.export, settings.jobs),
         streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
-        system=SystemService(cluster, models, job_records, settings),
+        system=SystemService(cluster, models, served_separators, job_records, settings),
     )

@@ -14,8 +14,7 @@ from deployments.stages.export import FrozenLine, frozen_line, plan_export
 from serve_app.problems import Conflict, NotFound
 from serve_app.services.idempotency import Earlier, request_hash, request_id
 from serve_app.services.jobs import JobService
-from storage.chain.ids import derived_id
-from storage.chain.jobs import Job, JobKind, JobState
+from storage.chain.jobs import Job, JobKind
 from storage.chain.model import Chain
 from storage.chain.tree import spine
 from storage.chains import Chains
@@ -100,7 +99,7 @@ class ExportService:
         self, tenant: str, chain_id: str, wanted: ExportRequest, key: str | None, plan_hash: str
     ) -> str:
         if key is None:
-            return await self._job_id_of_plan(tenant, chain_id, plan_hash)
+            return await self._jobs.id_of_work(tenant, JobKind.EXPORT, chain_id, plan_hash)
 
         async def find(candidate: str) -> Earlier | None:
             job = await self._jobs.find(tenant, candidate)
@@ -115,16 +114,6 @@ class ExportService:
             ttl=self._ttl,
             now=self._clock(),
         )
-
-    async def _job_id_of_plan(self, tenant: str, chain_id: str, plan_hash: str) -> str:
-        """One job for one plan of a chain; another only after one that failed or was cancelled."""
-        generation = 0
-        while True:
-            job_id = derived_id(tenant, "export", chain_id, plan_hash, str(generation))
-            job = await self._jobs.find(tenant, job_id)
-            if job is None or job.state not in (JobState.FAILED, JobState.CANCELLED):
-                return job_id
-            generation += 1
 
 
 def _line_of(chain: Chain) -> FrozenLine:

@@ -9,7 +9,8 @@ from configs.settings import JobSettings
 from serve_app.problems import IdempotencyMismatch, TooManyRequests
 from serve_app.services.queue import JobQueue
 from storage.chain.derivations import DerivationNotFound
-from storage.chain.jobs import Job, JobState, finish
+from storage.chain.ids import derived_id
+from storage.chain.jobs import Job, JobKind, JobState, finish
 from storage.chain.model import Chain, ChainDeleted, ChainNotFound, Failure, NodeNotFound
 from storage.chain.outcomes import (
     CHAIN_GONE,
@@ -42,6 +43,19 @@ class JobService:
 
     async def page(self, tenant: str, cursor: str | None, limit: int) -> JobPage:
         return await self._jobs.page(tenant, cursor=cursor, limit=limit)
+
+    async def id_of_work(self, tenant: str, kind: JobKind, *work: str) -> str:
+        """The id of the one job that does this work; another only after one that failed or was cancelled."""
+        generation = 0
+        while True:
+            job_id = derived_id(tenant, kind.value, *work, str(generation))
+            job = await self._jobs.find(tenant, job_id)
+            if job is None or (await self.read(tenant, job_id)).state not in (
+                JobState.FAILED,
+                JobState.CANCELLED,
+            ):
+                return job_id
+            generation += 1
 
     async def require_room(self, tenant: str, jobs: int) -> None:
         """Raises TooManyRequests if the tenant has too many unfinished jobs to add so many."""

@@ -63,6 +63,10 @@ class Cluster(Protocol):
         """By model name."""
         ...
 
+    async def separator_states(self) -> Mapping[str, ModelState]:
+        """By the separation model's name."""
+        ...
+
     async def gpus(self) -> Gpus: ...
 
     async def deployments(self) -> Mapping[str, DeploymentState]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from configs.settings import EventSettings
 from deployments.notices import ChainChanged, JobProgressed, Notice
-from serve_app.schemas import chain_view, job_view, node_view
+from serve_app.schemas.chains import chain_view, node_view
+from serve_app.schemas.jobs import job_view
 from serve_app.services.jobs import JobService
 from serve_app.services.latest import LatestChains
 from serve_app.services.listener import Listener, Subscription, ticks

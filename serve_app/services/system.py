@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from configs.settings import Settings
 from serve_app.services.models import Capacity, Cluster, ModelState, ServedModels, Status
+from serve_app.services.separators import ServedSeparators
 from storage.jobs import Jobs
 
 CACHE_S = 1.0
+INPUT_FORMATS = ("wav", "mp3", "flac", "ogg", "m4a", "aiff")
 
 
 class SystemService:
-    def __init__(self, cluster: Cluster, models: ServedModels, jobs: Jobs, settings: Settings) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        models: ServedModels,
+        separators: ServedSeparators,
+        jobs: Jobs,
+        settings: Settings,
+    ) -> None:
         self._cluster = cluster
         self._models = models
+        self._separators = separators
         self._jobs = jobs
         self._settings = settings
         self._reading = asyncio.Lock()
@@ -24,6 +35,9 @@ class SystemService:
 
     async def model_states(self) -> dict[str, ModelState]:
         return dict(await self._cluster.model_states())
+
+    async def separator_states(self) -> dict[str, ModelState]:
+        return dict(await self._cluster.separator_states())
 
     async def capacity(self) -> Capacity:
         """As it was at most a second ago: asked all the time, it costs no more than that."""
@@ -40,6 +54,7 @@ class SystemService:
         """The superset of what clients of the older services expect: `ok`, `status`, `gpu`, `gpu_id`, `model`,
         and every model's own state."""
         states, gpus = await self.model_states(), await self._cluster.gpus()
+        separators = await self.separator_states()
         status = overall(states.get(self._models.default))
         return {
             "ok": status == "ready",
@@ -47,7 +62,28 @@ class SystemService:
             "gpu": gpus.total > 0,
             "gpu_id": gpus.id,
             "model": self._models.default,
-            "models": {name: {"status": s.status, "replicas": s.replicas} for name, s in states.items()},
+            "models": _shown(states),
+            "separators": _shown(separators),
+        }
+
+    def pipeline_settings(self) -> dict[str, Any]:
+        """What `POST /process` takes and does, and how long it keeps what it made."""
+        process = self._settings.process
+        return {
+            "model": self._separators.default,
+            "models": [entry.describe() for entry in self._separators.entries],
+            "device": self._settings.separation.device,
+            "stages": ["separation", "harmonic_percussive", "composite", "normalisation", "encode"],
+            "normalize": process.normalize,
+            "target_db": process.target_db,
+            "ceiling_dbtp": process.ceiling_dbtp,
+            "max_shifts": self._settings.separation.max_shifts,
+            "max_bytes": process.max_bytes,
+            "max_file_size_mb": process.max_bytes / 1e6,
+            "max_duration_s": process.max_duration_s,
+            "retention_s": process.outputs_s,
+            "input_formats": list(INPUT_FORMATS),
+            "output_formats": {"wav": [16, 24, 32], "flac": [16, 24], "mp3": []},
         }
 
     def public_settings(self) -> dict[str, Any]:
@@ -62,8 +98,11 @@ class SystemService:
                 **settings.uploads.model_dump(
                     include={"max_bytes", "max_duration_s", "min_duration_s", "max_channels"}
                 ),
-                "formats": ["wav", "mp3", "flac", "ogg", "m4a", "aiff"],
+                "formats": list(INPUT_FORMATS),
             },
+            "separators": [entry.name for entry in self._separators.entries],
+            "default_separator": self._separators.default,
+            "process": self.pipeline_settings(),
             "export": {"wait_s": settings.export.wait_s, "formats": ["wav", "mp3", "flac"]},
             "jobs": {
                 "max_attempts": settings.jobs.max_attempts,
@@ -72,6 +111,10 @@ class SystemService:
             },
             "events": settings.events.model_dump(),
         }
+
+
+def _shown(states: Mapping[str, ModelState]) -> dict[str, dict[str, Any]]:
+    return {name: {"status": state.status, "replicas": state.replicas} for name, state in states.items()}
 
 
 def overall(state: ModelState | None) -> Status:

@@ -21,7 +21,7 @@ from deployments.engines.protocols import (
     Sampling,
 )
 from deployments.load import Load
-from deployments.runner import ServedGenerator
+from deployments.served import ServedGenerator
 
 REQUEST = GenerationRequest(
     request_id="job-1", mode=GenerationMode.TEXT, prompt="", duration_s=1.0, sampling=Sampling(seed=0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deployments.engines.mock import MockEngine
 from deployments.engines.protocols import GenerationMode
 from deployments.export.plan import AudioFormat
-from serve_app.schemas import ChainPatch, NewChain, NewExport, NewNodes
+from serve_app.schemas.chains import ChainPatch, NewChain, NewExport, NewNodes
 from storage.memory import MemoryStore
 from tests.harness import Running, problem, running
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from deployments.engines.musicgen.quiet import quietly
 from deployments.engines.musicgen.tiny import TINY_MODELS, ensure_tiny
 from deployments.engines.protocols import EngineError, ModelUnavailable
 from deployments.engines.registry import ModelEntry
+from deployments.engines.weights import state_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +77,6 @@ def _load(source: str, folder: Path | None, device: torch.device) -> Checkpoint:
         weights_sha256=hashlib.sha256(f"{lm_sha256}{codec_sha256}".encode()).hexdigest(),
         window_s=float(lm.cfg.dataset.segment_duration),
     )
-
-
-def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over a state's tensors in the order of their names: name, dtype, shape, bytes."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _settle_melody(conditioner: Any) -> None:

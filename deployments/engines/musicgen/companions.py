@@ -16,11 +16,12 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from deployments.engines.separation.packages import load_separator
 
 TEXT_ENCODER_FOLDER = "t5"
 SEPARATOR_FOLDER = "demucs"
@@ -77,21 +78,3 @@ def _separator_loader(folder: Path | None) -> Callable[[str], torch.nn.Module]:
         return lambda name: load_separator(local, name)
     # "hf://" keeps Demucs from falling back to its old servers, whose packages are pickles.
     return lambda name: get_model(f"hf://{name}")
-
-
-def load_separator(folder: Path, name: str) -> torch.nn.Module:
-    """A bag of HTDemucs models from Demucs' package files in a folder, unpickled with `weights_only`."""
-    from demucs.htdemucs import HTDemucs
-    from demucs.repo import BagOnlyRepo, LocalRepo, check_checksum
-    from demucs.states import load_model
-
-    class WeightsOnlyRepo(LocalRepo):  # type: ignore[misc]  # demucs is untyped
-        def get_model(self, sig: str) -> Any:
-            path = self._models[sig]
-            if sig in self._checksums:
-                check_checksum(path, self._checksums[sig])
-            with torch.serialization.safe_globals([HTDemucs, Fraction]):
-                return load_model(torch.load(path, map_location="cpu", weights_only=True))
-
-    model: torch.nn.Module = BagOnlyRepo(folder, WeightsOnlyRepo(folder)).get_model(name)
-    return model.eval()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from configs.settings import Settings
 from deployments.engines import registry
 from deployments.load import Load
-from serve_app.schemas import capacity_view
+from serve_app.schemas.system import capacity_view
 from serve_app.services.models import DeploymentState, Gpus, ModelState, ServedModels
 from serve_app.services.system import SystemService
 from storage.chain.jobs import Job, JobKind

@@ -1,0 +1,66 @@
+"""The `Separator` deployment: one separation model on its share of a GPU. A segment in, its sources out.
+
+A replica knows no tracks and keeps no state that a request depends on: see `deployments.engines.separation`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from ray import serve
+
+from configs.logs import configure_logging
+from configs.settings import Settings
+from deployments.engines.protocols import Device
+from deployments.engines.separation import registry
+from deployments.engines.separation.protocol import Estimates, SegmentRequest, SeparatorEngine, SeparatorInfo
+from deployments.engines.separation.registry import SeparatorOptions
+from deployments.gpu import gpu_share
+
+logger = logging.getLogger("segue.separator")
+
+
+class Separator:
+    """Loads its model before it is ready, so that no segment waits for weights."""
+
+    _engine: SeparatorEngine
+
+    async def __init__(self, model: str, settings: Settings) -> None:  # type: ignore[misc]
+        configure_logging(settings)
+        separation = settings.separation
+        self._engine = await asyncio.to_thread(
+            registry.load,
+            model,
+            cache_dir=Path(settings.models.cache_dir),
+            options=SeparatorOptions(
+                device=Device(separation.device),
+                dtype=separation.dtype,
+                threads=separation.threads,
+                gpu_memory_fraction=gpu_share(),
+                batch=separation.batch,
+            ),
+        )
+        await self._engine.warm_up()
+        logger.info("model ready: %s", (await self._engine.info()).describe())
+
+    async def separate(self, segment: SegmentRequest) -> Estimates:
+        """As `engines.separation.protocol.Separator.separate`."""
+        return await self._engine.separate(segment)
+
+    async def info(self) -> SeparatorInfo:
+        return await self._engine.info()
+
+    async def check_health(self) -> None:
+        await self._engine.check_health()
+
+    async def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            await engine.close()
+
+
+SeparatorDeployment = serve.deployment(
+    name="Separator", max_ongoing_requests=16, ray_actor_options={"num_cpus": 0.1}
+)(Separator)

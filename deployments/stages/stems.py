@@ -1,0 +1,49 @@
+"""The stems of one node: its audio fetched, separated, and stored in the chain's own format."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployments.engines.separation.options import SeparationOptions
+from deployments.engines.separation.protocol import Separator
+from deployments.stages.blocks import Progress
+from deployments.stages.separation import SeparationStage
+from deployments.stages.workspace import MIX, Workspace
+from storage.blobs import Blobs
+from storage.chain.model import NodeAudio, Track
+
+
+@dataclass(frozen=True, slots=True)
+class MadeStems:
+    """`tracks` are the stems in the model's order, and the residual."""
+
+    tracks: tuple[Track, ...]
+    provenance: Mapping[str, Any]
+
+
+class StemsStage:
+    def __init__(self, blobs: Blobs, separators: Mapping[str, Separator], in_flight: int = 2) -> None:
+        self._blobs = blobs
+        self._separators = separators
+        self._in_flight = in_flight
+
+    async def run(
+        self,
+        tenant: str,
+        owner: str,
+        audio: NodeAudio,
+        model: str,
+        options: SeparationOptions,
+        on_progress: Progress,
+    ) -> MadeStems:
+        """Raises EngineError, BlobCorrupt, StoreError. Cancelling the task stops it within a segment."""
+        stage = SeparationStage(self._separators, model, options, self._in_flight)
+        with tempfile.TemporaryDirectory(prefix="segue-stems-") as folder:
+            workspace = Workspace(Path(folder), self._blobs, tenant, owner)
+            workspace.add(MIX, audio.blob)
+            tracks = await stage.run(workspace, on_progress)
+        return MadeStems(tuple(tracks), await stage.describe() | {"audio_sha256": audio.blob.sha256})
