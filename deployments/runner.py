@@ -9,11 +9,15 @@ from ray import serve
 
 from configs.logs import configure_logging
 from configs.settings import Settings
+from deployments.housekeeping import Housekeeper
 from deployments.jobs.assembly import build_worker
 from deployments.load import Load
 from deployments.notices import Announcer, HubBus
 from deployments.served import ServedGenerator, ServedSeparator
+from storage.collector import Collector
+from storage.garbage import Retention
 from storage.jobs import JobKey
+from storage.objects import ObjectStore
 from storage.stores import check_store, open_store
 
 WRITING_PROCESSES = 2
@@ -41,6 +45,9 @@ class JobRunner:
             settings,
         )
         self._worker.start()
+        self._housekeeper = housekeeper(self._store, settings)
+        if self._housekeeper is not None:
+            self._housekeeper.start()
 
     async def submit(self, key: JobKey) -> None:
         self._worker.submit(key)
@@ -60,8 +67,19 @@ class JobRunner:
             raise RuntimeError("the worker's tasks have ended")
 
     async def __del__(self) -> None:
+        if self._housekeeper is not None:
+            await self._housekeeper.stop()
         await self._worker.stop()
         await self._store.close()
+
+
+def housekeeper(store: ObjectStore, settings: Settings) -> Housekeeper | None:
+    """None where the settings leave collecting to others."""
+    kept = settings.retention
+    if kept.collect_every_s is None:
+        return None
+    retention = Retention(kept.grace_s, kept.exports_s, kept.tombstones_s, settings.process.outputs_s)
+    return Housekeeper(Collector(store, retention), kept.collect_every_s)
 
 
 JobRunnerDeployment = serve.deployment(

@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             grace_s=args.grace_hours * 3600,
             exports_s=_seconds(args.keep_exports_days),
             tombstones_s=_seconds(args.keep_tombstones_days),
+            outputs_s=_seconds(args.keep_outputs_days),
         )
     except ValueError as error:
         parser.error(str(error))
@@ -77,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep-exports-days", type=float, default=30.0, metavar="D", help="0: for good (30)")
     parser.add_argument(
         "--keep-tombstones-days", type=float, default=30.0, metavar="D", help="0: for good (30)"
+    )
+    parser.add_argument(
+        "--keep-outputs-days", type=float, default=1.0, metavar="D", help="of processing; 0: for good (1)"
     )
     return parser
 

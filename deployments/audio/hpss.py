@@ -58,7 +58,8 @@ class StreamingHpss:
 
     The same as librosa's of the whole signal to 1e-6 of its peak, at the edges too: spectra and medians are the
     same bits, but librosa makes the percussive part with a mask and an inverse transform of its own and adds up in
-    another order. Where both medians are zero, each part gets half, as in librosa. Samples beyond 1e30 count as
+    another order. (Of 512 to 1023 samples librosa's answer varies: scipy's median filter reads past a spectrogram
+    of two frames.) Where both medians are zero, each part gets half, as in librosa. Samples beyond 1e30 count as
     1e30 in the harmonic part.
     """
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import sosfilt
 
 from deployments.audio.levels import decibels_of_power
 from deployments.audio.samples import Samples
@@ -114,6 +113,8 @@ class _WeightedBlocks:
         self._unfinished = 0.0
 
     def push(self, samples: _Exact) -> None:
+        from scipy.signal import sosfilt  # takes most of a second, and some import this module for its names
+
         weighted, state = sosfilt(self._filter, samples, axis=1, zi=self._state)
         # What has died away would go on as subnormal numbers, which are slow.
         self._state = np.where(np.abs(state) < _GONE, 0.0, state)

@@ -71,7 +71,7 @@ def write_tiny_separator(name: str, folder: Path) -> None:
             rows = ", ".join(str([float(row == index) for index in range(4)]) for row in range(4))
             _write_bag(folder, name, signatures, f"weights: [{rows}]\n")
         else:
-            hybrid = HDemucs(sources=list(SOURCES), channels=4, segment=2)
+            hybrid = HDemucs(sources=list(SOURCES), channels=8, segment=2)
             in_time = Demucs(sources=list(SOURCES), channels=4, segment=2.5)
             signatures = [
                 _write_package(folder, f"a0000000{index}"[-8:], network, f"separator-mixed.{index}")
