@@ -47,7 +47,7 @@ def running_medians(rows: Values) -> Values:
         split(_middle(kept, after), first + half, half)
 
     split([row[1:-1] for row in runs[_WINDOWS][0]], 0, _WINDOWS)
-    return medians.reshape(groups * _WINDOWS, -1)[:count]
+    return medians.reshape(groups * _WINDOWS, rows.shape[1])[:count]
 
 
 def _interleaved(rows: Values, blocks: int) -> Values:

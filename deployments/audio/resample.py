@@ -38,7 +38,7 @@ class StreamingResampler:
         """The rest. The signal is over.
 
         With `total` all that came out is so many samples instead: cut, or with the last one repeated. That is for
-        who goes to another rate and back, where the rounding may leave one more or one less than there were.
+        who goes to another rate and back, where two roundings may leave a few more or less than there were.
         Raises ValueError where more were given already.
         """
         from_hz, to_hz = self._rates_hz

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import time
+import zipfile
 from typing import Any
 
 import httpx
@@ -191,3 +192,50 @@ def test_a_foreign_host_name_is_refused(http: httpx.Client) -> None:
     answer = http.get("/v1/chains", headers={"Host": "attacker.example"})
     assert answer.status_code == 421
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_song_is_taken_apart_though_the_separator_dies(server: Server, http: httpx.Client) -> None:
+    song = np.tile(music(), 30)
+    posted = http.post("/process", files={"file": ("song.wav", encoded(song, RATE_HZ, "wav"))})
+    assert posted.status_code == 202, posted.text
+    job_id = posted.json()["job_id"]
+    seen: list[float] = []
+
+    def manifest() -> dict[str, Any]:
+        found: dict[str, Any] = http.get(f"/job/{job_id}").json()
+        seen.append(found["progress"])
+        return found
+
+    server.wait_until(lambda: manifest()["progress"] > 0.02, 60, "segments to come back")
+    server.kill("Separator")
+    ended = server.wait_until(
+        lambda: (found := manifest())["status"] not in ("queued", "running") and found, 120, "the job's end"
+    )
+    assert ended["status"] == "succeeded", ended
+    assert {stage["state"] for stage in ended["stages"]} == {"succeeded"}
+    assert seen == sorted(seen)
+    archive = zipfile.ZipFile(io.BytesIO(http.get(f"/download/{job_id}/all").content))
+    assert len(archive.namelist()) == 1 + len(ended["outputs"])
+    assert json.loads(archive.read("manifest.json"))["outputs"] == ended["outputs"]
+    stems = [
+        soundfile.read(io.BytesIO(archive.read(f"{name}.wav")), always_2d=True)[0]
+        for name in ("drums", "bass", "other", "vocals", "residual")
+    ]
+    mix = soundfile.read(io.BytesIO(encoded(song, RATE_HZ, "wav")), always_2d=True)[0]
+    np.testing.assert_allclose(np.sum(stems, axis=0), mix, atol=1e-6)
+
+
+def test_a_node_has_stems(http: httpx.Client) -> None:
+    chain = upload(http)
+    url = f"/v1/chains/{chain['id']}/nodes/{chain['root_id']}"
+    job_id = http.post(f"{url}/stems").json()["job_id"]
+    deadline_s = time.monotonic() + 60
+    while (job := http.get(f"/v1/jobs/{job_id}").json())["state"] in ("queued", "running"):
+        assert time.monotonic() < deadline_s, job
+        time.sleep(0.1)
+    assert job["state"] == "succeeded", job
+    listed = http.get(f"{url}/stems").json()
+    assert [stem["name"] for stem in listed["stems"]] == ["drums", "bass", "other", "vocals", "residual"]
+    heard = http.get(listed["stems"][0]["url"])
+    assert heard.headers["content-type"] == "audio/wav"
+    assert listed["stems"][0]["samples"] == chain["nodes"][0]["audio"]["samples"]

@@ -4,7 +4,7 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.audio.resample import StreamingResampler, resample, to_channels
+from deployments.audio.resample import StreamingResampler, resample, resample_to_length, to_channels
 from tests.clips import music
 
 RATES_HZ = [8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000]
@@ -78,6 +78,46 @@ def test_little_is_held_back(to_hz: int) -> None:
 def test_a_length_that_soxr_rounds_down_is_made_whole() -> None:
     """25 samples are 367.5: Python rounds up to the even 368, libsoxr down."""
     assert resample(np.full((2, 25), 0.25, np.float32), 12_000, 176_400).shape == (2, 368)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    length=st.integers(0, 5000),
+    channels=st.integers(1, 2),
+    own_hz=st.sampled_from([*RATES_HZ, 192_000]),
+    other_hz=st.sampled_from([32_000, 44_100]),
+)
+def test_there_and_back_is_as_long_as_before(length: int, channels: int, own_hz: int, other_hz: int) -> None:
+    samples = np.full((channels, length), 0.25, dtype=np.float32)
+    there = resample(samples, own_hz, other_hz)
+    back = resample_to_length(there, other_hz, own_hz, length)
+    stream = StreamingResampler(other_hz, own_hz, channels)
+    streamed = np.concatenate([stream.push(there), stream.finish(total=length)], axis=1)
+    assert back.shape == streamed.shape == samples.shape
+    assert back.dtype == np.float32
+    if there.size:
+        assert np.array_equal(back, streamed)
+
+
+def test_there_and_back_music_is_the_same() -> None:
+    samples = music(1.0, 48_000, 2)
+    back = resample_to_length(resample(samples, 48_000, 44_100), 44_100, 48_000, samples.shape[1])
+    inner = slice(2_400, -2_400)
+    assert np.corrcoef(back[0, inner], samples[0, inner])[0, 1] > 0.999
+
+
+def test_a_length_may_be_cut_and_filled() -> None:
+    ramp = np.array([[0.25, 0.5, 0.75]], np.float32)
+    assert resample_to_length(ramp, 8000, 8000, 2).tolist() == [[0.25, 0.5]]
+    assert resample_to_length(ramp, 8000, 8000, 5).tolist() == [[0.25, 0.5, 0.75, 0.75, 0.75]]
+    assert resample_to_length(ramp[:, :0], 8000, 8000, 2).tolist() == [[0.0, 0.0]]
+
+
+def test_what_was_given_cannot_be_cut() -> None:
+    stream = StreamingResampler(8000, 8000, 1)
+    stream.push(np.zeros((1, 3), np.float32))
+    with pytest.raises(ValueError, match="given already"):
+        stream.finish(total=2)
 
 
 def test_the_same_rate_changes_nothing() -> None:
