@@ -12,7 +12,7 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
            RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 GRPC_ENABLE_FORK_SUPPORT=0 \
            RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1
 
-.PHONY: run test test-slow test-s3 chaos lint format types imports bench bench-s3 bench-generator wheel install install-test clean
+.PHONY: run test test-slow test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator wheel install install-test clean
 
 run: install
 	$(BIN)/python -m serve_app.preflight configs/local.yaml
@@ -60,6 +60,9 @@ bench-s3: install-test
 
 bench-generator: install-test
 	$(BIN)/python -m benchmarks.generator --json benchmarks/results/generator.json
+
+bench-separator: install-test
+	$(BIN)/python -m benchmarks.separator --json benchmarks/results/separator.json
 
 wheel: install-test
 	$(BIN)/python -m build --wheel
