@@ -110,7 +110,7 @@ class Server:
         """What Prometheus would read from each node of a cluster of its own."""
         discovery = self._ray_folder / "ray" / "prom_metrics_service_discovery.json"
         targets = [target for group in json.loads(discovery.read_text()) for target in group["targets"]]
-        return [httpx.get(f"http://{target}/metrics", timeout=10).text for target in targets]
+        return [text for target in targets if (text := _told_by(f"http://{target}/metrics"))]
 
     def is_ready(self) -> bool:
         try:
@@ -132,6 +132,14 @@ class Server:
         }
 
 
+def _told_by(url: str) -> str:
+    """Nothing where nobody listens yet."""
+    try:
+        return httpx.get(url, timeout=10).text
+    except httpx.HTTPError:
+        return ""
+
+
 def local_deploy_file() -> dict[str, Any]:
     """The content of `configs/local.yaml`, to be changed at will."""
     content: dict[str, Any] = yaml.safe_load((REPOSITORY / "configs" / "local.yaml").read_text())
@@ -146,6 +154,14 @@ def cluster_deploy_file() -> dict[str, Any]:
     models = {"served": ["tiny"], "takes": 1, "waiting": at_once - 1}
     content["applications"][0]["args"]["settings"]["models"] = models
     return content
+
+
+def leave_out_stems(deploy_file: dict[str, Any]) -> None:
+    """No separator is deployed: one process less where nobody asks for stems."""
+    application = deploy_file["applications"][0]
+    kept = [entry for entry in application["deployments"] if entry["name"] != "Separator"]
+    application["deployments"] = kept
+    application["args"].setdefault("settings", {})["separation"] = {"served": []}
 
 
 def deployment_options(deploy_file: Mapping[str, Any], deployment: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from deployments.engines import registry
 from deployments.load import Load
 from serve_app.schemas.system import capacity_view
 from serve_app.services.models import DeploymentState, Gpus, ModelState, ServedModels
+from serve_app.services.separators import ServedSeparators
 from serve_app.services.system import SystemService
 from storage.chain.jobs import Job, JobKind
 from storage.jobs import Jobs
@@ -36,6 +37,9 @@ class StillCluster:
     async def model_states(self) -> Mapping[str, ModelState]:
         return {"mock": ModelState("ready")}
 
+    async def separator_states(self) -> Mapping[str, ModelState]:
+        return {}
+
     async def gpus(self) -> Gpus:
         return Gpus(total=2.0, free=1.75, id=0)
 
@@ -45,7 +49,9 @@ class StillCluster:
 
 
 def service(cluster: StillCluster, jobs: Jobs) -> SystemService:
-    return SystemService(cluster, ServedModels([registry.find("mock")]), jobs, Settings())
+    settings = Settings()
+    separators = ServedSeparators([], settings.separation)
+    return SystemService(cluster, ServedModels([registry.find("mock")]), separators, jobs, settings)
 
 
 async def with_unfinished_jobs(count: int) -> Jobs:
