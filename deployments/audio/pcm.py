@@ -59,8 +59,8 @@ def l16(interleaved: bytes) -> bytes:
 
 def _encode(samples: npt.NDArray[np.float32], form: PcmFormat) -> bytes:
     full_scale = 2.0 ** (form.bits - 1)
-    scaled = np.nan_to_num(samples.astype(np.float64), nan=0.0) * full_scale
-    integers = np.clip(np.rint(scaled), -full_scale, full_scale - 1)
+    rounded = np.rint(samples.astype(np.float64) * full_scale)
+    integers: npt.NDArray[np.float64] = np.nan_to_num(np.clip(rounded, -full_scale, full_scale - 1), nan=0.0)
     if form.bits != 24:
         return integers.astype(_type(form.bits, form)).tobytes()
     four_bytes = integers.astype(_type(32, form)).view(np.uint8).reshape(-1, 4)

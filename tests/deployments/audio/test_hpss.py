@@ -59,7 +59,7 @@ def test_channels_do_not_hear_each_other() -> None:
     "samples",
     [1, 2, 511, 1024, 1025, 2047, 2048, 2049, 5_000]
     # As many frames as a median reaches over, and as a group has.
-    + [frames * HOP_SAMPLES + odd for frames in (14, 15, 30, 31, 255, 256, 270) for odd in (-1, 0, 1)],
+    + [frames * HOP_SAMPLES + odd for frames in (14, 15, 30, 31, 255, 256) for odd in (-1, 0)],
 )
 def test_of_any_length_it_is_librosas(samples: int) -> None:
     signal = music(samples)

@@ -38,9 +38,6 @@ def test_the_standards_own_tones(level_dbfs: float, channels: int, lufs: float) 
     assert loudness.true_peak_dbtp == pytest.approx(level_dbfs, abs=0.1)
 
 
-RATES_HZ = [8_000, 11_025, 44_100, 48_000, 96_000, 192_000]
-
-
 def gentle(signal: Samples, rate_hz: int) -> Samples:
     """Faded in and out: what lies before and after a signal is not the same to every meter."""
     ramp = np.linspace(0.0, 1.0, rate_hz // 20, dtype=np.float32)
@@ -62,8 +59,12 @@ def by_ffmpeg(signal: Samples, rate_hz: int, folder: Path) -> tuple[float, float
     return lufs, 20 * np.log10(max(float(peaks[-1]) for peaks in channel_peaks))
 
 
-@pytest.mark.parametrize("rate_hz", RATES_HZ)
-@pytest.mark.parametrize("name", ["bursts", "music", "sine"])
+@pytest.mark.parametrize(
+    ("name", "rate_hz"),
+    [("bursts", rate_hz) for rate_hz in (8_000, 11_025, 44_100, 48_000, 96_000, 192_000)]
+    + [("music", rate_hz) for rate_hz in (44_100, 48_000, 192_000)]
+    + [("sine", rate_hz) for rate_hz in (8_000, 44_100, 96_000)],
+)
 def test_it_is_what_ffmpeg_measures(name: str, rate_hz: int, tmp_path: Path) -> None:
     signals = {
         "bursts": bursts(2, rate_hz),
