@@ -21,6 +21,7 @@ WIDTH = 2 * REACH + 1
 _WINDOWS = REACH + 1
 
 Values = npt.NDArray[np.float32]
+_Runs = dict[int, list[list[Values]]]
 
 
 def running_medians(rows: Values) -> Values:
@@ -30,24 +31,27 @@ def running_medians(rows: Values) -> Values:
     """
     count = rows.shape[0] - 2 * REACH
     groups = -(-count // _WINDOWS)
-    blocks = _interleaved(rows, groups + 2)
-    runs = _sorted_runs(blocks)
+    runs = _sorted_runs(_interleaved(rows, groups + 2))
     medians = np.empty((groups, _WINDOWS, rows.shape[1]), np.float32)
-
-    def split(kept: Sequence[Values], first: int, windows: int) -> None:
-        """`kept` are the values, in order, that can be a median of the `windows` windows from `first` on of each
-        group, as far as the values tell that all of these windows share."""
-        if windows == 1:
-            medians[:, first] = kept[0]
-            return
-        half = windows // 2
-        before = [row[:groups] for row in runs[half][first // half + 1]]
-        after = [row[2:] for row in runs[half][first // half]]
-        split(_middle(kept, before), first, half)
-        split(_middle(kept, after), first + half, half)
-
-    split([row[1:-1] for row in runs[_WINDOWS][0]], 0, _WINDOWS)
+    _split([row[1:-1] for row in runs[_WINDOWS][0]], medians, 0, runs)
     return medians.reshape(groups * _WINDOWS, rows.shape[1])[:count]
+
+
+def _split(kept: Sequence[Values], medians: Values, first: int, runs: _Runs) -> None:
+    """Fill `medians`, [groups, windows, columns], of windows of which the first is number `first` of its group.
+
+    `kept` are in order the values that can be a median, as far as the values tell that all these windows share:
+    as many as there are windows.
+    """
+    groups, windows, _ = medians.shape
+    if windows == 1:
+        medians[:, 0] = kept[0]
+        return
+    half = windows // 2
+    before = [row[:groups] for row in runs[half][first // half + 1]]
+    after = [row[2:] for row in runs[half][first // half]]
+    _split(_middle(kept, before), medians[:, :half], first, runs)
+    _split(_middle(kept, after), medians[:, half:], first + half, runs)
 
 
 def _interleaved(rows: Values, blocks: int) -> Values:
@@ -60,9 +64,9 @@ def _interleaved(rows: Values, blocks: int) -> Values:
     return laid
 
 
-def _sorted_runs(blocks: Values) -> dict[int, list[list[Values]]]:
+def _sorted_runs(blocks: Values) -> _Runs:
     """By length (1, 2, 4, 8, 16): the runs of so many neighbours in a block, each sorted."""
-    runs = {1: [[row] for row in blocks]}
+    runs: _Runs = {1: [[row] for row in blocks]}
     length = 1
     while length < _WINDOWS:
         shorter = runs[length]
