@@ -54,7 +54,7 @@ class StreamingHpss:
     """A signal's harmonic and percussive parts as it comes, each channel for itself, float32 [channels, samples].
 
     What comes out is all together exactly as long as what went in, and the same bits however that was cut. Up to
-    seven seconds (at 44.1 kHz) are held back, and 50 MB taken. The work is done for every 131072 samples that went in.
+    seven seconds (at 44.1 kHz) are held back, and 50 MB taken. The work is done for every 131072 samples.
 
     The same as librosa's of the whole signal to 1e-6 of its peak, at the edges too: spectra and medians are the
     same bits, but librosa makes the percussive part with a mask and an inverse transform of its own and adds up in
