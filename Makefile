@@ -18,8 +18,9 @@ run: install
 	$(BIN)/python -m serve_app.preflight configs/local.yaml
 	$(RAY_ENV) $(BIN)/serve run configs/local.yaml
 
+# Two workers: one for all that starts servers, one for the rest (tests/conftest.py).
 test: lint types imports
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-slow: install-test
 	$(BIN)/python -m pytest -m slow

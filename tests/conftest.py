@@ -1,7 +1,17 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("segue", deadline=None)
 settings.load_profile("segue")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For two workers: a file stays with one of them, for its fixtures. Whatever starts servers is one worker's, which
+    begins with it: so no two clusters are in each other's way, and the longest piece of work is not the last."""
+    items.sort(key=lambda item: item.get_closest_marker("serve") is None)
+    for item in items:
+        is_served = item.get_closest_marker("serve") is not None
+        item.add_marker(pytest.mark.xdist_group("serve" if is_served else item.path.as_posix()))

@@ -144,13 +144,13 @@ class LiveAudio:
         return job
 
     async def _node(self, job: Job) -> Node:
-        """Of a job that has ended."""
+        """Of a job that has ended. A chain that was deleted is gone, whatever became of its job."""
+        chain = await self._chains.load(job.tenant, str(job.chain_id))
         if job.state is not JobState.SUCCEEDED:
             why = f": {job.error.detail}" if job.error is not None else ""
             raise Conflict(
                 f"job {job.id} {_ENDED[job.state]}{why}", code=f"job-{job.state}", members={"job_id": job.id}
             )
-        chain = await self._chains.load(job.tenant, str(job.chain_id))
         return chain.node(str(job.node_id))
 
 
