@@ -8,9 +8,11 @@ settings.register_profile("segue", deadline=None)
 settings.load_profile("segue")
 
 
+# Before xdist looks at the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For two workers: a file stays with one of them, for its fixtures. Whatever starts servers is one worker's, which
-    begins with it: so no two clusters are in each other's way, and the longest piece of work is not the last."""
+    """For two workers: a file stays with one of them, for its fixtures. Servers are started by one worker alone,
+    and first: no two clusters are in each other's way, and the longest piece of work is not the last."""
     items.sort(key=lambda item: item.get_closest_marker("serve") is None)
     for item in items:
         is_served = item.get_closest_marker("serve") is not None
