@@ -20,7 +20,7 @@ run: install
 
 # Two workers: one for all that starts servers, one for the rest (tests/conftest.py).
 test: lint types imports
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow" -n 2 --no-loadscope-reorder
 
 test-slow: install-test
 	$(BIN)/python -m pytest -m slow

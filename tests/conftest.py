@@ -1,19 +1,31 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("segue", deadline=None)
 settings.load_profile("segue")
 
+SERVED = ("tests/serve/", "tests/configs/test_deploy_files.py")
+"""Where tests start servers."""
 
-# Before xdist looks at the groups.
-@pytest.hookimpl(tryfirst=True)
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For two workers: a file stays with one of them, for its fixtures. Servers are started by one worker alone,
-    and first: no two clusters are in each other's way, and the longest piece of work is not the last."""
-    items.sort(key=lambda item: item.get_closest_marker("serve") is None)
-    for item in items:
-        is_served = item.get_closest_marker("serve") is not None
-        item.add_marker(pytest.mark.xdist_group("serve" if is_served else item.path.as_posix()))
+    """The longest piece of work first, so that it is not the last (see `ByFile`)."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SERVED))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return ByFile(config, log)
+
+
+class ByFile(LoadScopeScheduling):
+    """A file's tests stay with one worker, for their fixtures; all that start servers too, so that no two clusters
+    are in each other's way."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "served" if nodeid.startswith(SERVED) else nodeid.split("::", 1)[0]
