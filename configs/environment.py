@@ -3,9 +3,9 @@
 environment > deploy file (`args:`) > profile > defaults.
 
 Variables: `MODEL` and `SEPARATOR` (one served model, or several with commas), `CF_MUSICGEN_MOCK=1` (serve the
-mock),
-`SEGUE_STORAGE` (storage URL), `SEGUE_CORS_ORIGINS` (with commas), `SEGUE_LOG_LEVEL`, and for any other setting
-`SEGUE_{SECTION}__{FIELD}`, its value as YAML: `SEGUE_UPLOADS__MAX_BYTES=50000000`.
+mock), `LOGS=true` (keep what the tools are given and give), `SEGUE_STORAGE` (storage URL), `SEGUE_CORS_ORIGINS`
+(with commas), `SEGUE_LOG_LEVEL`, and for any other setting `SEGUE_{SECTION}__{FIELD}`, its value as YAML:
+`SEGUE_UPLOADS__MAX_BYTES=50000000`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def load_settings(
     for layer in (PROFILES[profile], overrides or {}, _from_environment(variables)):
         merged = _merge(merged, layer)
     settings = Settings.model_validate(merged)
-    storage, models = settings.storage, settings.models
+    storage, models, tools = settings.storage, settings.models, settings.tools
     return settings.model_copy(
         update={
             "storage": storage.model_copy(
@@ -56,6 +56,12 @@ def load_settings(
                 }
             ),
             "models": models.model_copy(update={"cache_dir": _absolute(models.cache_dir)}),
+            "tools": tools.model_copy(
+                update={
+                    "folder": _absolute(tools.folder) if tools.folder is not None else None,
+                    "logs_folder": _absolute(tools.logs_folder),
+                }
+            ),
         }
     )
 
@@ -74,6 +80,8 @@ def _from_environment(environ: Mapping[str, str]) -> Overrides:
         found = _merge(found, {"separation": {"served": separators}})
     if environ.get("CF_MUSICGEN_MOCK", "").lower() in _TRUE:
         found = _merge(found, {"models": {"served": (MOCK_MODEL,)}})
+    if environ.get("LOGS", "").lower() in _TRUE:
+        found = _merge(found, {"tools": {"logs": True}})
     if url := environ.get(f"{_PREFIX}STORAGE"):
         found = _merge(found, {"storage": {"url": url}})
     if origins := _names(environ.get(f"{_PREFIX}CORS_ORIGINS", "")):

@@ -112,6 +112,35 @@ class ProcessSettings(Frozen):
     )
 
 
+class AnalysisSettings(Frozen):
+    """Which analyser is served, and how it runs."""
+
+    served: str | None = Field(
+        "signal", description="an analyser's name, or the folder of a CLAP model; None: no analysis at all"
+    )
+    melody: Literal["crepe-tiny", "crepe-full", "none"] = "crepe-tiny"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(None, ge=1, description="torch threads per replica; None: torch decides")
+    automatic: bool = Field(True, description="every upload is analysed, without its melody")
+    max_duration_s: float = Field(600.0, gt=0, description="of a clip; longer ones by their beginning")
+
+
+class ToolSettings(Frozen):
+    """The stateless tools at the root: `/analyze`, `/generate`, `/compose`, `/continue`."""
+
+    max_bytes: int = 30_000_000
+    max_input_s: float = Field(
+        30.0, gt=0, description="of `/analyze` and `/compose`; longer ones are refused"
+    )
+    deadline_s: float = Field(60.0, gt=0, description="then the work is cancelled: 504")
+    concurrent: int = Field(8, ge=1, description="requests worked on at once per ingress replica; else 429")
+    folder: str | None = Field(
+        None, description="where `/continue` reads and writes files, and nowhere else; None: it is off"
+    )
+    logs: bool = Field(False, description="keep what the tools are given and give, in `logs_folder`")
+    logs_folder: str = "data/tool-logs"
+
+
 class GenerationLimits(Frozen):
     min_duration_s: float = 0.5
     max_duration_s: float = 300.0
@@ -193,6 +222,9 @@ class RetentionSettings(Frozen):
     )
     grace_s: float = Field(24 * 3600.0, gt=0, description="how old garbage must be by the store's clock")
     exports_s: float | None = Field(30 * 24 * 3600.0, gt=0)
+    analyses_s: float | None = Field(
+        30 * 24 * 3600.0, gt=0, description="the cache of analyses; nodes keep their own"
+    )
     tombstones_s: float | None = Field(30 * 24 * 3600.0, gt=0)
 
 
@@ -211,7 +243,9 @@ class Settings(Frozen):
     storage: StorageSettings = StorageSettings()
     models: ModelSettings = ModelSettings()
     separation: SeparationSettings = SeparationSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
     process: ProcessSettings = ProcessSettings()
+    tools: ToolSettings = ToolSettings()
     generation: GenerationLimits = GenerationLimits()
     uploads: UploadLimits = UploadLimits()
     jobs: JobSettings = JobSettings()

@@ -15,9 +15,9 @@ from ray import serve
 
 from configs.logs import configure_logging
 from configs.settings import Settings
+from deployments.engine_options import engine_options
 from deployments.engines import registry
 from deployments.engines.protocols import Device, Engine, EngineInfo, GenerationEvent, GenerationRequest
-from deployments.engines.registry import EngineKind, EngineOptions
 from deployments.gpu import gpu_share
 from deployments.metrics import GeneratorMetrics
 
@@ -31,22 +31,11 @@ class Generator:
 
     async def __init__(self, model: str, settings: Settings) -> None:  # type: ignore[misc]
         configure_logging(settings)
-        models = settings.models
         self._engine = await asyncio.to_thread(
             registry.load,
             model,
-            cache_dir=Path(models.cache_dir),
-            options=EngineOptions(
-                engine=EngineKind(models.engine),
-                device=Device(models.device),
-                dtype=models.dtype,
-                threads=models.threads,
-                gpu_memory_fraction=gpu_share(),
-                takes=models.takes,
-                waiting=models.waiting,
-                kv_bytes=models.kv_bytes,
-                extend_stride_s=models.extend_stride_s,
-            ),
+            cache_dir=Path(settings.models.cache_dir),
+            options=engine_options(settings, gpu_share()),
             meter=GeneratorMetrics(),
         )
         await self._engine.warm_up()

@@ -13,7 +13,7 @@ from deployments.housekeeping import Housekeeper
 from deployments.jobs.assembly import build_worker
 from deployments.load import Load
 from deployments.notices import Announcer, HubBus
-from deployments.served import ServedGenerator, ServedSeparator
+from deployments.served import ServedAnalyser, ServedGenerator, ServedSeparator
 from storage.collector import Collector
 from storage.garbage import Retention
 from storage.jobs import JobKey
@@ -30,6 +30,7 @@ class JobRunner:
         settings: Settings,
         generators: Mapping[str, Any],
         separators: Mapping[str, Any],
+        analyser: Any | None,
         hub: Any,
     ) -> None:
         configure_logging(settings)
@@ -37,10 +38,12 @@ class JobRunner:
         await check_store(self._store, settings.storage, replicas=WRITING_PROCESSES)
         self._generators = {model: ServedGenerator(handle) for model, handle in generators.items()}
         self._separators = {model: ServedSeparator(handle) for model, handle in separators.items()}
+        self._analyser = ServedAnalyser(analyser) if analyser is not None else None
         self._worker = build_worker(
             self._store,
             self._generators,
             self._separators,
+            self._analyser,
             Announcer(HubBus(hub)),
             settings,
         )
@@ -56,11 +59,12 @@ class JobRunner:
         self._worker.look_at(key)
 
     async def load(self) -> dict[str, Load]:
-        """This runner's jobs, its takes at each generator and its segments at each separator, by the
-        deployment's name."""
+        """This runner's jobs, its takes at each generator, its segments at each separator and its clips at the
+        analyser, by the deployment's name."""
         takes = {generator.deployment: generator.load for generator in self._generators.values()}
         segments = {separator.deployment: separator.load for separator in self._separators.values()}
-        return {"JobRunner": Load(self._worker.running, self._worker.queued), **takes, **segments}
+        clips = {self._analyser.deployment: self._analyser.load} if self._analyser is not None else {}
+        return {"JobRunner": Load(self._worker.running, self._worker.queued), **takes, **segments, **clips}
 
     async def check_health(self) -> None:
         if not self._worker.is_alive():
@@ -78,7 +82,9 @@ def housekeeper(store: ObjectStore, settings: Settings) -> Housekeeper | None:
     kept = settings.retention
     if kept.collect_every_s is None:
         return None
-    retention = Retention(kept.grace_s, kept.exports_s, kept.tombstones_s, settings.process.outputs_s)
+    retention = Retention(
+        kept.grace_s, kept.exports_s, kept.tombstones_s, settings.process.outputs_s, kept.analyses_s
+    )
     return Housekeeper(Collector(store, retention), kept.collect_every_s)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
+from deployments.engines.analysis.analysis import Analysis
+from deployments.engines.analysis.protocol import AnalyserInfo, AnalysisRequest
 from deployments.engines.protocols import (
     EngineBroken,
     EngineBusy,
@@ -98,6 +100,45 @@ class ServedSeparator:
         try:
             estimates: Estimates = await answer
             return estimates
+        except (RayError, BackPressureError, DeploymentUnavailableError) as error:
+            raise _engine_error(error) from error
+        finally:
+            self._under_way -= 1
+            answer.cancel()  # nothing happens if it has ended
+
+
+class ServedAnalyser:
+    """An `Analyser` deployment as an `Analyser`. Ray's errors become the engine's."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self._info: AnalyserInfo | None = None
+        self._under_way = 0
+
+    @property
+    def deployment(self) -> str:
+        name: str = self._handle.deployment_name
+        return name
+
+    @property
+    def load(self) -> Load:
+        """The clips asked for here, wherever they wait or are worked on."""
+        return Load(self._under_way)
+
+    async def info(self) -> AnalyserInfo:
+        if self._info is None:  # the same for all replicas
+            try:
+                self._info = await self._handle.info.remote()
+            except RayError as error:
+                raise _engine_error(error) from error
+        return self._info
+
+    async def analyse(self, request: AnalysisRequest) -> Analysis:
+        answer = self._handle.analyse.remote(request)
+        self._under_way += 1
+        try:
+            analysis: Analysis = await answer
+            return analysis
         except (RayError, BackPressureError, DeploymentUnavailableError) as error:
             raise _engine_error(error) from error
         finally:

@@ -16,9 +16,10 @@ from serve_app.middleware import (
     RequestContextMiddleware,
     SecurityHeadersMiddleware,
 )
-from serve_app.routes import chains, jobs, nodes, processing, stems, system
+from serve_app.routes import analysis, chains, jobs, nodes, processing, stems, system, tools
 from serve_app.schemas.chains import NewChain
 from serve_app.schemas.processing import NewProcess
+from serve_app.schemas.tools import ComposeTool
 from serve_app.services.bundle import Services
 
 MAX_JSON_BYTES = 256 * 1024
@@ -39,6 +40,9 @@ CORS_ANSWER_HEADERS = (
     "Retry-After",
     "X-Request-ID",
     "X-Segue-Channels",
+    "X-Segue-Prompt",
+    "X-Segue-Seed",
+    "X-Segue-Loop-Samples",
     "X-Segue-Export-Id",
     "X-Segue-Sample-Rate",
     "X-Segue-Samples",
@@ -64,7 +68,7 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
     app = FastAPI(title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan)
     app.state.services = services
     app.state.access = Access(services.settings.access)
-    for routes in (chains, nodes, stems, jobs, processing, system):
+    for routes in (chains, nodes, stems, analysis, jobs, processing, tools, system):
         app.include_router(routes.router)
     install_error_handlers(app)
     http = services.settings.http
@@ -87,19 +91,20 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
 
 def _document_models(app: FastAPI) -> None:
     """Put the bodies that routes read by themselves into the OpenAPI document: the JSON of `POST /v1/chains`, the
-    form of `POST /process`."""
+    forms of `POST /process` and `POST /compose`."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for model in (NewChain, NewProcess):
+        for model in (NewChain, NewProcess, ComposeTool):
             body = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(body.pop("$defs", {}))
             schemas[model.__name__] = body
         file = {"type": "string", "format": "binary", "description": "WAV MP3 FLAC OGG M4A AIFF"}
-        schemas["NewProcess"]["properties"]["file"] = file
-        schemas["NewProcess"]["required"] = ["file"]
+        for form in ("NewProcess", "ComposeTool"):
+            schemas[form]["properties"]["file"] = file
+            schemas[form]["required"] = ["file"]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

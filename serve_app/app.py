@@ -12,7 +12,9 @@ from ray.serve import Application
 from ray.serve.schema import ServeApplicationSchema
 
 from configs.environment import DEFAULT_PROFILE, load_settings
+from deployments.analyser import AnalyserDeployment
 from deployments.engines import registry
+from deployments.engines.analysis import registry as analysis
 from deployments.engines.separation import registry as separation
 from deployments.event_hub import EventHubDeployment
 from deployments.generator import GeneratorDeployment
@@ -47,8 +49,11 @@ def build(args: BuildArgs) -> Application:
         SeparatorDeployment.options(name=deployment_name("Separator", index, entry.name))
         for index, entry in enumerate(separator_entries)
     ]
+    analysed_by = settings.analysis.served
+    analyser_entry = analysis.find(analysed_by) if analysed_by is not None else None
+    analysers = [AnalyserDeployment] if analyser_entry is not None else []
     require_resources(
-        [IngressDeployment, JobRunnerDeployment, EventHubDeployment, *generators, *separators],
+        [IngressDeployment, JobRunnerDeployment, EventHubDeployment, *generators, *separators, *analysers],
         lambda config: _is_of(config, args),
         wait=settings.cluster.wait_for_resources,
     )
@@ -63,11 +68,13 @@ def build(args: BuildArgs) -> Application:
             separator_entries, separators, settings.separation.served, strict=True
         )
     }
-    runner = JobRunnerDeployment.bind(settings, served, separating, hub)
+    analyser = AnalyserDeployment.bind(analysed_by, settings) if analyser_entry is not None else None
+    runner = JobRunnerDeployment.bind(settings, served, separating, analyser, hub)
     application: Application = IngressDeployment.bind(
         settings,
-        {entry.name: generator.name for entry, generator in zip(entries, generators, strict=True)},
+        served,
         {entry.name: separator.name for entry, separator in zip(separator_entries, separators, strict=True)},
+        analyser,
         runner,
         hub,
     )

@@ -25,19 +25,22 @@ logger = logging.getLogger("segue.cluster")
 
 
 class ServeCluster:
-    """`models` and `separators` map a model's name to the deployment that serves it. `handles` are of the
-    deployments whose replicas have a method `load() -> Mapping[str, Load]`, by deployment."""
+    """`models` and `separators` map a model's name to the deployment that serves it; `analyser` is one's name, None
+    where there is none. `handles` are of the deployments whose replicas have a method
+    `load() -> Mapping[str, Load]`, by deployment."""
 
     def __init__(
         self,
         app_name: str,
         models: Mapping[str, str],
         separators: Mapping[str, str],
+        analyser: str | None,
         handles: Iterable[Any],
     ) -> None:
         self._app_name = app_name
         self._models = models
         self._separators = separators
+        self._analyser = analyser
         self._handles = tuple(handles)
         self._read: tuple[float, Mapping[str, DeploymentDetails]] | None = None
 
@@ -55,6 +58,11 @@ class ServeCluster:
 
     async def separator_states(self) -> Mapping[str, ModelState]:
         return await self._states(self._separators)
+
+    async def analyser_state(self) -> ModelState | None:
+        if self._analyser is None:
+            return None
+        return _model_state((await self._details(CACHE_S)).get(self._analyser))
 
     async def _states(self, deployments: Mapping[str, str]) -> Mapping[str, ModelState]:
         details = await self._details(CACHE_S)

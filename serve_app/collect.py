@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             exports_s=_seconds(args.keep_exports_days),
             tombstones_s=_seconds(args.keep_tombstones_days),
             outputs_s=_seconds(args.keep_outputs_days),
+            analyses_s=_seconds(args.keep_analyses_days),
         )
     except ValueError as error:
         parser.error(str(error))
@@ -81,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--keep-outputs-days", type=float, default=1.0, metavar="D", help="of processing; 0: for good (1)"
+    )
+    parser.add_argument(
+        "--keep-analyses-days", type=float, default=30.0, metavar="D", help="of the cache; 0: for good (30)"
     )
     return parser
 

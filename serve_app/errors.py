@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.audio.errors import AudioError, BadAudio, UnsupportedMedia
+from deployments.engines import protocols as engines
 from serve_app.problems import (
     BadRequest,
     Conflict,
@@ -86,6 +87,12 @@ _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[str], Problem]]] = {
     JobNotFound: NotFound,
     Refused: Conflict,
     UnsupportedMedia: UnsupportedMediaType,
+    engines.BadRequest: Unprocessable,
+    engines.EngineBusy: lambda said: TooManyRequests(f"{said}.", retry_after_s=5),
+    # What an engine says of its weights names files: that stays inside.
+    engines.EngineError: lambda _: Unavailable(
+        "The model cannot do this now. Try again soon.", retry_after_s=10
+    ),
     Fenced: lambda _: Conflict("A newer attempt has taken this job over.", code="fenced"),
     # What the store says names keys and hosts: that stays inside.
     ObjectNotFound: lambda _: NotFound("There is no such object."),
@@ -119,7 +126,15 @@ def as_problem(error: Exception) -> Problem | None:
 
 def install_error_handlers(app: FastAPI) -> None:
     """Make every error of `app` a problem, whatever raises it, in whatever order middleware is added."""
-    for kind in (Problem, RequestValidationError, HTTPException, DomainError, AudioError, StoreError):
+    for kind in (
+        Problem,
+        RequestValidationError,
+        HTTPException,
+        DomainError,
+        AudioError,
+        StoreError,
+        engines.EngineError,
+    ):
         app.add_exception_handler(kind, _answer)
     # For faults of the middleware itself, and of answers already begun, which must break the connection.
     app.add_exception_handler(Exception, _answer)

@@ -14,6 +14,7 @@ from deployments.engines import registry
 from deployments.engines.separation import registry as separation
 from deployments.load import Load
 from deployments.notices import HubBus
+from deployments.served import ServedAnalyser, ServedGenerator
 from serve_app.api import create_api
 from serve_app.cluster import ServeCluster
 from serve_app.proxy_loss import ProxyLossMiddleware
@@ -29,12 +30,14 @@ class Ingress:
     def __init__(
         self,
         settings: Settings,
-        deployments: Mapping[str, str],
+        generators: Mapping[str, Any],
         separators: Mapping[str, str],
+        analyser: Any | None,
         runner: Any,
         hub: Any,
     ) -> None:
-        """`deployments` and `separators` map a model's name to the deployment that serves it."""
+        """`generators` map a model's name to a handle of the deployment that serves it, `separators` to that
+        deployment's name. `analyser` None: there is none."""
         configure_logging(settings)
         context = serve.get_replica_context()
         itself = serve.get_deployment_handle(context.deployment, context.app_name)
@@ -45,12 +48,20 @@ class Ingress:
             store=open_store(settings.storage),
             bus=HubBus(hub),
             queue=RunnerQueue(runner),
-            cluster=ServeCluster(context.app_name, deployments, separators, [itself, runner]),
+            cluster=ServeCluster(
+                context.app_name,
+                {model: handle.deployment_name for model, handle in generators.items()},
+                separators,
+                analyser.deployment_name if analyser is not None else None,
+                [itself, runner],
+            ),
             entries=[
                 registry.find(name, registry.EngineKind(settings.models.engine))
                 for name in settings.models.served
             ],
             separators=[separation.find(name) for name in settings.separation.served],
+            generators={model: ServedGenerator(handle) for model, handle in generators.items()},
+            analyser=ServedAnalyser(analyser) if analyser is not None else None,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

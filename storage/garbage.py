@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NO_EXPORT = "file of no export"
     HEARD = "segment of a job that has ended"
     OLD_NOTE = "note about a file that is gone"
+    SAID = "analysis in the cache, long ago"
     TOMBSTONE = "tombstone of a chain deleted long ago"
 
 
@@ -44,14 +45,15 @@ class Retention:
     """How long things are kept, in seconds by the store's clock; None: for good.
 
     `grace_s` is for garbage, `exports_s` for exported files, `tombstones_s` for what is left of deleted
-    chains, `outputs_s` for what was made by processing, counted from its end. Raises ValueError if
-    `exports_s` or `tombstones_s` is shorter than the grace.
+    chains, `outputs_s` for what was made by processing, counted from its end, `analyses_s` for the cache of
+    analyses (nodes keep their own). Raises ValueError if `exports_s` or `tombstones_s` is shorter than the grace.
     """
 
     grace_s: float = DAY_S
     exports_s: float | None = 30 * DAY_S
     tombstones_s: float | None = 30 * DAY_S
     outputs_s: float | None = DAY_S
+    analyses_s: float | None = 30 * DAY_S
 
     def __post_init__(self) -> None:
         kept_s = [kept_s for kept_s in (self.exports_s, self.tombstones_s) if kept_s is not None]
@@ -82,6 +84,7 @@ def find_garbage(holdings: Holdings, retention: Retention) -> Iterator[Doomed]:
         *_blobs(holdings, retention),
         *_segments(holdings, retention),
         *_notes(holdings, retention),
+        *_analyses(holdings, retention),
         *_tombstones(holdings, retention),
     )
     for info, reason in found:
@@ -207,6 +210,12 @@ def _notes(holdings: Holdings, retention: Retention) -> _Found:
     for name, info in holdings.released.items():
         if name not in holdings.blobs and holdings.age_s(info) >= retention.grace_s:
             yield info, Reason.OLD_NOTE
+
+
+def _analyses(holdings: Holdings, retention: Retention) -> _Found:
+    for info in holdings.analyses.values():
+        if retention.analyses_s is not None and holdings.age_s(info) >= retention.analyses_s:
+            yield info, Reason.SAID
 
 
 def _tombstones(holdings: Holdings, retention: Retention) -> _Found:

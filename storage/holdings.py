@@ -57,6 +57,7 @@ class Holdings:
     chain_entries: Objects
     job_entries: Objects
     job_records: Objects
+    analyses: Objects
     marked: dict[str, Job]
     makers: dict[str, Job | None]
     repeated: dict[str, Job]
@@ -80,8 +81,10 @@ class Holdings:
             if job.kind is JobKind.EXPORT:
                 audio += [audio_from_record(record) for record in job.params["line"]]
         exported = {kept.record.blob.name for kept in self.exports.values()}
-        derived = {track.blob.name for node in nodes for made in node.derived for track in made.tracks}
-        return names_of(audio) | exported | derived
+        made = [derived for node in nodes for derived in node.derived]
+        tracks = {track.blob.name for derived in made for track in derived.tracks}
+        documents = {derived.document.name for derived in made if derived.document is not None}
+        return names_of(audio) | exported | tracks | documents
 
 
 def names_of(audio: Iterable[NodeAudio | None]) -> frozenset[str]:
@@ -114,6 +117,7 @@ async def look(store: ObjectStore, tenant: str) -> Holdings:
         chain_entries=chain_entries,
         job_entries=job_entries,
         job_records=await _list(store, paths.folder(tenant, "jobs")),
+        analyses=await _list(store, paths.folder(tenant, "analyses")),
         marked=marked,
         makers={},
         repeated=await _read(_repeated(job_entries), lambda job_id: jobs.find(tenant, job_id)),

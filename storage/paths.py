@@ -34,6 +34,11 @@ def export(tenant: str, export_id: str) -> str:
     return f"{_tenant(tenant)}exports/{component(export_id)}.json"
 
 
+def analysis(tenant: str, name: str) -> str:
+    """What an analyser has said, in its cache."""
+    return f"{folder(tenant, 'analyses')}{component(name)}.json"
+
+
 def folder(tenant: str, kind: str) -> str:
     """What all keys of one kind begin with: `chains`, `jobs`, `exports`, `blobs`, `segments`, ..."""
     return f"{_tenant(tenant)}{component(kind)}/"

@@ -18,6 +18,7 @@ from configs.settings import Settings
 from deployments.audio.samples import Samples
 from deployments.audio.wav import encode_wav
 from deployments.engines import registry
+from deployments.engines.analysis.protocol import Analyser
 from deployments.engines.protocols import Engine
 from deployments.engines.separation import registry as separation
 from deployments.engines.separation.protocol import Separator
@@ -48,8 +49,11 @@ FAST: dict[str, Any] = {
 class FakeCluster:
     """A cluster of ready models and no GPU."""
 
-    def __init__(self, models: tuple[str, ...], separators: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, models: tuple[str, ...], separators: tuple[str, ...] = (), has_analyser: bool = False
+    ) -> None:
         self._models = models
+        self._has_analyser = has_analyser
         self._separators = separators
 
     async def model_states(self) -> Mapping[str, ModelState]:
@@ -57,6 +61,9 @@ class FakeCluster:
 
     async def separator_states(self) -> Mapping[str, ModelState]:
         return {model: ModelState("ready") for model in self._separators}
+
+    async def analyser_state(self) -> ModelState | None:
+        return ModelState("ready") if self._has_analyser else None
 
     async def gpus(self) -> Gpus:
         return Gpus(total=0.0, free=0.0)
@@ -145,6 +152,7 @@ async def running(
     engines: Mapping[str, Engine],
     *,
     separators: Mapping[str, Separator] | None = None,
+    analyser: Analyser | None = None,
     overrides: Mapping[str, Any] | None = None,
     store: ObjectStore | None = None,
     work: bool = True,
@@ -157,19 +165,22 @@ async def running(
     separators = separators or {}
     layers["models"] = {"served": tuple(engines)}
     layers["separation"] = {**layers.get("separation", {}), "served": tuple(separators)}
+    layers["analysis"] = {**layers.get("analysis", {}), "served": None if analyser is None else "mock"}
     layers["storage"] = {**layers.get("storage", {}), "url": "memory:"}
     settings = load_settings(layers, environ={"SEGUE": "tests"})
     kept = store or MemoryStore()
     bus = LocalBus()
-    worker = build_worker(kept, engines, separators, Announcer(bus), settings)
+    worker = build_worker(kept, engines, separators, analyser, Announcer(bus), settings)
     services = build_services(
         settings,
         kept,
         bus,
         WorkerQueue(worker),
-        FakeCluster(tuple(engines), tuple(separators)),
+        FakeCluster(tuple(engines), tuple(separators), analyser is not None),
         [registry.find(name) for name in engines],
         [separation.find(name) for name in separators],
+        engines,
+        analyser,
     )
     api = create_api(services)
     if work:

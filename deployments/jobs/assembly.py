@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from configs.settings import Settings
+from deployments.engines.analysis.protocol import Analyser
 from deployments.engines.protocols import MusicGenerator
 from deployments.engines.separation.protocol import Separator
 from deployments.export.ffmpeg import find_ffmpeg
+from deployments.jobs.analysis import AnalysisHandler
 from deployments.jobs.export import ExportHandler
 from deployments.jobs.generate import GenerateHandler
 from deployments.jobs.process import PipelineTools, ProcessHandler
 from deployments.jobs.stems import StemsHandler
 from deployments.jobs.worker import Worker
 from deployments.notices import Announcer, ChainChanged, SegmentStored
+from deployments.stages.analyse import AnalyseStage
 from deployments.stages.export import ExportStage
 from deployments.stages.generate import GenerateStage
 from deployments.stages.stems import StemsStage
+from storage.analyses import Analyses
 from storage.blobs import Blobs
 from storage.chain.jobs import JobKind
 from storage.chains import Chains
@@ -30,10 +34,14 @@ def build_worker(
     store: ObjectStore,
     generators: Mapping[str, MusicGenerator],
     separators: Mapping[str, Separator],
+    analyser: Analyser | None,
     announcer: Announcer,
     settings: Settings,
 ) -> Worker:
-    """`generators` and `separators` are by model name. Raises FfmpegMissing."""
+    """`generators` and `separators` are by model name; `analyser` None: nothing is analysed here.
+
+    Raises FfmpegMissing.
+    """
     chains = Chains(
         store,
         on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
@@ -47,11 +55,13 @@ def build_worker(
     blobs, jobs, ffmpeg = Blobs(store), Jobs(store), find_ffmpeg(settings.export.ffmpeg_path)
     in_flight = settings.separation.in_flight
     tools = PipelineTools(separators, ffmpeg, settings.export.ffmpeg_timeout_s, in_flight)
+    analyse = AnalyseStage(blobs, Analyses(store), analyser, settings.analysis.max_duration_s)
     return Worker(
         jobs,
         {
-            JobKind.GENERATE: GenerateHandler(chains, GenerateStage(blobs, generators), segments),
+            JobKind.GENERATE: GenerateHandler(chains, GenerateStage(blobs, generators, analyse), segments),
             JobKind.STEMS: StemsHandler(chains, StemsStage(blobs, separators, in_flight)),
+            JobKind.ANALYSIS: AnalysisHandler(chains, analyse),
             JobKind.PROCESS: ProcessHandler(jobs, blobs, tools, settings.jobs.max_attempts),
             JobKind.EXPORT: ExportHandler(
                 ExportStage(blobs, Exports(store), ffmpeg, settings.export.ffmpeg_timeout_s)

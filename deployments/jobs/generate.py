@@ -8,10 +8,10 @@ from typing import Any
 from deployments.jobs.broadcast import broadcasting
 from deployments.jobs.handler import Progress
 from deployments.jobs.in_chain import ChainHandler
-from deployments.stages.generate import GenerateStage
-from storage.chain import edits
+from deployments.stages.generate import GeneratedNode, GenerateStage
+from storage.chain import derivations, edits
 from storage.chain.jobs import Job
-from storage.chain.model import Chain, Failure, Node
+from storage.chain.model import Chain, Derived, DerivedKind, Failure, Node
 from storage.chain.outcomes import Outcome
 from storage.chain.records import node_from_record, node_to_record
 from storage.chains import Chains
@@ -39,10 +39,18 @@ class GenerateHandler(ChainHandler):
         async with broadcasting(self._segments, job, node.duration_s) as broadcast:
             owner = f"{job.id}-{job.fence}"
             made = await self._stage.run(chain, node, owner, on_progress, broadcast.push)
-            return await self.end(
-                job,
-                lambda chain, now: edits.publish(chain, node.id, job.fence, made.audio, made.provenance, now),
-            )
+            return await self.end(job, lambda chain, now: _published(chain, job, made, now))
+
+
+def _published(chain: Chain, job: Job, made: GeneratedNode, now: datetime) -> Chain:
+    """The node ready, with what was found out about it."""
+    node_id = str(job.node_id)
+    chain = edits.publish(chain, node_id, job.fence, made.audio, made.provenance, now)
+    node = chain.node(node_id)
+    if made.analysis is None or not node.can_be_branched or node.audio != made.audio:
+        return chain
+    derived = Derived(job.id, DerivedKind.ANALYSIS, now, {"melody": False}, fence=job.fence)
+    return derivations.attach(chain, node_id, derived, made.analysis, now)
 
 
 async def ensure_node(chains: Chains, job: Job, node: Node) -> Chain:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ import numpy as np
 from deployments.audio.resample import resample, to_channels
 from deployments.audio.samples import Samples, SoundFormat
 from deployments.audio.wav import encode_wav
+from deployments.engines.analysis.adherence import adherence
 from deployments.engines.protocols import (
+    EngineError,
     EngineInfo,
     GenerationMode,
     GenerationProgress,
@@ -31,19 +34,27 @@ from deployments.engines.protocols import (
     Segment,
     UnknownModel,
 )
+from deployments.stages.analyse import AnalyseStage
+from deployments.stages.compose import SOURCE_S, Brief, brief_of
 from deployments.stages.lines import Lines
 from deployments.stages.take import LEAD_IN_S, Sound, Take
 from storage.blobs import Blobs
+from storage.chain.derivations import Made
 from storage.chain.model import BlobRef, Chain, Node, NodeAudio
 from storage.chain.tree import path_to
+
+logger = logging.getLogger("segue.generate")
 
 CONDITIONED_ON_AUDIO = (GenerationMode.CONTINUE, GenerationMode.MELODY)
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedNode:
+    """`analysis` is there for what was composed, if it could be analysed."""
+
     audio: NodeAudio
     provenance: Mapping[str, Any]
+    analysis: Made | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +71,18 @@ OnSound = Callable[[Samples, int], None]
 
 
 class GenerateStage:
-    """`generators` are by model name."""
+    """`generators` are by model name. Without `analyse` nothing can be composed."""
 
-    def __init__(self, blobs: Blobs, generators: Mapping[str, MusicGenerator]) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        generators: Mapping[str, MusicGenerator],
+        analyse: AnalyseStage | None = None,
+    ) -> None:
         self._blobs = blobs
         self._lines = Lines(blobs)
         self._generators = generators
+        self._analyse = analyse
 
     async def run(
         self,
@@ -84,6 +101,10 @@ class GenerateStage:
         if generator is None:
             raise UnknownModel(f"model {node.params['model']} is not served: {', '.join(self._generators)}")
         info = await generator.info()
+        composing = node.parent_id is not None and node.params["mode"] == GenerationMode.COMPOSE.value
+        brief = await self._brief(chain, node, owner) if composing else None
+        if brief is not None:
+            node = replace(node, prompt=brief.prompt)
         context = await self._context(chain, node, info.max_context_s)
         request = await asyncio.to_thread(_request, node, info, context, chain.sample_rate_hz)
         wanted = SoundFormat(chain.sample_rate_hz or info.sample_rate_hz, chain.channels or info.channels)
@@ -93,7 +114,7 @@ class GenerateStage:
             context.samples if context is not None else None,
             node.duration_s,
         )
-        sound = await _listen(
+        sound = await listen(
             generator, request, take, on_progress, lambda samples: on_sound(samples, wanted.rate_hz)
         )
         lead_in: BlobRef | None = None
@@ -108,7 +129,23 @@ class GenerateStage:
             peak_dbfs=sound.peak_dbfs,
             lead_in=lead_in,
         )
-        return GeneratedNode(audio, _provenance(chain, node, info, context, sound.gain))
+        provenance = _provenance(chain, node, info, context, sound.gain)
+        if brief is None or self._analyse is None:
+            return GeneratedNode(audio, provenance)
+        return GeneratedNode(
+            audio,
+            provenance | {"target": {"bpm": brief.target.bpm, "key": brief.target.key}},
+            await _review(self._analyse, chain.tenant, owner, audio, sound.new, brief),
+        )
+
+    async def _brief(self, chain: Chain, node: Node, owner: str) -> Brief:
+        """What a node is to be that is composed from its parent's line."""
+        if self._analyse is None:
+            raise UnknownModel("no analyser is served here")
+        line = [ancestor.audio for ancestor in path_to(chain, str(node.parent_id)) if ancestor.audio]
+        source = await self._lines.render_tail(chain.tenant, line, SOURCE_S)
+        heard = await self._analyse.analyse(owner, source, line[0].sample_rate_hz, wants_melody=False)
+        return brief_of(heard, node.prompt, node.params)
 
     async def _context(self, chain: Chain, node: Node, longest_s: float) -> _Context | None:
         """The end of the tree path to the parent, as an export would render it; no more than fits the model."""
@@ -126,13 +163,15 @@ class GenerateStage:
         return await self._blobs.put(tenant, owner, data)
 
 
-async def _listen(
+async def listen(
     generator: MusicGenerator,
     request: GenerationRequest,
     take: Take,
     on_progress: Callable[[float], None],
     on_sound: Callable[[Samples], None],
 ) -> Sound:
+    """Ask for a take and hear it out. Neither callback may block. Raises EngineError; cancelling the task stops the
+    generator at its next step."""
     async with aclosing(generator.generate(request)) as events:  # type: ignore[type-var]
         async for event in events:
             match event:
@@ -144,6 +183,19 @@ async def _listen(
                     on_sound(await asyncio.to_thread(take.hear, samples))
     on_sound(await asyncio.to_thread(take.end))
     return await asyncio.to_thread(take.sound)
+
+
+async def _review(
+    analyse: AnalyseStage, tenant: str, owner: str, audio: NodeAudio, samples: Samples, brief: Brief
+) -> Made | None:
+    """What came out, compared with what was asked for. A take is not lost for want of an analysis."""
+    try:
+        heard = await analyse.analyse(owner, samples, audio.sample_rate_hz, wants_melody=False)
+        more = {"adherence": adherence(brief.target, heard).to_record(), "composed_prompt": brief.prompt}
+        return await analyse.made(tenant, owner, heard, audio.blob.sha256, more)
+    except EngineError as error:
+        logger.warning("%s: what was composed was not analysed: %r", owner, error)
+        return None
 
 
 def _request(

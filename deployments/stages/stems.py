@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deployments.engines.separation.options import SeparationOptions
 from deployments.engines.separation.protocol import Separator
@@ -14,15 +12,8 @@ from deployments.stages.blocks import Progress
 from deployments.stages.separation import SeparationStage
 from deployments.stages.workspace import MIX, Workspace
 from storage.blobs import Blobs
-from storage.chain.model import NodeAudio, Track
-
-
-@dataclass(frozen=True, slots=True)
-class MadeStems:
-    """`tracks` are the stems in the model's order, and the residual."""
-
-    tracks: tuple[Track, ...]
-    provenance: Mapping[str, Any]
+from storage.chain.derivations import Made
+from storage.chain.model import NodeAudio
 
 
 class StemsStage:
@@ -39,11 +30,13 @@ class StemsStage:
         model: str,
         options: SeparationOptions,
         on_progress: Progress,
-    ) -> MadeStems:
-        """Raises EngineError, BlobCorrupt, StoreError. Cancelling the task stops it within a segment."""
+    ) -> Made:
+        """The stems in the model's order, and the residual.
+
+        Raises EngineError, BlobCorrupt, StoreError. Cancelling the task stops it within a segment."""
         stage = SeparationStage(self._separators, model, options, self._in_flight)
         with tempfile.TemporaryDirectory(prefix="segue-stems-") as folder:
             workspace = Workspace(Path(folder), self._blobs, tenant, owner)
             workspace.add(MIX, audio.blob)
             tracks = await stage.run(workspace, on_progress)
-        return MadeStems(tuple(tracks), await stage.describe() | {"audio_sha256": audio.blob.sha256})
+        return Made(await stage.describe() | {"audio_sha256": audio.blob.sha256}, tuple(tracks))

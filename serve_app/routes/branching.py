@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from configs.settings import GenerationLimits
+from deployments.engines.analysis.keys import parse_key
 from deployments.engines.protocols import GenerationMode
+from deployments.stages.compose import WISHES
 from serve_app.problems import FieldError, Unprocessable
 from serve_app.schemas.chains import Generation
 from serve_app.services.drafts import BranchRequest
@@ -33,6 +37,11 @@ def branch_request(
         errors.append(FieldError("prompt", f"may have at most {limits.max_prompt_chars} characters"))
     if takes > limits.max_takes:
         errors.append(FieldError("takes", f"must be 1 to {limits.max_takes}, not {takes}"))
+    wishes = _wishes(wanted)
+    if wishes and mode is not GenerationMode.COMPOSE:
+        errors += [FieldError(name, "is for mode compose; say it in the prompt") for name in wishes]
+    if "key" in wishes and parse_key(wishes["key"]) is None:
+        errors.append(FieldError("key", "must be a key such as C, F# minor or Bbm"))
     if errors:
         detail = "; ".join(f"{error.field} {error.message}" for error in errors)
         raise Unprocessable(detail, errors=errors)
@@ -48,4 +57,10 @@ def branch_request(
         seed=wanted.seed,
         takes=takes,
         model=wanted.model,
+        wishes=wishes,
     )
+
+
+def _wishes(wanted: Generation) -> dict[str, Any]:
+    said = {name: getattr(wanted, name, None) for name in WISHES}
+    return {name: value for name, value in said.items() if value is not None}

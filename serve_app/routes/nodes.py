@@ -12,6 +12,7 @@ from serve_app.problems import Conflict, problem_responses
 from serve_app.routes.branching import branch_request
 from serve_app.routes.parts import ELSEWHERE, IdempotencyKey, Provided, file_response
 from serve_app.schemas.chains import BranchView, ChainView, NewNodes, NodeView, chain_view, node_view
+from storage.chain.ranking import ranks
 
 router = APIRouter(prefix="/v1/chains/{chain_id}/nodes", tags=["nodes"])
 
@@ -44,7 +45,8 @@ async def branch(
 @router.get("/{node_id}", response_model=NodeView, responses=problem_responses(404))
 async def read_node(chain_id: str, node_id: str, caller: CurrentCaller, services: Provided) -> NodeView:
     chain = await services.chains.read(caller.tenant, chain_id)
-    return node_view(chain_id, chain.node(node_id), services.listener.progress_of)
+    rank = ranks(chain).get(node_id)
+    return node_view(chain_id, chain.node(node_id), services.listener.progress_of, rank=rank)
 
 
 @router.post("/{node_id}/commit", response_model=ChainView, responses=problem_responses(404, 409))

@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from deployments.engines.protocols import GenerationMode
 from deployments.export.plan import AudioFormat
+from serve_app.schemas.analysis import AnalysisOfNodeView, analysis_of_node_view
 from serve_app.schemas.parts import ErrorView, ProgressOf, Request, Text, Title, error_view, progress_of_work
 from storage.chain.model import Chain, DerivedKind, Node, NodeAudio
+from storage.chain.ranking import ranks
 from storage.chain.records import format_time
 from storage.chain.seeds import SEED_COUNT
 from storage.chain.tree import spine
@@ -42,6 +44,14 @@ class NewNodes(Generation):
     parent_id: Annotated[str, Field(max_length=64)]
     mode: GenerationMode = GenerationMode.CONTINUE
     takes: Annotated[int, Field(ge=1, le=64)] = 1
+    bpm: Annotated[
+        FiniteFloat | None, Field(ge=30, le=300, description="compose: instead of what is heard")
+    ] = None
+    key: Annotated[
+        Text | None, Field(max_length=20, description="compose, as bpm", examples=["F# minor"])
+    ] = None
+    mood: Annotated[Text | None, Field(max_length=100, description="compose, as bpm")] = None
+    style: Annotated[Text | None, Field(max_length=100, description="compose, as bpm")] = None
 
 
 class ChainPatch(Request):
@@ -115,6 +125,7 @@ class NodeView(BaseModel):
     audio: AudioView | None = None
     error: ErrorView | None = None
     stems: list[StemsOfNodeView] = []
+    analysis: AnalysisOfNodeView | None = None
 
 
 class ChainView(BaseModel):
@@ -153,7 +164,8 @@ class BranchView(BaseModel):
     job_id: str
 
 
-def node_view(chain_id: str, node: Node, progress_of: ProgressOf) -> NodeView:
+def node_view(chain_id: str, node: Node, progress_of: ProgressOf, *, rank: int | None = None) -> NodeView:
+    """`rank` is the node's among the takes of its request (`storage.chain.ranking`)."""
     return NodeView(
         id=node.id,
         parent_id=node.parent_id,
@@ -182,10 +194,14 @@ def node_view(chain_id: str, node: Node, progress_of: ProgressOf) -> NodeView:
             for derived in node.derived
             if derived.kind is DerivedKind.STEMS
         ],
+        analysis=analysis_of_node_view(
+            [derived for derived in node.derived if derived.kind is DerivedKind.ANALYSIS], rank
+        ),
     )
 
 
 def chain_view(chain: Chain, progress_of: ProgressOf, *, job_id: str | None = None) -> ChainView:
+    ranked = ranks(chain)
     return ChainView(
         id=chain.id,
         title=chain.title,
@@ -195,7 +211,7 @@ def chain_view(chain: Chain, progress_of: ProgressOf, *, job_id: str | None = No
         root_id=chain.root_id,
         sample_rate_hz=chain.sample_rate_hz,
         channels=chain.channels,
-        nodes=[node_view(chain.id, node, progress_of) for node in chain.nodes],
+        nodes=[node_view(chain.id, node, progress_of, rank=ranked.get(node.id)) for node in chain.nodes],
         spine=[node.id for node in spine(chain)],
         job_id=job_id,
     )
@@ -204,9 +220,9 @@ def chain_view(chain: Chain, progress_of: ProgressOf, *, job_id: str | None = No
 def spine_view(chain: Chain, progress_of: ProgressOf) -> SpineView:
     """The committed nodes in order. `offset_s` is the running sum of the samples before, so it never drifts."""
     offset_s, nodes = 0.0, []
-    samples = 0
+    samples, ranked = 0, ranks(chain)
     for node in spine(chain):
-        shown = node_view(chain.id, node, progress_of)
+        shown = node_view(chain.id, node, progress_of, rank=ranked.get(node.id))
         nodes.append(SpineNodeView(**shown.model_dump(), offset_s=offset_s))
         if node.audio is not None:
             samples += node.audio.samples

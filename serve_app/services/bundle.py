@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from configs.settings import Settings
+from deployments.engines.analysis import registry as analysis
+from deployments.engines.analysis.protocol import Analyser
+from deployments.engines.protocols import MusicGenerator
 from deployments.engines.registry import ModelEntry
 from deployments.engines.separation.registry import SeparatorEntry
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.notices import Announcer, ChainChanged, NoticeBus
 from deployments.stages.export import ExportStage
+from serve_app.services.analysis import AnalysisService
 from serve_app.services.audio import AudioService
 from serve_app.services.chains import ChainService
 from serve_app.services.exports import ExportService
@@ -27,6 +31,7 @@ from serve_app.services.stems import StemsService
 from serve_app.services.streams import EventStreams
 from serve_app.services.system import SystemService
 from serve_app.services.takes import TakeService
+from serve_app.services.tools import ToolService
 from serve_app.services.uploads import UploadService
 from storage.blobs import Blobs
 from storage.chains import Chains
@@ -52,6 +57,8 @@ class Services:
     live: LiveAudio
     separators: ServedSeparators
     stems: StemsService
+    analysis: AnalysisService
+    tools: ToolService
     processing: ProcessService
     exports: ExportService
     streams: EventStreams
@@ -66,7 +73,11 @@ def build_services(
     cluster: Cluster,
     entries: Sequence[ModelEntry],
     separators: Sequence[SeparatorEntry],
+    generators: Mapping[str, MusicGenerator],
+    analyser: Analyser | None,
 ) -> Services:
+    """`entries` and `separators` are what is served, the default first; `generators` are by model name, `analyser`
+    None where there is none."""
     announcer = Announcer(bus)
     chains = Chains(
         store,
@@ -78,6 +89,8 @@ def build_services(
     job_records = Jobs(store)
     jobs = JobService(job_records, chains, queue, settings.jobs)
     new_chains = NewChains(chains, settings.jobs)
+    analyser_entry = analysis.find(str(settings.analysis.served)) if analyser is not None else None
+    analyses = AnalysisService(chains, jobs, blobs, analyser_entry, settings.analysis, settings.jobs)
     served_separators = ServedSeparators(separators, settings.separation)
     return Services(
         settings=settings,
@@ -85,7 +98,7 @@ def build_services(
         listener=listener,
         models=models,
         chains=ChainService(chains, jobs),
-        uploads=UploadService(chains, new_chains, blobs, settings.uploads),
+        uploads=UploadService(chains, new_chains, blobs, analyses, settings.uploads),
         takes=TakeService(chains, new_chains, jobs, models, settings.jobs),
         jobs=jobs,
         audio=AudioService(
@@ -96,10 +109,12 @@ def build_services(
         live=LiveAudio(jobs, chains, blobs, Segments(store), listener, settings.events),
         separators=served_separators,
         stems=StemsService(chains, jobs, served_separators, settings.jobs),
+        analysis=analyses,
+        tools=ToolService(generators[models.default], analyser, settings),
         processing=ProcessService(
             jobs, blobs, served_separators, settings.process, settings.uploads, settings.jobs
         ),
         exports=ExportService(chains, exports, jobs, settings.export, settings.jobs),
         streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
-        system=SystemService(cluster, models, served_separators, job_records, settings),
+        system=SystemService(cluster, models, served_separators, analyser_entry, job_records, settings),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,8 @@ from storage.chain.seeds import SEED_COUNT, seed_of_take
 
 @dataclass(frozen=True, slots=True)
 class BranchRequest:
-    """Takes of one continuation, as a client asks for them. `seed` None: one is drawn and recorded."""
+    """Takes of one continuation, as a client asks for them. `seed` None: one is drawn and recorded. `wishes` are
+    for composing (`deployments.stages.compose.WISHES`)."""
 
     prompt: str
     duration_s: float
@@ -31,6 +33,7 @@ class BranchRequest:
     seed: int | None = None
     takes: int = 1
     model: str | None = None
+    wishes: Mapping[str, Any] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
         """What makes two requests the same request."""
@@ -80,6 +83,7 @@ class Draft:
                 "top_k": wanted.top_k,
                 "top_p": wanted.top_p,
                 "model": self.model,
+                **wanted.wishes,
             },
             seed=seed_of_take(self.seed, take),
             take=take,

@@ -67,6 +67,10 @@ class Cluster(Protocol):
         """By the separation model's name."""
         ...
 
+    async def analyser_state(self) -> ModelState | None:
+        """None where there is no analyser."""
+        ...
+
     async def gpus(self) -> Gpus: ...
 
     async def deployments(self) -> Mapping[str, DeploymentState]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.settings import Settings
+from deployments.engines.analysis.registry import AnalyserEntry
 from serve_app.services.models import Capacity, Cluster, ModelState, ServedModels, Status
 from serve_app.services.separators import ServedSeparators
 from storage.jobs import Jobs
@@ -22,12 +23,14 @@ class SystemService:
         cluster: Cluster,
         models: ServedModels,
         separators: ServedSeparators,
+        analyser: AnalyserEntry | None,
         jobs: Jobs,
         settings: Settings,
     ) -> None:
         self._cluster = cluster
         self._models = models
         self._separators = separators
+        self._analyser = analyser
         self._jobs = jobs
         self._settings = settings
         self._reading = asyncio.Lock()
@@ -55,6 +58,7 @@ class SystemService:
         and every model's own state."""
         states, gpus = await self.model_states(), await self._cluster.gpus()
         separators = await self.separator_states()
+        analyser = await self._cluster.analyser_state()
         status = overall(states.get(self._models.default))
         return {
             "ok": status == "ready",
@@ -64,6 +68,7 @@ class SystemService:
             "model": self._models.default,
             "models": _shown(states),
             "separators": _shown(separators),
+            "analyser": _shown({"analyser": analyser})["analyser"] if analyser is not None else None,
         }
 
     def pipeline_settings(self) -> dict[str, Any]:
@@ -102,6 +107,12 @@ class SystemService:
             },
             "separators": [entry.name for entry in self._separators.entries],
             "default_separator": self._separators.default,
+            "analyser": self._analyser.name if self._analyser is not None else None,
+            "automatic_analysis": self._analyser is not None and settings.analysis.automatic,
+            "tools": {
+                **settings.tools.model_dump(include={"max_bytes", "max_input_s", "deadline_s", "logs"}),
+                "continue": settings.tools.folder is not None,
+            },
             "process": self.pipeline_settings(),
             "export": {"wait_s": settings.export.wait_s, "formats": ["wav", "mp3", "flac"]},
             "jobs": {

@@ -9,6 +9,7 @@ from pathlib import Path
 from configs.settings import UploadLimits
 from deployments.audio.decode import DecodedAudio, DecodeLimits, decode_file
 from serve_app.multipart import ReceivedUpload
+from serve_app.services.analysis import AnalysisService
 from serve_app.services.idempotency import request_hash
 from serve_app.services.new_chains import NewChains
 from storage.blobs import Blobs
@@ -27,18 +28,21 @@ class UploadService:
         chains: Chains,
         new_chains: NewChains,
         blobs: Blobs,
+        analyses: AnalysisService,
         limits: UploadLimits,
         clock: Clock = utc_now,
     ) -> None:
         self._chains = chains
         self._new_chains = new_chains
         self._blobs = blobs
+        self._analyses = analyses
         self._limits = _decode_limits(limits)
         self._clock = clock
         self._decoding = asyncio.Semaphore(limits.concurrent)
 
     async def upload(self, tenant: str, received: ReceivedUpload, title: str, key: str | None) -> Chain:
-        """A chain whose root is an uploaded clip: decoded in a limited subprocess, the original kept.
+        """A chain whose root is an uploaded clip: decoded in a limited subprocess, the original kept, its analysis
+        begun.
 
         Raises UnsupportedMedia and BadAudio for what is no such clip, IdempotencyMismatch, Conflict.
         """
@@ -70,7 +74,7 @@ class UploadService:
                 request_sha256=request_sha256,
             )
         )
-        return chain
+        return await self._analyses.welcome(chain)
 
     async def _keep(
         self, tenant: str, chain_id: str, received: ReceivedUpload, decoded: DecodedAudio

@@ -7,12 +7,13 @@ finished one as it is, and the caller copies its outcome.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from storage.chain.edits import require_alive, update
 from storage.chain.model import (
+    BlobRef,
     Chain,
     Derived,
     DomainError,
@@ -25,6 +26,16 @@ from storage.chain.model import (
 
 MAX_DERIVED = 32
 """Of one node: they are all in the chain's document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a derivation has when it is ready."""
+
+    provenance: Mapping[str, Any]
+    tracks: tuple[Track, ...] = ()
+    document: BlobRef | None = None
+    summary: Mapping[str, Any] | None = None
 
 
 class DerivationNotFound(DomainError):
@@ -75,8 +86,7 @@ def publish(
     node_id: str,
     job_id: str,
     fence: int,
-    tracks: tuple[Track, ...],
-    provenance: Mapping[str, Any],
+    made: Made,
     now: datetime,
 ) -> Chain:
     """The commit point. Raises Fenced unless `fence` is the derivation's, DerivationNotFound, NodeNotFound,
@@ -85,8 +95,17 @@ def publish(
     if derived.status.is_finished:
         return chain
     _require_fence(derived, fence)
-    ready = replace(derived, status=NodeStatus.READY, tracks=tracks, provenance=dict(provenance))
-    return _update(chain, node_id, ready, now)
+    return _update(chain, node_id, _ready(derived, made), now)
+
+
+def attach(chain: Chain, node_id: str, derived: Derived, made: Made, now: datetime) -> Chain:
+    """What the job that made the node found out about it at once. Idempotent by job.
+
+    Raises Refused, NodeNotFound, ChainDeleted.
+    """
+    if chain.node(node_id).derivation(derived.job_id) is not None:
+        return chain
+    return add(chain, node_id, _ready(derived, made), now)
 
 
 def fail(chain: Chain, node_id: str, job_id: str, fence: int, error: Failure, now: datetime) -> Chain:
@@ -118,6 +137,17 @@ def find(chain: Chain, node_id: str, job_id: str) -> Derived:
 def _require_fence(derived: Derived, fence: int) -> None:
     if derived.fence != fence or derived.status is not NodeStatus.RUNNING:
         raise Fenced(f"job {derived.job_id} is {derived.status} under claim {derived.fence}, not {fence}")
+
+
+def _ready(derived: Derived, made: Made) -> Derived:
+    return replace(
+        derived,
+        status=NodeStatus.READY,
+        tracks=made.tracks,
+        document=made.document,
+        summary=made.summary,
+        provenance=dict(made.provenance),
+    )
 
 
 def _update(chain: Chain, node_id: str, derived: Derived, now: datetime) -> Chain:

@@ -17,18 +17,19 @@ from storage.chain.model import DomainError, Failure, Fenced, Refused, Track
 
 
 class JobKind(StrEnum):
-    """`generate` makes a node, `stems` derives tracks from one, `export` encodes a line of them, `process` takes
-    an uploaded track through the pipeline."""
+    """`generate` makes a node, `stems` and `analysis` derive something from one, `export` encodes a line of them,
+    `process` takes an uploaded track through the pipeline."""
 
     GENERATE = "generate"
     STEMS = "stems"
+    ANALYSIS = "analysis"
     EXPORT = "export"
     PROCESS = "process"
 
     @property
     def publishes_in_a_chain(self) -> bool:
         """True where the chain, not the job's own record, holds the outcome."""
-        return self in (JobKind.GENERATE, JobKind.STEMS)
+        return self in (JobKind.GENERATE, JobKind.STEMS, JobKind.ANALYSIS)
 
 
 class JobState(StrEnum):

@@ -111,12 +111,16 @@ class DerivedKind(StrEnum):
     """What can be derived from a node's audio."""
 
     STEMS = "stems"
+    ANALYSIS = "analysis"
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
     """What a job derives from a ready node's audio. It follows a node's rules: the same statuses, and only the
-    holder of `fence` may publish. `tracks` are there once it is ready."""
+    holder of `fence` may publish.
+
+    Once it is ready there are `tracks`, or a `document` (JSON) with `summary`, what of it everybody wants to know.
+    """
 
     job_id: str
     kind: DerivedKind
@@ -125,6 +129,8 @@ class Derived:
     status: NodeStatus = NodeStatus.PENDING
     fence: int = 0
     tracks: tuple[Track, ...] = ()
+    document: BlobRef | None = None
+    summary: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] | None = None
     error: Failure | None = None
 

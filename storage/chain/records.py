@@ -28,10 +28,11 @@ from storage.chain.model import (
 A = TypeVar("A")
 B = TypeVar("B")
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
-READABLE_VERSIONS = (1, FORMAT_VERSION)
-"""Version 1 knew nothing derived from nodes, and of a job's stages only name and seconds."""
+READABLE_VERSIONS = (1, 2, FORMAT_VERSION)
+"""Version 1 knew nothing derived from nodes, and of a job's stages only name and seconds; version 2 no
+documents."""
 
 
 class BadRecord(DomainError):
@@ -191,7 +192,9 @@ def node_from_record(record: Mapping[str, Any], version: int = FORMAT_VERSION) -
         audio=_optional(audio_from_record, record["audio"]),
         provenance=record["provenance"],
         error=_optional(_failure_from_record, record["error"]),
-        derived=tuple(_derived_from_record(derived) for derived in record["derived"]) if version > 1 else (),
+        derived=tuple(_derived_from_record(derived, version) for derived in record["derived"])
+        if version > 1
+        else (),
     )
 
 
@@ -204,12 +207,14 @@ def _derived_to_record(derived: Derived) -> dict[str, Any]:
         "status": derived.status.value,
         "fence": derived.fence,
         "tracks": [track_to_record(track) for track in derived.tracks],
+        "document": _optional(blob_to_record, derived.document),
+        "summary": None if derived.summary is None else dict(derived.summary),
         "provenance": None if derived.provenance is None else dict(derived.provenance),
         "error": _optional(_failure_to_record, derived.error),
     }
 
 
-def _derived_from_record(record: Mapping[str, Any]) -> Derived:
+def _derived_from_record(record: Mapping[str, Any], version: int) -> Derived:
     return Derived(
         job_id=record["job_id"],
         kind=DerivedKind(record["kind"]),
@@ -218,6 +223,8 @@ def _derived_from_record(record: Mapping[str, Any]) -> Derived:
         status=NodeStatus(record["status"]),
         fence=record["fence"],
         tracks=tuple(track_from_record(track) for track in record["tracks"]),
+        document=_optional(blob_from_record, record["document"]) if version > 2 else None,
+        summary=record["summary"] if version > 2 else None,
         provenance=record["provenance"],
         error=_optional(_failure_from_record, record["error"]),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from storage.chain import derivations, edits
-from storage.chain.derivations import MAX_DERIVED, DerivationNotFound
+from storage.chain.derivations import MAX_DERIVED, DerivationNotFound, Made
 from storage.chain.jobs import JobKind, JobState
 from storage.chain.model import (
     Chain,
@@ -35,7 +35,7 @@ def status_of(chain: Chain, job_id: str) -> NodeStatus:
 
 
 def published(chain: Chain, job_id: str, fence: int) -> Chain:
-    return derivations.publish(chain, "root", job_id, fence, TRACKS, {"model": "tiny"}, NOW)
+    return derivations.publish(chain, "root", job_id, fence, Made({"model": "tiny"}, TRACKS), NOW)
 
 
 class TestAdding:
@@ -127,7 +127,7 @@ class TestOutcomes:
         for job_id in ("done", "going"):
             chain = derivations.add(chain, "take", stems(job_id), NOW)
             chain = derivations.start(chain, "take", job_id, 1, NOW)
-        chain = derivations.publish(chain, "take", "done", 1, TRACKS, {}, NOW)
+        chain = derivations.publish(chain, "take", "done", 1, Made({}, TRACKS), NOW)
         assert "going" in unfinished_jobs(chain.node("take"))
         chain = edits.discard(chain, "take", NOW)
         assert {d.job_id: d.status for d in chain.node("take").derived} == {

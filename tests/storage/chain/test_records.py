@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.chain import derivations, edits
+from storage.chain.derivations import Made
 from storage.chain.jobs import JobKind, JobState, StageRecord, StageState
 from storage.chain.model import Failure
 from storage.chain.records import (
@@ -130,7 +131,9 @@ def test_records_of_the_first_version_are_read() -> None:
 def test_what_is_derived_from_a_node_comes_back() -> None:
     chain = derivations.add(chain_of(), "root", stems("j"), NOW)
     chain = derivations.start(chain, "root", "j", 4, NOW)
-    chain = derivations.publish(chain, "root", "j", 4, (track("vocals", gain_db=-1.5),), {"model": "m"}, NOW)
+    chain = derivations.publish(
+        chain, "root", "j", 4, Made({"model": "m"}, (track("vocals", gain_db=-1.5),)), NOW
+    )
     assert chain_from_record(chain_to_record(chain)) == chain
 
 

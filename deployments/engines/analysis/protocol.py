@@ -1,0 +1,72 @@
+"""What an analyser is, whatever is behind it: samples in, an `Analysis` out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from deployments.audio.samples import Samples
+from deployments.engines.analysis.analysis import Analysis
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRequest:
+    """A clip as float32 [channels, samples] (one channel or two) at `rate_hz`, 8 to 192 kHz.
+
+    The melody costs more than all the rest, so it is optional.
+    """
+
+    request_id: str
+    samples: Samples
+    rate_hz: int
+    wants_melody: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyserInfo:
+    """What a loaded analyser is; an analysis is stored with all of it.
+
+    `methods` names what answers each part (`rhythm`, `key`, `emotion`, `style`, `melody`). `engine_version`
+    counts with every change that gives another answer for the same clip.
+    """
+
+    model: str
+    engine_version: str
+    methods: dict[str, str]
+    weights_sha256: str
+    device: str
+
+    def describe(self) -> dict[str, Any]:
+        """A JSON-able dict with a key for each field."""
+        return {
+            "model": self.model,
+            "engine_version": self.engine_version,
+            "methods": dict(self.methods),
+            "weights_sha256": self.weights_sha256,
+            "device": self.device,
+        }
+
+
+class Analyser(Protocol):
+    """Anything that analyses clips: an engine, or a handle to a replica that has one."""
+
+    async def analyse(self, request: AnalysisRequest) -> Analysis:
+        """Cancelling the task gives up the work where it stands, at latest with the part that is being worked
+        on. Raises EngineError."""
+        ...
+
+    async def info(self) -> AnalyserInfo: ...
+
+
+class AnalyserEngine(Analyser, Protocol):
+    """An analyser loaded in this process."""
+
+    async def warm_up(self) -> None:
+        """One small clip through every part, so that the first real one is not the slow one."""
+        ...
+
+    async def check_health(self) -> None:
+        """Raises EngineError if the engine cannot work any more."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,67 @@
+"""The judges of hypotheses: small networks, trained on music of known truth (`benchmarks.train_rhythm`).
+Their weights are in `rhythm_model.json`, with the figures of their training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from deployments.engines.analysis.rhythm_onsets import Curve
+
+FILE = "rhythm_model.json"
+LARGEST = 4.0
+"""Features further than so many standard deviations from their mean count as that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A network with one hidden layer (or none: `hidden` has no columns), several of them averaged.
+
+    `center` and `scale` are float32 [features]; `hidden` [networks, features, units], `hidden_bias`
+    [networks, units], `output` [networks, units].
+    """
+
+    center: Curve
+    scale: Curve
+    hidden: Curve
+    hidden_bias: Curve
+    output: Curve
+
+    def chances(self, features: Sequence[Curve]) -> npt.NDArray[np.float64]:
+        """How likely each hypothesis is the right one; they add up to 1."""
+        inputs = np.clip((np.stack(features) - self.center) / self.scale, -LARGEST, LARGEST)
+        units = np.tanh(
+            np.einsum("hf,nfu->nhu", inputs, self.hidden, optimize=True) + self.hidden_bias[:, None]
+        )
+        scores = np.einsum("nhu,nu->nh", units, self.output).astype(np.float64)
+        logs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+        mean = logs.mean(axis=0)
+        chances: npt.NDArray[np.float64] = np.exp(mean - np.logaddexp.reduce(mean))
+        return chances
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Self:
+        return cls(*(np.array(record[name], np.float32) for name in cls.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class RhythmModel:
+    """`beat` judges `Hypothesis`es, `bar` judges `Bars`."""
+
+    beat: Judge
+    bar: Judge
+
+
+@cache
+def load_model() -> RhythmModel:
+    """The one that is shipped."""
+    text = resources.files("deployments.engines.analysis").joinpath(FILE).read_text(encoding="utf-8")
+    record = json.loads(text)
+    return RhythmModel(Judge.of_record(record["beat"]), Judge.of_record(record["bar"]))

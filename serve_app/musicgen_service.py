@@ -1,0 +1,167 @@
+"""`musicgen-service`: one MusicGen model behind `/continue` and `/health`, one process, without a cluster.
+
+For a host that allocates models itself and starts each as `python -m serve_app.musicgen_service --model NAME
+--port PORT --gpu-id ID`. Which files `/continue` may read and write is said by `--folder` or
+`SEGUE_TOOLS__FOLDER`; without it, it refuses. `CF_MUSICGEN_MOCK=1` serves the mock, whatever `--model` says: what
+it answers is a copy of the given file. It listens on loopback unless `--host` says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from configs.environment import MOCK_MODEL, load_settings
+from configs.logs import configure_logging
+from configs.settings import Settings
+from deployments.engine_options import engine_options
+from deployments.engines import registry
+from deployments.engines.protocols import Engine, EngineError
+from serve_app.attendance import attended
+from serve_app.errors import install_error_handlers
+from serve_app.middleware import BodyLimitMiddleware, RequestContextMiddleware, SecurityHeadersMiddleware
+from serve_app.problems import Unavailable, problem_responses, request_id_of
+from serve_app.schemas.tools import ContinuedView, ContinueTool
+from serve_app.services.tools import ContinueRequest, ToolService
+
+DEFAULT_MODEL = "facebook/musicgen-melody"
+MAX_JSON_BYTES = 64 * 1024
+RETRY_WHILE_LOADING_S = 5.0
+
+logger = logging.getLogger("segue.musicgen_service")
+
+
+class Model:
+    """The one engine, which is loaded while the service answers already."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self._settings = settings
+        self._name = name
+        self._engine: Engine | None = None
+        self._tools: ToolService | None = None
+        self._error: str | None = None
+
+    async def load(self) -> None:
+        try:
+            self._engine = await asyncio.to_thread(
+                registry.load,
+                self._name,
+                cache_dir=Path(self._settings.models.cache_dir),
+                options=engine_options(self._settings),
+            )
+            await self._engine.warm_up()
+            self._tools = ToolService(self._engine, None, self._settings)
+        except EngineError as error:
+            self._error = str(error)
+            logger.error("%s cannot be loaded: %s", self._name, error)
+        except Exception:
+            self._error = "the model cannot be loaded; the log says why"
+            logger.exception("%s cannot be loaded", self._name)
+
+    async def close(self) -> None:
+        if self._engine is not None:
+            await self._engine.close()
+
+    async def status(self) -> Literal["ready", "loading", "error"]:
+        if self._error is not None:
+            return "error"
+        if self._engine is None or self._tools is None:
+            return "loading"
+        try:
+            await self._engine.check_health()
+        except EngineError:
+            return "error"
+        return "ready"
+
+    @property
+    def tools(self) -> ToolService:
+        """Raises Unavailable until the model is there, and where it never will be."""
+        if self._error is not None:
+            raise Unavailable("the model cannot be loaded: see the server's log", retry_after_s=60)
+        if self._tools is None:
+            raise Unavailable("the model is being loaded", retry_after_s=RETRY_WHILE_LOADING_S)
+        return self._tools
+
+
+def create_service(model: str, gpu_id: int, settings: Settings) -> FastAPI:
+    """The application; its lifespan loads the model."""
+    served = Model(model, settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(served.load())
+        yield
+        loading.cancel()
+        with suppress(asyncio.CancelledError):
+            await loading
+        await served.close()
+
+    app = FastAPI(title="Segue: musicgen-service", version="1", lifespan=lifespan)
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        status = await served.status()
+        body: dict[str, Any] = {"status": status, "model": model, "gpu_id": gpu_id, "ok": status == "ready"}
+        return JSONResponse(body)
+
+    @app.post(
+        "/continue",
+        response_model=ContinuedView,
+        responses=problem_responses(403, 404, 413, 415, 422, 429, 503, 504),
+    )
+    async def carry_on(wanted: ContinueTool, request: Request) -> ContinuedView:
+        """Goes on from a file in the shared folder, and writes what comes next beside it."""
+        work = served.tools.carry_on(ContinueRequest(**wanted.model_dump()), request_id_of(request.scope))
+        done = await attended(request, work, settings.tools.deadline_s)
+        return ContinuedView(audio_path=done.audio_path, duration_s=done.duration_s)
+
+    install_error_handlers(app)
+    app.add_middleware(BodyLimitMiddleware, max_bytes=MAX_JSON_BYTES)
+    app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(RequestContextMiddleware)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until it is told to stop. Returns the exit status: 0, or 2 for wrong usage."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    # Before torch looks: then the one GPU that it sees is this one.
+    os.environ["CUDA_VISIBLE_DEVICES"] = str(args.gpu_id) if args.gpu_id >= 0 else ""
+    tools = {"folder": str(args.folder)} if args.folder is not None else {}
+    try:
+        settings = load_settings({"models": {"served": (args.model,)}, "tools": tools})
+        # The mock of the environment goes before what the command says.
+        model = MOCK_MODEL if settings.models.default == MOCK_MODEL else args.model
+        registry.find(model, registry.EngineKind(settings.models.engine))
+    except (ValueError, EngineError) as error:
+        parser.error(str(error))
+    configure_logging(settings)
+    app = create_service(model, args.gpu_id, settings)
+    uvicorn.run(app, host=args.host, port=args.port, log_config=None, timeout_graceful_shutdown=10)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="musicgen-service", description=__doc__)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=f"a model's name or folder ({DEFAULT_MODEL})")
+    parser.add_argument("--port", type=int, default=8001, help="(8001)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--gpu-id", type=int, default=0, help="the CUDA device; -1: none (0)")
+    parser.add_argument("--folder", type=Path, help="what /continue may read and write")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

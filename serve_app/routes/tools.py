@@ -1,0 +1,150 @@
+"""The stateless tools at the root. Nothing is kept; hanging up cancels the work."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from deployments.stages.compose import WISHES, worded
+from serve_app.access import CurrentCaller
+from serve_app.attendance import attended
+from serve_app.multipart import ReceivedUpload, receive_upload
+from serve_app.problems import problem_responses, request_id_of
+from serve_app.routes.parts import Provided
+from serve_app.schemas.tools import (
+    AnalyzeView,
+    ComposeTool,
+    ContinuedView,
+    ContinueTool,
+    GenerateTool,
+    analyze_view,
+)
+from serve_app.services.bundle import Services
+from serve_app.services.tools import Clip, ContinueRequest
+
+router = APIRouter(tags=["tools"])
+
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
+COMPOSE_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": {"$ref": "#/components/schemas/ComposeTool"}}},
+    }
+}
+WAV_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {}}, "description": "a WAV"}
+}
+
+
+@router.post(
+    "/analyze",
+    response_model=AnalyzeView,
+    openapi_extra=FORM,
+    responses=problem_responses(401, 404, 413, 415, 422, 429, 503, 504),
+)
+async def analyze(request: Request, caller: CurrentCaller, services: Provided) -> AnalyzeView:
+    """Tempo, key, energy, loudness, emotion, style, melody and sections of a clip (part `file`; 30 MB and 30 s at
+    most), and a prompt that would make such a one."""
+    async with _upload(request, services) as received:
+        work = services.tools.analyse(received, request_id_of(request.scope))
+        return analyze_view(await attended(request, work, services.settings.tools.deadline_s))
+
+
+@router.post(
+    "/generate",
+    response_class=Response,
+    responses={**WAV_ANSWER, **problem_responses(401, 422, 429, 503, 504)},
+)
+async def generate(
+    wanted: GenerateTool, request: Request, caller: CurrentCaller, services: Provided
+) -> Response:
+    """A clip made of words: a stereo WAV at 32 kHz, `duration` seconds and a faded tail of 0.3 s to loop with."""
+    prompt = worded(wanted.prompt, wanted.bpm, wanted.key)
+    work = services.tools.generate(prompt, wanted.duration, wanted.seed, request_id_of(request.scope))
+    return _clip_response(await attended(request, work, services.settings.tools.deadline_s))
+
+
+@router.post(
+    "/compose",
+    response_class=Response,
+    openapi_extra=COMPOSE_FORM,
+    responses={**WAV_ANSWER, **problem_responses(401, 404, 413, 415, 422, 429, 503, 504)},
+)
+async def compose(request: Request, caller: CurrentCaller, services: Provided) -> Response:
+    """A new clip as the given one (part `file`) sounds: it is analysed, and what was heard is the prompt. `bpm`,
+    `key`, `mood`, `style` say it instead, `prompt` besides."""
+    async with _upload(request, services) as received:
+        wanted = _compose_tool({**request.query_params, **received.fields})
+        work = services.tools.compose(
+            received,
+            wanted.prompt,
+            {name: getattr(wanted, name) for name in WISHES},
+            wanted.duration,
+            wanted.seed,
+            request_id_of(request.scope),
+        )
+        return _clip_response(await attended(request, work, services.settings.tools.deadline_s))
+
+
+@router.post(
+    "/continue",
+    response_model=ContinuedView,
+    responses=problem_responses(401, 403, 404, 413, 415, 422, 429, 503, 504),
+)
+async def carry_on(
+    wanted: ContinueTool, request: Request, caller: CurrentCaller, services: Provided
+) -> ContinuedView:
+    """Goes on from a file in the folder that this server shares, and writes what comes next beside it. With a
+    melody model it follows the melody too."""
+    work = services.tools.carry_on(ContinueRequest(**wanted.model_dump()), request_id_of(request.scope))
+    done = await attended(request, work, services.settings.tools.deadline_s)
+    return ContinuedView(audio_path=done.audio_path, duration_s=done.duration_s)
+
+
+@asynccontextmanager
+async def _upload(request: Request, services: Services) -> AsyncIterator[ReceivedUpload]:
+    with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
+        limit = services.settings.tools.max_bytes
+        async with receive_upload(request, max_bytes=limit, spool_dir=Path(folder)) as received:
+            yield received
+
+
+def _compose_tool(fields: Mapping[str, str]) -> ComposeTool:
+    """Empty fields count as left out. Raises RequestValidationError."""
+    try:
+        return ComposeTool.model_validate({name: text for name, text in fields.items() if text != ""})
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+
+
+def _clip_response(clip: Clip) -> Response:
+    headers = {
+        "Content-Disposition": 'attachment; filename="segue.wav"',
+        "Cache-Control": "no-store",
+        "X-Segue-Prompt": quote(clip.prompt, safe=" ,.;:#'()/-"),
+        "X-Segue-Seed": str(clip.seed),
+        "X-Segue-Sample-Rate": str(clip.rate_hz),
+        "X-Segue-Loop-Samples": str(clip.loop_samples),
+    }
+    return Response(clip.wav, headers=headers, media_type="application/octet-stream")

@@ -1,0 +1,33 @@
+"""Which take of one request kept best to what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from storage.chain.model import Chain, DerivedKind, Node
+
+
+def ranks(chain: Chain) -> Mapping[str, int]:
+    """By node: 1 for the best of the takes that one request made and that are ready, and so on; equals share a
+    rank. Only takes that were measured have one, and only where there are several."""
+    requests: dict[tuple[object, ...], dict[str, float]] = {}
+    for node in chain.nodes:
+        score = _score(node)
+        if score is not None:
+            # Takes of one request were asked for at one moment, with one prompt.
+            request = (node.parent_id, node.created_at, node.prompt)
+            requests.setdefault(request, {})[node.id] = score
+    return {
+        node_id: 1 + sum(other > score for other in scores.values())
+        for scores in requests.values()
+        if len(scores) > 1
+        for node_id, score in scores.items()
+    }
+
+
+def _score(node: Node) -> float | None:
+    for derived in reversed(node.derived):
+        if derived.kind is DerivedKind.ANALYSIS and derived.summary and "adherence" in derived.summary:
+            score: float | None = derived.summary["adherence"]["score"]
+            return score
+    return None
