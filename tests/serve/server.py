@@ -156,12 +156,15 @@ def cluster_deploy_file() -> dict[str, Any]:
     return content
 
 
-def leave_out_stems(deploy_file: dict[str, Any]) -> None:
-    """No separator is deployed: one process less where nobody asks for stems."""
+def only_generate(deploy_file: dict[str, Any]) -> None:
+    """Neither a separator nor an analyser is deployed: two processes less where nobody asks for them."""
     application = deploy_file["applications"][0]
-    kept = [entry for entry in application["deployments"] if entry["name"] != "Separator"]
-    application["deployments"] = kept
-    application["args"].setdefault("settings", {})["separation"] = {"served": []}
+    left_out = ("Separator", "Analyser")
+    application["deployments"] = [
+        entry for entry in application["deployments"] if entry["name"] not in left_out
+    ]
+    settings = application["args"].setdefault("settings", {})
+    settings |= {"separation": {"served": []}, "analysis": {"served": None}}
 
 
 def deployment_options(deploy_file: Mapping[str, Any], deployment: str) -> dict[str, Any]:

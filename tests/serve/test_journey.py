@@ -185,7 +185,7 @@ def test_what_is_served_is_told(http: httpx.Client) -> None:
     (model,) = http.get("/v1/models").json()["models"]
     assert (model["name"], model["licence"], model["status"]) == ("tiny", "MIT", "ready")
     deployments = http.get("/v1/gpu").json()["deployments"]
-    assert set(deployments) == {"Ingress", "Generator", "Separator", "JobRunner", "EventHub"}
+    assert set(deployments) == {"Ingress", "Generator", "Separator", "Analyser", "JobRunner", "EventHub"}
 
 
 def test_a_foreign_host_name_is_refused(http: httpx.Client) -> None:

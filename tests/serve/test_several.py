@@ -18,7 +18,7 @@ import soundfile
 from serve_app.client_events import EventDecoder
 from serve_app.replica import REPLICA_HEADER
 from tests.clips import encoded, music
-from tests.serve.server import Server, deployment_options, local_deploy_file
+from tests.serve.server import Server, deployment_options, local_deploy_file, only_generate
 from tests.storage.s3_servers import BUCKET, S3Server, s3_server
 
 __all__ = ["s3_server"]
@@ -37,6 +37,7 @@ Events = AsyncIterator[tuple[str, Record, str | None]]
 @pytest.fixture(scope="module")
 def server(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     deploy_file = local_deploy_file()
+    only_generate(deploy_file)
     for deployment in ("Ingress", "JobRunner"):
         deployment_options(deploy_file, deployment)["num_replicas"] = 2
     running = Server(

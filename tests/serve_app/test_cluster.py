@@ -89,7 +89,7 @@ async def test_a_deployment_is_shown_with_the_load_of_all_its_callers() -> None:
         {"JobRunner": Load(2, 1), "Generator": Load(1, 1)},
         {"JobRunner": Load(3, 0), "Generator": Load(2, 1)},
     )
-    shown = await ServeCluster("segue", {}, {}, [runners, Replicas("Ingress")]).deployments()
+    shown = await ServeCluster("segue", {}, {}, None, [runners, Replicas("Ingress")]).deployments()
     generator = shown["Generator"]
     assert (generator.status, generator.target_replicas) == ("UPSCALING", 3)
     assert generator.replicas == {"RUNNING": 2, "STARTING": 1, "STOPPING": 1}
@@ -105,7 +105,7 @@ async def test_a_model_is_ready_with_its_first_replica() -> None:
         "large": "Generator-broken",
         "new": "Generator-new",
     }
-    states = await ServeCluster("segue", models, {}, []).model_states()
+    states = await ServeCluster("segue", models, {}, None, []).model_states()
     assert {model: (state.status, state.replicas) for model, state in states.items()} == {
         "tiny": ("ready", 2),
         "mock": ("loading", 0),
@@ -119,14 +119,14 @@ async def test_what_was_known_holds_while_the_controller_is_away(monkeypatch: py
     def nobody() -> ServeInstanceDetails:
         raise RayActorError
 
-    segue = ServeCluster("segue", {"tiny": "Generator"}, {}, [])
+    segue = ServeCluster("segue", {"tiny": "Generator"}, {}, None, [])
     known = await segue.deployments()
     monkeypatch.setattr(cluster, "serve_details", nobody)
     assert await segue.deployments() == known
     assert (await segue.model_states())["tiny"].status == "ready"
     with pytest.raises(RayActorError):
-        await ServeCluster("segue", {}, {}, []).deployments()
+        await ServeCluster("segue", {}, {}, None, []).deployments()
 
 
 async def test_an_application_that_is_gone_has_nothing() -> None:
-    assert await ServeCluster("another", {}, {}, []).deployments() == {}
+    assert await ServeCluster("another", {}, {}, None, []).deployments() == {}

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from tests.serve.cluster import Cluster, Node
-from tests.serve.server import Server, deployment_options, leave_out_stems, local_deploy_file
+from tests.serve.server import Server, deployment_options, only_generate, local_deploy_file
 from tests.serve.session import kill
 
 WORK = "work"
@@ -135,7 +135,7 @@ class Stand:
 def deploy_file(takes_at_once: int) -> dict[str, Any]:
     """`configs/local.yaml` with more replicas, without stems, and the work away from the head."""
     content = local_deploy_file()
-    leave_out_stems(content)
+    only_generate(content)
     for name, replicas in _REPLICAS.items():
         deployment_options(content, name)["num_replicas"] = replicas
     for name in _AT_WORK:
