@@ -48,6 +48,8 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = folder / "data" if cluster is None else cluster.data
+        self.shared = folder / "shared"
+        self.shared.mkdir()
         self.log = folder / "serve.log"
         # Ray makes Unix sockets below its folder, whose paths must be short.
         self._ray_folder = Path("/tmp") / f"segue-{os.getpid()}-{self.port}"
@@ -128,6 +130,7 @@ class Server:
             "RAY_ADDRESS": "local",
             "RAY_TMPDIR": str(self._ray_folder),
             "SEGUE_STORAGE": f"file:{self.data}",
+            "SEGUE_TOOLS__FOLDER": str(self.shared),
             **self._environment,
         }
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -183,11 +184,11 @@ class TestCompose:
                 await app.finished(chain["id"], node["id"])
             takes = (await app.chain(chain["id"]))["nodes"][1:]
             by_score = sorted(takes, key=lambda node: -node["analysis"]["adherence"]["score"])
-            assert [node["analysis"]["rank"] for node in by_score][0] == 1
+            assert by_score[0]["analysis"]["rank"] == 1
             assert all(
                 first["analysis"]["rank"] < second["analysis"]["rank"]
                 or first["analysis"]["adherence"]["score"] == second["analysis"]["adherence"]["score"]
-                for first, second in zip(by_score, by_score[1:], strict=False)
+                for first, second in pairwise(by_score)
             )
 
     async def test_a_take_is_not_lost_because_nobody_could_hear_it(self) -> None:

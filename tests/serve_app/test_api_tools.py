@@ -190,7 +190,7 @@ class TestContinue:
             made = Path(answer.json()["audio_path"])
             assert made.parent == source.parent
             assert made != source
-            assert made.read_bytes() == source.read_bytes()
+            assert read(made) == read(source)
             assert answer.json()["duration_s"] == 3.0
 
     async def test_a_model_goes_on_in_the_files_own_format(self, shared: Path) -> None:
@@ -199,7 +199,7 @@ class TestContinue:
             wanted = {"audio_path": "songs/clip.wav", "duration_s": 5, "prompt_duration_s": 2}
             answer = await app.http.post("/continue", json=wanted)
             assert answer.status_code == 200, answer.text
-            samples, rate_hz = decode_wav((shared / answer.json()["audio_path"]).read_bytes())
+            samples, rate_hz = decode_wav(read(shared / answer.json()["audio_path"]))
             assert (samples.shape, rate_hz) == ((2, 5 * 44_100), 44_100)
             assert answer.json()["duration_s"] == 5.0
             assert engine.context_s == pytest.approx(2.0)
@@ -212,12 +212,12 @@ class TestContinue:
     async def test_nothing_outside_the_folder_is_reached(self, path: str, shared: Path) -> None:
         (shared / "songs" / "link.wav").symlink_to(shared.parent / "secret.wav")
         (shared / "away").symlink_to(shared.parent)
-        before = sorted(shared.rglob("*"))
+        before = listing(shared)
         async with tools(folder=str(shared)) as app:
             answer = await app.http.post("/continue", json={"audio_path": path})
             assert answer.status_code in (403, 404), answer.text
             assert str(shared) not in answer.text
-        assert sorted(shared.rglob("*")) == before
+        assert listing(shared) == before
 
     async def test_what_is_no_audio_file(self, shared: Path) -> None:
         (shared / "words.wav").write_text("words")
@@ -236,6 +236,14 @@ class TestContinue:
         async with tools(folder=str(shared)) as app:
             answer = await app.http.post("/continue", json={"audio_path": "songs/clip.wav", field: value})
             assert problem(answer, 422)["errors"][0]["field"] == field
+
+
+def read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def listing(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
 
 
 class CountingEngine(MockEngine):

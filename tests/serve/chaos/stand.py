@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from tests.serve.cluster import Cluster, Node
-from tests.serve.server import Server, deployment_options, only_generate, local_deploy_file
+from tests.serve.server import Server, deployment_options, local_deploy_file, only_generate
 from tests.serve.session import kill
 
 WORK = "work"

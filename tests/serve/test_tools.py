@@ -1,0 +1,99 @@
+"""The stateless tools, on a real server with the real models."""
+
+from __future__ import annotations
+
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from tests.clips import encoded, music
+from tests.serve.server import Server
+
+pytestmark = [pytest.mark.serve, pytest.mark.torch]
+
+RATE_HZ = 44_100
+
+
+def clip(duration_s: float = 4.0) -> bytes:
+    return encoded(music(duration_s, RATE_HZ), RATE_HZ, "ogg")
+
+
+def keys(server: Server) -> set[Path]:
+    """Everything that is stored, but for the notes that a running server makes of itself."""
+    return {path for path in server.data.rglob("*") if path.is_file() and "blobs" in path.parts}
+
+
+def test_analyze_generate_compose_and_nothing_kept(http: httpx.Client, server: Server) -> None:
+    before = keys(server)
+    said = http.post("/analyze", files={"file": ("clip.ogg", clip())})
+    assert said.status_code == 200, said.text
+    found = said.json()
+    assert found["prompt"]
+    assert found["method"] == "adapter"
+    assert 0 <= min(found["energy_curve"]) <= max(found["energy_curve"]) <= 1
+    assert len(found["melody"]["f0_hz"]) == len(found["melody"]["confidence"])
+
+    made = http.post("/generate", json={"prompt": "a slow waltz", "bpm": 90, "duration": 2, "seed": 5})
+    composed = http.post(
+        "/compose", files={"file": ("clip.ogg", clip())}, data={"duration": "1", "seed": "5"}
+    )
+    for answer, duration_s in ((made, 2.3), (composed, 1.3)):
+        assert answer.status_code == 200, answer.text
+        samples, rate_hz = soundfile.read(io.BytesIO(answer.content), always_2d=True)
+        assert (samples.shape, rate_hz) == ((round(duration_s * 32_000), 2), 32_000)
+        assert np.abs(samples).max() > 0.001
+    again = http.post("/generate", json={"prompt": "a slow waltz", "bpm": 90, "duration": 2, "seed": 5})
+    assert again.content == made.content
+    assert keys(server) == before
+
+
+def test_silence_is_told_honestly(http: httpx.Client) -> None:
+    silence = encoded(np.zeros((1, 2 * RATE_HZ), np.float32), RATE_HZ, "wav")
+    found = http.post("/analyze", files={"file": ("silence.wav", silence)}).json()
+    assert (found["bpm"], found["key"], found["style_id"]) == (None, None, None)
+    assert found["emotion"]["label"] is None
+
+
+def test_continue_writes_beside_the_file(http: httpx.Client, server: Server) -> None:
+    source = server.shared / "song.wav"
+    source.write_bytes(encoded(music(3.0, RATE_HZ), RATE_HZ, "wav"))
+    answer = http.post("/continue", json={"audio_path": str(source), "duration_s": 5, "seed": 1})
+    assert answer.status_code == 200, answer.text
+    made = Path(answer.json()["audio_path"])
+    assert made.parent == source.parent
+    found = soundfile.info(made)
+    assert (found.frames, found.samplerate) == (5 * RATE_HZ, RATE_HZ)
+    assert http.post("/continue", json={"audio_path": "/etc/passwd"}).status_code == 403
+
+
+def test_eight_at_once(http: httpx.Client) -> None:
+    def ask(seed: int) -> httpx.Response:
+        return http.post("/generate", json={"prompt": "bells", "duration": 1, "seed": seed})
+
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(ask, range(8)))
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert len({answer.content for answer in answers}) == 8
+
+
+def test_who_hangs_up_frees_the_generator(http: httpx.Client, server: Server) -> None:
+    def ongoing() -> int:
+        deployments = http.get("/v1/gpu").json()["deployments"]
+        return int(deployments["Ingress"]["ongoing"] or 0)
+
+    def ask_and_leave() -> None:
+        with pytest.raises(httpx.TimeoutException):
+            httpx.post(f"{server.url}/generate", json={"prompt": "x", "duration": 30, "seed": 1}, timeout=1.5)
+
+    leaving = threading.Thread(target=ask_and_leave)
+    leaving.start()
+    server.wait_until(lambda: ongoing() >= 2, 10, "the ingress is at work")
+    leaving.join()
+    server.wait_until(lambda: ongoing() <= 1, 5, "nobody works for who is gone")
+    assert http.post("/generate", json={"prompt": "x", "duration": 1}).status_code == 200
