@@ -402,6 +402,24 @@ class TestBadInput:
             refused = problem(await app.http.post("/process", files=files), 413)
             assert refused["limit_bytes"] == 50_000
 
+    async def test_far_too_large_a_body_is_refused_long_before_its_end(self) -> None:
+        sent_mb = 0
+
+        async def body() -> AsyncIterator[bytes]:
+            nonlocal sent_mb
+            yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+            for _ in range(510):
+                sent_mb += 1
+                yield bytes(1_000_000)
+            yield b"\r\n--x--\r\n"
+
+        async with studio() as app:
+            headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(510_000_083)}
+            answer = await app.http.post("/process", content=body(), headers=headers)
+            assert problem(answer, 413)["limit_bytes"] == 500_000_000
+            assert sent_mb < 100
+            assert await app.keys() == set()
+
     async def test_too_long_a_track_is_refused(self) -> None:
         async with studio(overrides={"process": {"max_duration_s": 0.5}}) as app:
             files = {"file": ("a.wav", wav(song(1.0)))}
