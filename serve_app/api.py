@@ -39,6 +39,7 @@ CORS_ANSWER_HEADERS = (
     "Location",
     "Retry-After",
     "X-Request-ID",
+    "X-Segue-Adherence",
     "X-Segue-Channels",
     "X-Segue-Prompt",
     "X-Segue-Seed",

@@ -1,4 +1,4 @@
-"""Compose from an analysis: what is heard becomes the words of a prompt, and what came of them is compared."""
+"""What a generator is told: what is heard and what is wished for, in words; and what its answer is measured by."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def brief_of(heard: Analysis, text: str, wishes: Mapping[str, Any]) -> Brief:
     return Brief(prompt, Target(bpm, key))
 
 
-def worded(text: str, bpm: float | None, key: str | None) -> str:
-    """A prompt with its wishes in words: `calm piano, 96 bpm, A minor`."""
-    words = [" ".join(text.split()), f"{bpm:g} bpm" if bpm is not None else "", key or ""]
-    return ", ".join(word for word in words if word)
+def worded(text: str, wishes: Mapping[str, Any]) -> Brief:
+    """A prompt with its wishes in words: `piano, calm jazz, 96 bpm, A minor`."""
+    bpm, key = wishes.get("bpm"), wishes.get("key")
+    character = " ".join(str(wishes[name]) for name in ("mood", "style") if wishes.get(name))
+    words = [text, character, f"{bpm:g} bpm" if bpm is not None else "", key or ""]
+    told = ", ".join(line for word in words if (line := " ".join(word.split())))
+    return Brief(told, Target(bpm, key))

@@ -21,7 +21,7 @@ import numpy as np
 from deployments.audio.resample import resample, to_channels
 from deployments.audio.samples import Samples, SoundFormat
 from deployments.audio.wav import encode_wav
-from deployments.engines.analysis.adherence import adherence
+from deployments.engines.analysis.adherence import Target, adherence
 from deployments.engines.protocols import (
     EngineError,
     EngineInfo,
@@ -35,7 +35,7 @@ from deployments.engines.protocols import (
     UnknownModel,
 )
 from deployments.stages.analyse import AnalyseStage
-from deployments.stages.compose import SOURCE_S, Brief, brief_of
+from deployments.stages.compose import SOURCE_S, WISHES, Brief, brief_of, worded
 from deployments.stages.lines import Lines
 from deployments.stages.take import LEAD_IN_S, Sound, Take
 from storage.blobs import Blobs
@@ -50,7 +50,7 @@ CONDITIONED_ON_AUDIO = (GenerationMode.CONTINUE, GenerationMode.MELODY)
 
 @dataclass(frozen=True, slots=True)
 class GeneratedNode:
-    """`analysis` is there for what was composed, if it could be analysed."""
+    """`analysis` is there where a tempo or key was asked for, if the audio could be analysed."""
 
     audio: NodeAudio
     provenance: Mapping[str, Any]
@@ -101,10 +101,8 @@ class GenerateStage:
         if generator is None:
             raise UnknownModel(f"model {node.params['model']} is not served: {', '.join(self._generators)}")
         info = await generator.info()
-        composing = node.parent_id is not None and node.params["mode"] == GenerationMode.COMPOSE.value
-        brief = await self._brief(chain, node, owner) if composing else None
-        if brief is not None:
-            node = replace(node, prompt=brief.prompt)
+        brief = await self._brief(chain, node, owner)
+        node = replace(node, prompt=brief.prompt)
         context = await self._context(chain, node, info.max_context_s)
         request = await asyncio.to_thread(_request, node, info, context, chain.sample_rate_hz)
         wanted = SoundFormat(chain.sample_rate_hz or info.sample_rate_hz, chain.channels or info.channels)
@@ -130,22 +128,37 @@ class GenerateStage:
             lead_in=lead_in,
         )
         provenance = _provenance(chain, node, info, context, sound.gain)
-        if brief is None or self._analyse is None:
+        if brief.target == Target():
             return GeneratedNode(audio, provenance)
+        provenance["target"] = {"bpm": brief.target.bpm, "key": brief.target.key}
         return GeneratedNode(
-            audio,
-            provenance | {"target": {"bpm": brief.target.bpm, "key": brief.target.key}},
-            await _review(self._analyse, chain.tenant, owner, audio, sound.new, brief),
+            audio, provenance, await self._review(chain.tenant, owner, audio, sound.new, brief)
         )
 
     async def _brief(self, chain: Chain, node: Node, owner: str) -> Brief:
-        """What a node is to be that is composed from its parent's line."""
+        """What the generator is told: of a node that is composed, what is heard in its parent's line."""
+        if node.parent_id is None or node.params["mode"] != GenerationMode.COMPOSE.value:
+            return worded(node.prompt, node.params) if _has_wishes(node) else Brief(node.prompt, Target())
         if self._analyse is None:
             raise UnknownModel("no analyser is served here")
         line = [ancestor.audio for ancestor in path_to(chain, str(node.parent_id)) if ancestor.audio]
         source = await self._lines.render_tail(chain.tenant, line, SOURCE_S)
         heard = await self._analyse.analyse(owner, source, line[0].sample_rate_hz, wants_melody=False)
         return brief_of(heard, node.prompt, node.params)
+
+    async def _review(
+        self, tenant: str, owner: str, audio: NodeAudio, samples: Samples, brief: Brief
+    ) -> Made | None:
+        """What came out, compared with what was asked for. A take is not lost for want of an analysis."""
+        if self._analyse is None:
+            return None
+        try:
+            heard = await self._analyse.analyse(owner, samples, audio.sample_rate_hz, wants_melody=False)
+            more = {"adherence": adherence(brief.target, heard).to_record(), "composed_prompt": brief.prompt}
+            return await self._analyse.made(tenant, owner, heard, audio.blob.sha256, more)
+        except EngineError as error:
+            logger.warning("%s: what was made was not analysed: %r", owner, error)
+            return None
 
     async def _context(self, chain: Chain, node: Node, longest_s: float) -> _Context | None:
         """The end of the tree path to the parent, as an export would render it; no more than fits the model."""
@@ -185,17 +198,8 @@ async def listen(
     return await asyncio.to_thread(take.sound)
 
 
-async def _review(
-    analyse: AnalyseStage, tenant: str, owner: str, audio: NodeAudio, samples: Samples, brief: Brief
-) -> Made | None:
-    """What came out, compared with what was asked for. A take is not lost for want of an analysis."""
-    try:
-        heard = await analyse.analyse(owner, samples, audio.sample_rate_hz, wants_melody=False)
-        more = {"adherence": adherence(brief.target, heard).to_record(), "composed_prompt": brief.prompt}
-        return await analyse.made(tenant, owner, heard, audio.blob.sha256, more)
-    except EngineError as error:
-        logger.warning("%s: what was composed was not analysed: %r", owner, error)
-        return None
+def _has_wishes(node: Node) -> bool:
+    return any(node.params.get(name) is not None for name in WISHES)
 
 
 def _request(

@@ -18,9 +18,10 @@ def branch_request(
     wanted: Generation,
     *,
     mode: GenerationMode,
+    can_compose: bool = True,
     takes: int = 1,
 ) -> BranchRequest:
-    """Raises Unprocessable for what is outside the server's bounds."""
+    """Raises Unprocessable for what is outside the server's bounds. `can_compose`: there is an analyser."""
     errors: list[FieldError] = []
     if not limits.min_duration_s <= wanted.duration_s <= limits.max_duration_s:
         errors.append(
@@ -37,9 +38,9 @@ def branch_request(
         errors.append(FieldError("prompt", f"may have at most {limits.max_prompt_chars} characters"))
     if takes > limits.max_takes:
         errors.append(FieldError("takes", f"must be 1 to {limits.max_takes}, not {takes}"))
+    if mode is GenerationMode.COMPOSE and not can_compose:
+        errors.append(FieldError("mode", "compose needs an analyser, and none is served here"))
     wishes = _wishes(wanted)
-    if wishes and mode is not GenerationMode.COMPOSE:
-        errors += [FieldError(name, "is for mode compose; say it in the prompt") for name in wishes]
     if "key" in wishes and parse_key(wishes["key"]) is None:
         errors.append(FieldError("key", "must be a key such as C, F# minor or Bbm"))
     if errors:

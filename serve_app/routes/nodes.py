@@ -31,7 +31,13 @@ async def branch(
         caller.tenant,
         chain_id,
         wanted.parent_id,
-        branch_request(limits, wanted, mode=wanted.mode, takes=wanted.takes),
+        branch_request(
+            limits,
+            wanted,
+            mode=wanted.mode,
+            can_compose=services.analysis.entry is not None,
+            takes=wanted.takes,
+        ),
         key,
     )
     job_ids = [job.id for job in branched.jobs]

@@ -41,6 +41,8 @@ async def models(services: Provided) -> ModelListView:
         await system.model_states(),
         services.separators,
         await system.separator_states(),
+        services.analysis.entry,
+        await system.analyser_state(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from deployments.stages.compose import WISHES, worded
+from deployments.stages.compose import WISHES
 from serve_app.access import CurrentCaller
 from serve_app.attendance import attended
 from serve_app.multipart import ReceivedUpload, receive_upload
@@ -80,8 +81,13 @@ async def generate(
     wanted: GenerateTool, request: Request, caller: CurrentCaller, services: Provided
 ) -> Response:
     """A clip made of words: a stereo WAV at 32 kHz, `duration` seconds and a faded tail of 0.3 s to loop with."""
-    prompt = worded(wanted.prompt, wanted.bpm, wanted.key)
-    work = services.tools.generate(prompt, wanted.duration, wanted.seed, request_id_of(request.scope))
+    work = services.tools.generate(
+        wanted.prompt,
+        {"bpm": wanted.bpm, "key": wanted.key},
+        wanted.duration,
+        wanted.seed,
+        request_id_of(request.scope),
+    )
     return _clip_response(await attended(request, work, services.settings.tools.deadline_s))
 
 
@@ -147,4 +153,6 @@ def _clip_response(clip: Clip) -> Response:
         "X-Segue-Sample-Rate": str(clip.rate_hz),
         "X-Segue-Loop-Samples": str(clip.loop_samples),
     }
+    if clip.adherence is not None:
+        headers["X-Segue-Adherence"] = json.dumps(clip.adherence.to_record())
     return Response(clip.wav, headers=headers, media_type="application/octet-stream")

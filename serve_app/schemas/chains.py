@@ -30,6 +30,12 @@ class Generation(Request):
     top_p: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0
     seed: Annotated[int | None, Field(ge=0, lt=SEED_COUNT)] = None
     model: Annotated[str | None, Field(max_length=200, examples=["tiny"])] = None
+    bpm: Annotated[
+        FiniteFloat | None, Field(ge=30, le=300, description="asked for, and compared with what comes out")
+    ] = None
+    key: Annotated[Text | None, Field(max_length=20, description="as bpm", examples=["F# minor"])] = None
+    mood: Annotated[Text | None, Field(max_length=100, examples=["calm"])] = None
+    style: Annotated[Text | None, Field(max_length=100, examples=["funk"])] = None
 
 
 class NewChain(Generation):
@@ -44,14 +50,6 @@ class NewNodes(Generation):
     parent_id: Annotated[str, Field(max_length=64)]
     mode: GenerationMode = GenerationMode.CONTINUE
     takes: Annotated[int, Field(ge=1, le=64)] = 1
-    bpm: Annotated[
-        FiniteFloat | None, Field(ge=30, le=300, description="compose: instead of what is heard")
-    ] = None
-    key: Annotated[
-        Text | None, Field(max_length=20, description="compose, as bpm", examples=["F# minor"])
-    ] = None
-    mood: Annotated[Text | None, Field(max_length=100, description="compose, as bpm")] = None
-    style: Annotated[Text | None, Field(max_length=100, description="compose, as bpm")] = None
 
 
 class ChainPatch(Request):

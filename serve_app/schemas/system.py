@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from deployments.engines.analysis.registry import AnalyserEntry
 from serve_app.services.models import Capacity, ModelState, ServedModels
 from serve_app.services.separators import ServedSeparators
 
@@ -38,11 +39,21 @@ class SeparatorView(BaseModel):
     replicas: int
 
 
+class AnalyserView(BaseModel):
+    name: str
+    engine: str
+    licence: str
+    description: str
+    status: str
+    replicas: int
+
+
 class ModelListView(BaseModel):
-    """`models` generate, `separators` make stems."""
+    """`models` generate, `separators` make stems, `analyser` analyses."""
 
     models: list[ModelView]
     separators: list[SeparatorView]
+    analyser: AnalyserView | None
 
 
 class DeploymentView(BaseModel):
@@ -84,6 +95,8 @@ def model_list_view(
     states: Mapping[str, ModelState],
     separators: ServedSeparators,
     separator_states: Mapping[str, ModelState],
+    analyser: AnalyserEntry | None,
+    analyser_state: ModelState | None,
 ) -> ModelListView:
     unknown = ModelState("loading", 0)
     return ModelListView(
@@ -111,6 +124,13 @@ def model_list_view(
             )
             for separator in separators.entries
         ],
+        analyser=None
+        if analyser is None
+        else AnalyserView(
+            **analyser.describe(),
+            status=(analyser_state or unknown).status,
+            replicas=(analyser_state or unknown).replicas,
+        ),
     )
 
 

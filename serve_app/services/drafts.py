@@ -20,7 +20,7 @@ from storage.chain.seeds import SEED_COUNT, seed_of_take
 @dataclass(frozen=True, slots=True)
 class BranchRequest:
     """Takes of one continuation, as a client asks for them. `seed` None: one is drawn and recorded. `wishes` are
-    for composing (`deployments.stages.compose.WISHES`)."""
+    what else is asked for (`deployments.stages.compose.WISHES`)."""
 
     prompt: str
     duration_s: float

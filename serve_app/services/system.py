@@ -42,6 +42,10 @@ class SystemService:
     async def separator_states(self) -> dict[str, ModelState]:
         return dict(await self._cluster.separator_states())
 
+    async def analyser_state(self) -> ModelState | None:
+        """None where there is no analyser."""
+        return await self._cluster.analyser_state()
+
     async def capacity(self) -> Capacity:
         """As it was at most a second ago: asked all the time, it costs no more than that."""
         async with self._reading:
@@ -58,7 +62,7 @@ class SystemService:
         and every model's own state."""
         states, gpus = await self.model_states(), await self._cluster.gpus()
         separators = await self.separator_states()
-        analyser = await self._cluster.analyser_state()
+        analyser = await self.analyser_state()
         status = overall(states.get(self._models.default))
         return {
             "ok": status == "ready",

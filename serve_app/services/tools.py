@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,11 +18,12 @@ from deployments.audio.levels import last_samples
 from deployments.audio.samples import Samples, SoundFormat
 from deployments.audio.tail import TAIL_S, fade_tail
 from deployments.audio.wav import decode_wav, encode_wav
+from deployments.engines.analysis.adherence import Adherence, Target, adherence
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import Analyser, AnalysisRequest
-from deployments.engines.protocols import MusicGenerator, Sampling
+from deployments.engines.protocols import EngineError, MusicGenerator, Sampling
 from deployments.stages.clip import Source, make_clip
-from deployments.stages.compose import brief_of
+from deployments.stages.compose import Brief, brief_of, worded
 from serve_app.multipart import ReceivedUpload
 from serve_app.problems import Forbidden, NotFound, TooManyRequests
 from serve_app.services.shared_folder import SharedFolder
@@ -33,15 +35,19 @@ STUDIO = SoundFormat(32_000, 2)
 
 MOCK = "mock"
 
+logger = logging.getLogger("segue.tools")
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A WAV in `STUDIO`'s format: `loop_samples`, and a faded tail behind them."""
+    """A WAV in `STUDIO`'s format: `loop_samples`, and a faded tail behind them. `adherence` says how it keeps to
+    the tempo and key that were asked for; None where neither was, or nobody could hear it."""
 
     wav: bytes
     prompt: str
     seed: int
     loop_samples: int
+    adherence: Adherence | None
     rate_hz: int = STUDIO.rate_hz
 
 
@@ -95,9 +101,11 @@ class ToolService:
         await self._log.keep("analyze", request_id, analysis.to_record(), given=received.path)
         return analysis
 
-    async def generate(self, prompt: str, duration_s: float, seed: int | None, request_id: str) -> Clip:
+    async def generate(
+        self, text: str, wishes: Mapping[str, Any], duration_s: float, seed: int | None, request_id: str
+    ) -> Clip:
         with self._turn():
-            clip = await self._made(prompt, duration_s, seed, request_id)
+            clip = await self._made(worded(text, wishes), duration_s, seed, request_id)
         await self._log.keep("generate", request_id, _said(clip), made=clip.wav)
         return clip
 
@@ -113,8 +121,7 @@ class ToolService:
         """A clip as the given one sounds, but for `wishes`. Raises as `analyse`."""
         with self._turn():
             heard = await self._heard(received.path, request_id, wants_melody=False)
-            brief = brief_of(heard, text, wishes)
-            clip = await self._made(brief.prompt, duration_s, seed, request_id)
+            clip = await self._made(brief_of(heard, text, wishes), duration_s, seed, request_id)
         await self._log.keep("compose", request_id, _said(clip), given=received.path, made=clip.wav)
         return clip
 
@@ -165,19 +172,33 @@ class ToolService:
             decoded = await decode_file(path, Path(folder, "canonical.wav"), self._short)
             return await asyncio.to_thread(lambda: decode_wav(decoded.path.read_bytes()))
 
-    async def _made(self, prompt: str, duration_s: float, seed: int | None, request_id: str) -> Clip:
+    async def _made(self, brief: Brief, duration_s: float, seed: int | None, request_id: str) -> Clip:
         chosen = _seed(seed)
         samples = await make_clip(
             self._generator,
             request_id=request_id,
-            prompt=prompt,
+            prompt=brief.prompt,
             duration_s=duration_s + TAIL_S,
             sampling=Sampling(chosen),
             wanted=STUDIO,
         )
         tail_samples = round(TAIL_S * STUDIO.rate_hz)
         wav = await asyncio.to_thread(lambda: encode_wav(fade_tail(samples, tail_samples), STUDIO.rate_hz))
-        return Clip(wav, prompt, chosen, samples.shape[1] - tail_samples)
+        kept_to = await self._adherence(brief, samples[:, :-tail_samples], request_id)
+        return Clip(wav, brief.prompt, chosen, samples.shape[1] - tail_samples, kept_to)
+
+    async def _adherence(self, brief: Brief, samples: Samples, request_id: str) -> Adherence | None:
+        """The clip is not lost because nobody can hear it."""
+        if self._analyser is None or brief.target == Target():
+            return None
+        try:
+            heard = await self._analyser.analyse(
+                AnalysisRequest(request_id, samples, STUDIO.rate_hz, wants_melody=False)
+            )
+            return adherence(brief.target, heard)
+        except EngineError as error:
+            logger.warning("a clip was not analysed: %r", error)
+            return None
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -197,4 +218,6 @@ def _seed(asked: int | None) -> int:
 
 
 def _said(clip: Clip) -> dict[str, Any]:
-    return {"prompt": clip.prompt, "seed": clip.seed, "loop_samples": clip.loop_samples}
+    kept_to = clip.adherence.to_record() if clip.adherence is not None else None
+    said = {"prompt": clip.prompt, "seed": clip.seed, "loop_samples": clip.loop_samples}
+    return {**said, "adherence": kept_to}

@@ -172,6 +172,23 @@ class TestCompose:
             provenance = await app.http.get(f"/v1/chains/{chain['id']}/nodes/{node['id']}/provenance")
             assert provenance.json()["prompt"] == told
 
+    async def test_wishes_in_any_mode_are_said_and_compared(self) -> None:
+        async with studio() as app:
+            chain = await app.generated("slow strings", bpm=120, key="A minor", mood="calm")
+            (root,) = chain["nodes"]
+            assert root["analysis"]["composed_prompt"] == "slow strings, calm, 120 bpm, A minor"
+            assert root["analysis"]["adherence"]["score"] == 1.0
+            made = await app.branch(chain["id"], chain["root_id"], mode="text", prompt="x", key="C")
+            node = await app.finished(chain["id"], made["nodes"][0]["id"])
+            assert node["analysis"]["adherence"]["key_score"] == 0.3
+
+    async def test_without_an_analyser_nothing_is_composed(self) -> None:
+        async with running({"mock": MockEngine()}, work=False) as app:
+            chain = await uploaded(app)
+            body = {"parent_id": chain["root_id"], "mode": "compose"}
+            answer = await app.http.post(f"/v1/chains/{chain['id']}/nodes", json=body)
+            assert problem(answer, 422)["errors"][0]["field"] == "mode"
+
     async def test_takes_are_ranked(self) -> None:
         async with studio(
             Listener(120, 120, 120, 60, 120.5, 101),
@@ -206,9 +223,9 @@ class TestCompose:
             assert node["analysis"] is None
 
     @pytest.mark.parametrize(
-        "body", [{"bpm": 120}, {"mode": "compose", "key": "H"}, {"mode": "compose", "bpm": 5}]
+        "body", [{"bpm": 5}, {"key": "H"}, {"mode": "compose", "key": "H"}, {"mode": "compose", "bpm": 5}]
     )
-    async def test_wishes_are_for_composing_and_have_to_make_sense(self, body: dict[str, Any]) -> None:
+    async def test_wishes_have_to_make_sense(self, body: dict[str, Any]) -> None:
         async with studio(work=False) as app:
             chain = await uploaded(app)
             answer = await app.http.post(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -91,6 +92,8 @@ class TestGenerate:
             assert answer.headers["x-segue-loop-samples"] == "64000"
             assert answer.headers["x-segue-prompt"] == "calm piano, 96 bpm, F# minor"
             assert answer.headers["x-segue-seed"] == "7"
+            kept_to = json.loads(answer.headers["x-segue-adherence"])
+            assert (kept_to["bpm_asked"], kept_to["bpm_heard"], kept_to["bpm_score"]) == (96, 120, 0.0)
             assert np.abs(samples[:, :64_000]).max() > 0
             assert not samples[:, -1].any()
             again = await app.http.post("/generate", json=wanted)
