@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,17 +66,19 @@ class SignalAnalyser:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = options.threads or processors
         lanes = options.lanes or min(processors, _MOST_LANES)
+        _cap_memory(options)
         self._critic = _load_critic(entry, cache_dir, options.device)
         self._tracker = _load_tracker(MelodyModel(options.melody), options.device)
         self._stuck_after_s = stuck_after_s
         self._most_unfinished = lanes + options.waiting
         self._unfinished = 0
+        self._counting = threading.Lock()
         self._busy_since_s: dict[int, float] = {}
         self._is_closed = False
         digests = [self._critic.weights_sha256, *([self._tracker.weights_sha256] if self._tracker else [])]
         self._info = AnalyserInfo(
             model=entry.name,
-            engine_version=str(VERSION_OF_RESULTS),
+            engine_version=_version(entry, self._tracker),
             methods={
                 "rhythm": "signal",
                 "key": "signal",
@@ -93,12 +96,13 @@ class SignalAnalyser:
     async def analyse(self, request: AnalysisRequest) -> Analysis:
         check_request(request)
         self._check_open()
-        if self._unfinished >= self._most_unfinished:
-            raise EngineBusy(f"{self._unfinished} clips are being worked on or waiting already")
         given_up = threading.Event()
-        self._unfinished += 1
+        with self._counting:
+            if self._unfinished >= self._most_unfinished:
+                raise EngineBusy(f"{self._unfinished} clips are being worked on or waiting already")
+            self._unfinished += 1
         work = self._pool.submit(self._work, request, given_up)
-        work.add_done_callback(self._finisher())
+        work.add_done_callback(self._count_as_finished)
         try:
             return await asyncio.wrap_future(work)
         except asyncio.CancelledError:
@@ -131,18 +135,9 @@ class SignalAnalyser:
         closing.start()
         await asyncio.to_thread(closing.join, _CLOSE_TIMEOUT_S)
 
-    def _finisher(self) -> Callable[[object], None]:
-        """Counts a clip as finished, in the event loop's thread."""
-        loop = asyncio.get_running_loop()
-
-        def finish() -> None:
+    def _count_as_finished(self, _: object) -> None:
+        with self._counting:
             self._unfinished -= 1
-
-        def finished(_: object) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(finish)
-
-        return finished
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -231,6 +226,21 @@ def _load_tracker(model: MelodyModel, device: Device) -> PitchTracker | None:
     from deployments.engines.analysis.crepe import CrepeTracker
 
     return CrepeTracker(model.value.removeprefix("crepe-"), device=device)
+
+
+def _version(entry: AnalyserEntry, tracker: PitchTracker | None) -> str:
+    """With the versions of what networks run on, where there are any."""
+    packages = ["torch"] if tracker is not None or entry.engine is AnalyserKind.CLAP else []
+    packages += ["transformers"] if entry.engine is AnalyserKind.CLAP else []
+    return "+".join([str(VERSION_OF_RESULTS), *(f"{package}{version(package)}" for package in packages)])
+
+
+def _cap_memory(options: AnalyserOptions) -> None:
+    if options.gpu_memory_fraction is not None and options.device is not Device.CPU:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(options.gpu_memory_fraction)
 
 
 def _share_threads(threads: int) -> None:

@@ -42,13 +42,15 @@ class AnalyserOptions:
     """How an analyser runs. `melody` names an entry of `MelodyModel`; with `none` no analysis has a melody.
 
     `lanes` clips are worked on at once (None: two, on one processor one), and `threads` torch threads are
-    shared out among them. More than `waiting` clips in the queue are refused as EngineBusy.
+    shared out among them. `gpu_memory_fraction` caps the process's share of the GPU's memory. More than
+    `waiting` clips in the queue are refused as EngineBusy.
     """
 
     device: Device = Device.AUTO
     melody: str = MelodyModel.CREPE_TINY
     threads: int | None = None
     lanes: int | None = None
+    gpu_memory_fraction: float | None = None
     waiting: int = 16
 
 

@@ -49,7 +49,7 @@ def analyse_rhythm(samples: npt.NDArray[np.float32], rate_hz: int = RATE_HZ) -> 
     """Of float32 [samples], one channel at 22.05 kHz (other rates are a ValueError).
 
     `NO_RHYTHM` where there is nothing to tell a tempo from: silence, noise, a click, less than three beats. `bpm`
-    is between 50 and 215; `confidence` is how likely the tempo is the one that a listener would tap, times how
+    is between 52 and 205; `confidence` is how likely the tempo is the one that a listener would tap, times how
     clear the pulse is. Beats go from the clip's beginning to its end.
     """
     if rate_hz != RATE_HZ:

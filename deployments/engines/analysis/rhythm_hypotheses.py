@@ -20,7 +20,7 @@ from deployments.engines.analysis.rhythm_tempo import Repetition, candidate_peri
 
 _NEAR_FRAMES = 3
 _LAGS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0, 3 / 2, 2.0, 3.0, 4.0)
-_BEAT_LAGS = (1, 2, 3, 4, 6, 8, 16)
+_BEAT_LAGS = (4, 6, 8)
 _BARS = (2, 3, 4, 6, 8)
 _WITHIN = (0.0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4)
 _USUAL_BPM = 110.0
@@ -105,7 +105,8 @@ def _features(
         yield from _spread(on_beat, bar).tolist()
     for lag in _BEAT_LAGS:
         yield from likeness(on_beat, lag).tolist()
-    yield _density(hearing.onsets.flux) * period
+    density = float(np.log2(_density(hearing.onsets.flux) * period + 0.05))
+    yield from (density, density**2, abs(density - 1))
     yield from np.std(on_beat, axis=1).tolist()
 
 

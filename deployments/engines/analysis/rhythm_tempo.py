@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from deployments.engines.analysis.rhythm_onsets import FRAMES_PER_S, Curve
 
-SLOWEST_BPM, QUICKEST_BPM = 50.0, 215.0
+SLOWEST_BPM, QUICKEST_BPM = 52.0, 205.0
 
 _WINDOW_S, _WINDOW_HOP_S = 10.0, 5.0
 _LONGEST_LAG_S = 6.0

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from deployments.engines.analysis import chroma, timbre
 from deployments.engines.analysis.analysis import Section
-from deployments.engines.analysis.chroma import Peaks, chroma_of
+from deployments.engines.analysis.chroma import Peaks, chroma_of, tuning_of
 from deployments.engines.analysis.timbre import Timbre
 
 MIN_DURATION_S = 20.0
@@ -53,7 +53,7 @@ def find_sections(sounds: Timbre, peaks: Peaks, duration_s: float) -> tuple[Sect
 def describe_points(sounds: Timbre, peaks: Peaks, duration_s: float, step_s: float) -> _Values:
     """[points, features], each of length 1: half of it what sounds (chroma), half of it how (bands)."""
     count = max(1, math.ceil(duration_s / step_s))
-    tones = _pooled(chroma_of(peaks, 0.0, 30.0, 96.0), chroma.HOP_S, step_s, count)
+    tones = _pooled(chroma_of(peaks, tuning_of(peaks)[0], 30.0, 96.0), chroma.HOP_S, step_s, count)
     bands = _pooled(sounds.bands_db, timbre.HOP_S, step_s, count)
     bands = np.maximum(bands - bands.max() + 60.0, 0.0)
     bands -= 0.5 * bands.mean(axis=0)

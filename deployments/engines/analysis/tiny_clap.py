@@ -61,9 +61,9 @@ def write_clap(folder: Path, *, fused: bool = False) -> None:
         audio_config={
             "window_size": 4,
             "num_mel_bins": _MEL_BINS,
-            "spec_size": 64,
-            "patch_size": 2,
-            "patch_stride": [2, 2],
+            "spec_size": 128,
+            "patch_size": 4,
+            "patch_stride": [4, 4],
             "hidden_size": 2 * _WIDTH,
             "patch_embeds_hidden_size": _WIDTH,
             "depths": [1, 1],

@@ -17,13 +17,13 @@ from deployments.engines.separation.checks import check_segment
 from deployments.engines.separation.lanes import Lanes
 from deployments.engines.separation.loading import Bag, load_bag
 from deployments.engines.separation.memory import keep_freed_memory
-from deployments.engines.separation.network import Network
+from deployments.engines.separation.network import network_on
 from deployments.engines.separation.plan import padded_samples
 from deployments.engines.separation.protocol import Estimates, SegmentRequest, SeparatorInfo
 from deployments.engines.separation.registry import SeparatorEntry, SeparatorOptions
 
 # Counted up with every change that gives other samples for the same segment.
-VERSION_OF_RESULTS = 1
+VERSION_OF_RESULTS = 2
 
 MOST_CPU_LANES = 2
 """More lanes than segments that a track has in flight would only hold memory."""
@@ -77,7 +77,7 @@ class DemucsEngine:
         lanes = options.lanes or (min(threads, MOST_CPU_LANES) if on_cpu else 1)
         if on_cpu:
             keep_freed_memory()
-        self._networks = [Network(network, device, dtype) for network in bag.networks]
+        self._networks = [network_on(network, device, dtype) for network in bag.networks]
         self._stuck_after_s = stuck_after_s
         self._info = SeparatorInfo(
             model=entry.name,

@@ -1,10 +1,10 @@
-"""Segments on their way to the networks: one queue, first come first served, and threads that work it off."""
+"""Segments on their way to the networks: one queue in which tracks take turns, and threads that work it off."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,8 +15,11 @@ from deployments.engines.separation.protocol import Estimates, SegmentRequest
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    """`turn` is its place in the queue."""
+
     request: SegmentRequest
     answer: Future[Estimates]
+    turn: int
 
     @property
     def kind(self) -> tuple[int, int]:
@@ -25,8 +28,11 @@ class _Job:
 
 
 class Lanes:
-    """`count` threads, each of which takes the segment that has waited longest, and up to `batch` - 1 further
-    ones like it, and gives them to `separate`. A segment whose answer was cancelled is dropped.
+    """`count` threads, each of which takes the segment whose turn it is, and up to `batch` - 1 further ones like
+    it, and gives them to `separate`. A segment whose answer was cancelled is dropped.
+
+    Tracks (requests of one id) take turns: the nth segment of one that waits goes before the n+1st of another. A
+    track's own segments, and those of equal turns, go in the order in which they came.
 
     `prepare` is called once in each thread. `is_fatal` says which failures `separate` does not recover from.
     """
@@ -47,7 +53,9 @@ class Lanes:
         self._most_waiting = waiting
         self._prepare = prepare
         self._is_fatal = is_fatal
-        self._jobs: deque[_Job] = deque()
+        self._jobs: list[_Job] = []
+        self._turn = 0
+        self._last_turns: dict[str, int] = {}
         self._changed = threading.Condition()
         self._is_closing = False
         self._failure: str | None = None
@@ -65,10 +73,12 @@ class Lanes:
         with self._changed:
             self._check_usable()
             if len(self._jobs) >= self._most_waiting:
-                self._jobs = deque(job for job in self._jobs if not job.answer.cancelled())
+                self._jobs = [job for job in self._jobs if not job.answer.cancelled()]
             if len(self._jobs) >= self._most_waiting:
                 raise EngineBusy(f"{len(self._jobs)} segments are waiting already")
-            self._jobs.append(_Job(request, answer))
+            turn = max(self._turn, self._last_turns.get(request.request_id, 0) + 1)
+            self._last_turns[request.request_id] = turn
+            insort(self._jobs, _Job(request, answer, turn), key=lambda job: job.turn)
             self._changed.notify()
         return answer
 
@@ -85,7 +95,7 @@ class Lanes:
         """Refuses what waits, and waits for the segments that are being worked on."""
         with self._changed:
             self._is_closing = True
-            refused, self._jobs = self._jobs, deque()
+            refused, self._jobs = self._jobs, []
             self._changed.notify_all()
         for job in refused:
             if job.answer.set_running_or_notify_cancel():
@@ -121,15 +131,16 @@ class Lanes:
 
     def _pick(self) -> list[_Job]:
         picked: list[_Job] = []
-        others: deque[_Job] = deque()
-        while self._jobs and len(picked) < self._batch:
-            job = self._jobs.popleft()
-            if picked and job.kind != picked[0].kind:
+        others: list[_Job] = []
+        for job in self._jobs:
+            if len(picked) == self._batch or (picked and job.kind != picked[0].kind):
                 others.append(job)
             elif job.answer.set_running_or_notify_cancel():
                 picked.append(job)
-        others.extend(self._jobs)
         self._jobs = others
+        if picked:
+            self._turn = picked[0].turn
+            self._last_turns = {track: turn for track, turn in self._last_turns.items() if turn >= self._turn}
         return picked
 
     def _work_on(self, jobs: list[_Job]) -> None:

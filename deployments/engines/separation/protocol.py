@@ -121,7 +121,8 @@ class SeparatorInfo:
 @dataclass(frozen=True, slots=True)
 class SegmentRequest:
     """A segment for one part. `samples` is float32 [channels, samples] at the model's rate, normalised over its
-    whole track and padded with the audio around it (see `plan`). `sources` says which estimates are wanted."""
+    whole track and padded with the audio around it (see `plan`). `sources` says which estimates are wanted.
+    `request_id` names the track: segments of one have the same, so that tracks can take turns."""
 
     request_id: str
     part: int

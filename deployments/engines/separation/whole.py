@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from heapq import merge
+from uuid import uuid4
 
 import numpy as np
 
@@ -70,11 +71,12 @@ async def separate_track(
     At most `in_flight` segments are at the separator at any time. A segment that fails with EngineBroken is
     tried again, `TRIES` times in all; EngineBusy is waited for. Closing the iterator, or cancelling the task
     that runs it, asks for no further segment and cancels those in flight. The bytes do not depend on
-    `in_flight`, nor on which replica answers when.
+    `in_flight`, nor on which replica answers when. `request_id` names the track at the separator, where tracks take
+    turns; one is drawn if it is empty.
 
     Raises BadRequest (naming the field, before any segment), EngineError, OSError.
     """
-    options = options or SeparationOptions()
+    options, request_id = options or SeparationOptions(), request_id or uuid4().hex
     info = await separator.info()
     check_options(options, info)
     if (track.rate_hz, track.channels) != (info.sample_rate_hz, info.channels):
