@@ -165,7 +165,12 @@ class Decoder:
         self._positional_scale = float(lm.transformer.positional_scale)
         self._positions = self._make_positions(0)
         if self.device.type == "cpu":
-            settle([*(linear for layer in self._layers for linear in layer.linears()), self._head], most_rows)
+            settle(self.linears, most_rows)
+
+    @property
+    def linears(self) -> list[Linear]:
+        """Every product of a step, in its order."""
+        return [*(linear for layer in self._layers for linear in layer.linears()), self._head]
 
     @property
     def layers(self) -> int:
