@@ -17,7 +17,7 @@ from configs.logs import configure_logging
 from configs.settings import Settings
 from deployments.engine_options import engine_options
 from deployments.engines import registry
-from deployments.engines.protocols import Device, Engine, EngineInfo, GenerationEvent, GenerationRequest
+from deployments.engines.protocols import Engine, EngineInfo, GenerationEvent, GenerationRequest
 from deployments.gpu import gpu_share
 from deployments.metrics import GeneratorMetrics
 
