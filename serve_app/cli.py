@@ -18,7 +18,7 @@ from pathlib import Path
 
 from serve_app.client import SegueClient
 from serve_app.client_answers import Chain, ClientError, Node, Rejected, Unreachable, WorkFailed
-from serve_app.terminal import Terminal, length_line, printable, short_ids
+from serve_app.terminal import Terminal, analysis_lines, length_line, printable, short_ids
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 FORMATS = ("wav", "mp3", "flac")
@@ -94,6 +94,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--takes", type=int, default=1, metavar="N")
     sub.add_argument("--seed", type=int)
     sub.add_argument("--mode", choices=MODES, default="continue")
+    sub.add_argument("--bpm", type=float, help="a tempo to ask for")
+    sub.add_argument("--key", help='a key to ask for, such as "F# minor"')
     sub.add_argument("--model", help='one of "segue models"')
     sub.add_argument(
         "--watch", action=argparse.BooleanOptionalAction, default=True, help="wait for the takes"
@@ -118,6 +120,14 @@ def parser() -> argparse.ArgumentParser:
         "--stdout", action="store_true", help="write it to stdout instead, as WAV, while it is being made"
     )
     sub.add_argument("--player", metavar="COMMAND", help="a program that plays the file it is given")
+
+    add("analyse", analyse, "what a node sounds like: tempo, key, mood, style", "chain", "node")
+
+    sub = add("stems", stems, "one node's stems as files", "chain", "node")
+    sub.add_argument("--out", metavar="FOLDER", type=Path, required=True)
+    sub.add_argument("--format", choices=FORMATS, default="wav")
+    sub.add_argument("--two-stems", metavar="STEM", help="only this one and all the rest")
+    sub.add_argument("--model", help="a separation model that is served")
 
     add("chains", chains, "list chains")
     add("show", show, "draw a chain's tree", "chain")
@@ -144,6 +154,8 @@ def continue_(client: SegueClient, args: argparse.Namespace, terminal: Terminal)
         seed=args.seed,
         mode=args.mode,
         model=args.model,
+        bpm=args.bpm,
+        key=args.key,
     )
     for node in branch.nodes:
         terminal.say(node.id)
@@ -199,6 +211,32 @@ def listen(client: SegueClient, args: argparse.Namespace, terminal: Terminal) ->
         status = subprocess.run([*player, str(file)], check=False).returncode
     if status != 0:
         raise ClientError(f"{player[0]} ended with {status}")
+
+
+def analyse(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
+    chain = client.chain(args.chain)
+    node = chain.node(args.node)
+    with terminal.progress() as report:
+        said = client.analyse(chain.id, node.id, lambda job: report("analysis", job.state, job.progress))
+    for line in analysis_lines(said):
+        terminal.say(line)
+
+
+def stems(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
+    chain = client.chain(args.chain)
+    node = chain.node(args.node)
+    with terminal.progress() as report:
+        files = client.stems(
+            chain.id,
+            node.id,
+            args.out,
+            lambda job: report("stems", job.state, job.progress),
+            audio_format=args.format,
+            two_stems=args.two_stems,
+            model=args.model,
+        )
+    for file in files:
+        terminal.say(str(file))
 
 
 def chains(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:

@@ -18,6 +18,7 @@ import httpx
 
 from serve_app.client_answers import (
     Accepted,
+    Analysis,
     BadAnswer,
     Branch,
     Chain,
@@ -30,6 +31,7 @@ from serve_app.client_answers import (
     NoSuchId,
     R,
     Rejected,
+    Stems,
     Unreachable,
     WorkFailed,
     check,
@@ -52,6 +54,7 @@ _EVENTS_TIMEOUT = httpx.Timeout(connect=5.0, read=45.0, write=10.0, pool=5.0)
 # The first samples come when it is the take's turn.
 _LISTENING_TIMEOUT = httpx.Timeout(connect=5.0, read=1800.0, write=10.0, pool=5.0)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -143,6 +146,8 @@ class SegueClient:
         mode: str = "continue",
         seed: int | None = None,
         model: str | None = None,
+        bpm: float | None = None,
+        key: str | None = None,
     ) -> Branch:
         """Ask for `takes` continuations of `parent_id`. The nodes come back pending: see `follow`."""
         wanted: dict[str, Any] = {
@@ -153,6 +158,8 @@ class SegueClient:
             "mode": mode,
             "seed": seed,
             "model": model,
+            "bpm": bpm,
+            "key": key,
         }
         body = {name: value for name, value in wanted.items() if value is not None}
         return self._ask(Branch, "POST", f"/v1/chains/{chain_id}/nodes", headers=_new_key(), json=body)
@@ -247,6 +254,42 @@ class SegueClient:
             raise BadAnswer("the export is done, but the server does not say where it is")
         self._fetch(f"/v1/exports/{export_id}/file", target)
 
+    def analyse(self, chain_id: str, node_id: str, on_progress: Callable[[Job], None]) -> dict[str, Any]:
+        """What the node sounds like, waiting until it is known. Its melody is left out."""
+        path = f"/v1/chains/{chain_id}/nodes/{node_id}/analysis"
+        accepted = self._ask(Accepted, "POST", path, headers=_new_key(), json={"melody": False})
+        self._finished(accepted.job_id, on_progress)
+        found = self._ask(Analysis, "GET", path).analysis
+        if found is None:
+            raise BadAnswer("the analysis is done, but the server does not tell it")
+        return found
+
+    def stems(
+        self,
+        chain_id: str,
+        node_id: str,
+        folder: Path,
+        on_progress: Callable[[Job], None],
+        *,
+        audio_format: str = "wav",
+        two_stems: str | None = None,
+        model: str | None = None,
+    ) -> list[Path]:
+        """The node's stems as files in `folder`, which is made, waiting for as long as it takes."""
+        path = f"/v1/chains/{chain_id}/nodes/{node_id}/stems"
+        wanted = {"two_stems": two_stems, "model": model}
+        body = {name: value for name, value in wanted.items() if value is not None}
+        accepted = self._ask(Accepted, "POST", path, headers=_new_key(), json=body)
+        self._finished(accepted.job_id, on_progress)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = []
+        for stem in self._ask(Stems, "GET", path).stems:
+            if not _FILE_NAME.fullmatch(stem.name):
+                raise BadAnswer(f"not a name for a stem: {stem.name!r}")
+            files.append(folder / f"{stem.name}.{audio_format}")
+            self._fetch(f"{path}/{stem.name}", files[-1], {"format": audio_format, "job": accepted.job_id})
+        return files
+
     def _finished(self, job_id: str, on_progress: Callable[[Job], None]) -> Job:
         while True:
             job = self.job(job_id)
@@ -255,7 +298,7 @@ class SegueClient:
                 return job
             if job.state in ("failed", "cancelled"):
                 reason = f": {job.error.detail}" if job.error else ""
-                raise WorkFailed(f"the export was not made, its job {job.id} is {job.state}{reason}")
+                raise WorkFailed(f"it was not made, its job {job.id} is {job.state}{reason}")
             self._sleep(JOB_POLL_S)
 
     def _fetch(self, path: str, target: Path, params: dict[str, str] | None = None) -> None:

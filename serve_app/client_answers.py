@@ -139,6 +139,23 @@ class Job(Answer):
     error: Failure | None = None
 
 
+class Stem(Answer):
+    name: str
+
+
+class Stems(Answer):
+    """`stems` are those of the newest separation that is ready."""
+
+    stems: tuple[Stem, ...]
+
+
+class Analysis(Answer):
+    """What the newest analysis of a node says; `analysis` as the server's documentation has it."""
+
+    status: str
+    analysis: dict[str, Any] | None
+
+
 class Model(Answer):
     name: str
     licence: str | None = None

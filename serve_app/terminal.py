@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -154,6 +154,28 @@ def length_line(chain: Chain) -> str:
     spine = [node for node in chain.nodes if node.id in chain.spine]
     total_s = sum(node.duration_s for node in spine)
     return f"spine: {len(spine)} node{'' if len(spine) == 1 else 's'}, {total_s:.1f} s"
+
+
+def analysis_lines(said: Mapping[str, Any]) -> list[str]:
+    """An analysis in words: what is not known is left out."""
+    rhythm, key, level = said.get("rhythm") or {}, said.get("key") or {}, said.get("level") or {}
+    facts = {
+        "tempo": _measured(rhythm.get("bpm"), "bpm", rhythm.get("confidence")),
+        "key": _measured(key.get("name"), "", key.get("confidence")),
+        "loudness": _measured(level.get("integrated_lufs"), "LUFS", None),
+        "emotion": (said.get("emotion") or {}).get("label"),
+        "style": (said.get("style") or {}).get("name"),
+        "prompt": said.get("prompt"),
+    }
+    return [f"{name + ':':<10}{printable(str(fact), 300)}" for name, fact in facts.items() if fact]
+
+
+def _measured(value: Any, unit: str, confidence: float | None) -> str | None:
+    if value is None:
+        return None
+    shown = f"{value:.1f}" if isinstance(value, float) else str(value)
+    sure = "" if confidence is None else f" ({confidence:.0%} sure)"
+    return f"{shown} {unit}".strip() + sure
 
 
 def _console(stream: TextIO) -> Console:

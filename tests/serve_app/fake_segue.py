@@ -76,6 +76,7 @@ class FakeSegue:
     outcome: dict[str, Any] = field(default_factory=lambda: {"status": "ready"})
     job_states: list[dict[str, Any]] = field(default_factory=list)
     export_is_ready: bool = False
+    stems: tuple[str, ...] = ("vocals", "residual")
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
 
@@ -158,6 +159,12 @@ def create_fake(fake: FakeSegue) -> ASGIApp:
         job_ids = [each["job_id"] for each in new]
         return {"nodes": new, "job_ids": job_ids, "job_id": job_ids[0]}
 
+    @app.post("/v1/chains/{chain_id}/nodes/{node_id}/stems", status_code=202)
+    @app.post("/v1/chains/{chain_id}/nodes/{node_id}/analysis", status_code=202)
+    async def derive(node_id: str, body: dict[str, Any]) -> Any:
+        fake.bodies.append(body)
+        return {"job_id": "job-x", "job_ids": ["job-x"], "status": "queued"}
+
     @app.post("/v1/chains/{chain_id}/nodes/{node_id}/{decision}")
     async def decide(chain_id: str, node_id: str, decision: str) -> Any:
         found = fake.chains[chain_id]
@@ -201,6 +208,26 @@ def create_fake(fake: FakeSegue) -> ASGIApp:
     @app.get("/v1/exports/{export_id}/file")
     async def file(export_id: str) -> Response:
         return Response(f"export {export_id}".encode())
+
+    @app.get("/v1/chains/{chain_id}/nodes/{node_id}/analysis")
+    async def analysis(node_id: str) -> Any:
+        said = {
+            "rhythm": {"bpm": 96.42, "confidence": 0.9},
+            "key": {"name": "F# minor", "confidence": 0.75},
+            "level": {"integrated_lufs": None},
+            "emotion": {"label": "calm"},
+            "style": {"name": "Ambient"},
+            "prompt": "calm ambient, 96 bpm",
+        }
+        return {"status": "ready", "analysis": said, "runs": []}
+
+    @app.get("/v1/chains/{chain_id}/nodes/{node_id}/stems")
+    async def stems() -> Any:
+        return {"status": "ready", "stems": [{"name": name} for name in fake.stems]}
+
+    @app.get("/v1/chains/{chain_id}/nodes/{node_id}/stems/{stem}")
+    async def stem(stem: str, format: str = "wav") -> Response:  # noqa: A002 - the query parameter's name
+        return Response(f"{stem} as {format}".encode())
 
     @app.get("/v1/models")
     async def models() -> Any:

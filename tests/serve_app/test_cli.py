@@ -160,6 +160,34 @@ class TestCommands:
         assert (done.status, done.out.replace("\n", "")) == (0, str(out))
         assert out.read_bytes() == content
 
+    def test_what_a_node_sounds_like(self, segue: Segue, fake: FakeSegue) -> None:
+        fake.job_states = [{"state": "succeeded", "progress": 1.0}]
+        done = segue("analyse", "5a", TAKE)
+        assert done.status == 0
+        lines = done.out.splitlines()
+        assert "tempo:    96.4 bpm (90% sure)" in lines
+        assert "key:      F# minor (75% sure)" in lines
+        assert not any(line.startswith("loudness") for line in lines)
+
+    def test_stems_as_files(self, segue: Segue, fake: FakeSegue, tmp_path: Path) -> None:
+        fake.job_states = [{"state": "running", "progress": 0.4}, {"state": "succeeded", "progress": 1.0}]
+        done = segue(
+            "stems", "5a", TAKE, "--out", tmp_path / "parts", "--format", "flac", "--two-stems", "vocals"
+        )
+        assert done.status == 0, done.err
+        assert sorted(file.name for file in (tmp_path / "parts").iterdir()) == [
+            "residual.flac",
+            "vocals.flac",
+        ]
+        assert (tmp_path / "parts" / "vocals.flac").read_bytes() == b"vocals as flac"
+        assert fake.bodies == [{"two_stems": "vocals"}]
+
+    def test_a_stem_cannot_name_a_file_elsewhere(self, segue: Segue, fake: FakeSegue, tmp_path: Path) -> None:
+        fake.job_states = [{"state": "succeeded", "progress": 1.0}]
+        fake.stems = ("../away",)
+        assert segue("stems", "5a", TAKE, "--out", tmp_path / "parts").status == 1
+        assert list(tmp_path.rglob("away*")) == []
+
     def test_an_export_that_takes_its_time(self, segue: Segue, fake: FakeSegue, tmp_path: Path) -> None:
         fake.job_states = [
             {"state": "running", "progress": 0.4},
