@@ -12,17 +12,16 @@ from configs.logs import configure_logging
 from configs.settings import Settings
 from deployments.engines.analysis import registry
 from deployments.engines.analysis.analysis import Analysis
-from deployments.engines.analysis.protocol import AnalyserEngine, AnalyserInfo, AnalysisRequest
+from deployments.engines.analysis.protocol import AnalyserEngine, AnalysisRequest
 from deployments.engines.analysis.registry import AnalyserOptions
 from deployments.engines.protocols import Device
+from deployments.replica import EngineReplica
 
 logger = logging.getLogger("segue.analyser")
 
 
-class Analyser:
+class Analyser(EngineReplica[AnalyserEngine]):
     """Loads and warms its models before it is ready, so that no clip waits for them."""
-
-    _engine: AnalyserEngine
 
     async def __init__(self, model: str, settings: Settings) -> None:  # type: ignore[misc]
         configure_logging(settings)
@@ -41,17 +40,6 @@ class Analyser:
     async def analyse(self, request: AnalysisRequest) -> Analysis:
         """As `engines.analysis.protocol.Analyser.analyse`."""
         return await self._engine.analyse(request)
-
-    async def info(self) -> AnalyserInfo:
-        return await self._engine.info()
-
-    async def check_health(self) -> None:
-        await self._engine.check_health()
-
-    async def __del__(self) -> None:
-        engine = getattr(self, "_engine", None)
-        if engine is not None:
-            await engine.close()
 
 
 AnalyserDeployment = serve.deployment(

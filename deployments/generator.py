@@ -17,17 +17,16 @@ from configs.logs import configure_logging
 from configs.settings import Settings
 from deployments.engine_options import engine_options
 from deployments.engines import registry
-from deployments.engines.protocols import Engine, EngineInfo, GenerationEvent, GenerationRequest
+from deployments.engines.protocols import Engine, GenerationEvent, GenerationRequest
 from deployments.gpu import gpu_share
 from deployments.metrics import GeneratorMetrics
+from deployments.replica import EngineReplica
 
 logger = logging.getLogger("segue.generator")
 
 
-class Generator:
+class Generator(EngineReplica[Engine]):
     """Loads its model before it is ready, so that no request waits for weights."""
-
-    _engine: Engine
 
     async def __init__(self, model: str, settings: Settings) -> None:  # type: ignore[misc]
         configure_logging(settings)
@@ -46,17 +45,6 @@ class Generator:
         async with aclosing(self._engine.generate(request)) as events:  # type: ignore[type-var]
             async for event in events:
                 yield event
-
-    async def info(self) -> EngineInfo:
-        return await self._engine.info()
-
-    async def check_health(self) -> None:
-        await self._engine.check_health()
-
-    async def __del__(self) -> None:
-        engine = getattr(self, "_engine", None)
-        if engine is not None:
-            await engine.close()
 
 
 GeneratorDeployment = serve.deployment(

@@ -15,17 +15,16 @@ from configs.logs import configure_logging
 from configs.settings import Settings
 from deployments.engines.protocols import Device
 from deployments.engines.separation import registry
-from deployments.engines.separation.protocol import Estimates, SegmentRequest, SeparatorEngine, SeparatorInfo
+from deployments.engines.separation.protocol import Estimates, SegmentRequest, SeparatorEngine
 from deployments.engines.separation.registry import SeparatorOptions
 from deployments.gpu import gpu_share
+from deployments.replica import EngineReplica
 
 logger = logging.getLogger("segue.separator")
 
 
-class Separator:
+class Separator(EngineReplica[SeparatorEngine]):
     """Loads its model before it is ready, so that no segment waits for weights."""
-
-    _engine: SeparatorEngine
 
     async def __init__(self, model: str, settings: Settings) -> None:  # type: ignore[misc]
         configure_logging(settings)
@@ -48,17 +47,6 @@ class Separator:
     async def separate(self, segment: SegmentRequest) -> Estimates:
         """As `engines.separation.protocol.Separator.separate`."""
         return await self._engine.separate(segment)
-
-    async def info(self) -> SeparatorInfo:
-        return await self._engine.info()
-
-    async def check_health(self) -> None:
-        await self._engine.check_health()
-
-    async def __del__(self) -> None:
-        engine = getattr(self, "_engine", None)
-        if engine is not None:
-            await engine.close()
 
 
 SeparatorDeployment = serve.deployment(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
@@ -22,36 +22,45 @@ from deployments.engines.protocols import (
 from deployments.engines.separation.protocol import Estimates, SegmentRequest, SeparatorInfo
 from deployments.load import Load
 
+Info = TypeVar("Info")
+
 ACCEPTED = GenerationProgress(0.0)
 """What an engine may say of a take that still waits for its turn."""
 
 
-class ServedGenerator:
-    """A `Generator` deployment as a `MusicGenerator`. Ray's errors become the engine's."""
+class Served(Generic[Info]):
+    """A handle to a deployment that hosts a model. Ray's errors become the engine's."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
-        self._info: EngineInfo | None = None
-        self._has_begun: dict[object, bool] = {}
+        self._info: Info | None = None
 
     @property
     def deployment(self) -> str:
         name: str = self._handle.deployment_name
         return name
 
-    @property
-    def load(self) -> Load:
-        """The takes asked for here: ongoing from an engine's first step on, queued before, wherever they wait."""
-        ongoing = sum(self._has_begun.values())
-        return Load(ongoing, len(self._has_begun) - ongoing)
-
-    async def info(self) -> EngineInfo:
+    async def info(self) -> Info:
         if self._info is None:  # the same for all replicas of one deployment
             try:
                 self._info = await self._handle.info.remote()
             except RayError as error:
                 raise _engine_error(error) from error
         return self._info
+
+
+class ServedGenerator(Served[EngineInfo]):
+    """A `Generator` deployment as a `MusicGenerator`."""
+
+    def __init__(self, handle: Any) -> None:
+        super().__init__(handle)
+        self._has_begun: dict[object, bool] = {}
+
+    @property
+    def load(self) -> Load:
+        """The takes asked for here: ongoing from an engine's first step on, queued before, wherever they wait."""
+        ongoing = sum(self._has_begun.values())
+        return Load(ongoing, len(self._has_begun) - ongoing)
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
         events = self._handle.options(stream=True).generate.remote(request)
@@ -68,82 +77,43 @@ class ServedGenerator:
             events.cancel()  # nothing happens if it has ended; otherwise the replica stops at its next step
 
 
-class ServedSeparator:
-    """A `Separator` deployment as a `Separator`. Ray's errors become the engine's."""
+class ServedAnswers(Served[Info]):
+    """A deployment whose work is one answer to one request."""
 
     def __init__(self, handle: Any) -> None:
-        self._handle = handle
-        self._info: SeparatorInfo | None = None
+        super().__init__(handle)
         self._under_way = 0
 
     @property
-    def deployment(self) -> str:
-        name: str = self._handle.deployment_name
-        return name
-
-    @property
     def load(self) -> Load:
-        """The segments asked for here, wherever they wait or are worked on."""
+        """What is asked for here, wherever it waits or is worked on."""
         return Load(self._under_way)
 
-    async def info(self) -> SeparatorInfo:
-        if self._info is None:  # the same for all replicas of one deployment
-            try:
-                self._info = await self._handle.info.remote()
-            except RayError as error:
-                raise _engine_error(error) from error
-        return self._info
+    async def _answer(self, response: Any) -> Any:
+        self._under_way += 1
+        try:
+            return await response
+        except (RayError, BackPressureError, DeploymentUnavailableError) as error:
+            raise _engine_error(error) from error
+        finally:
+            self._under_way -= 1
+            response.cancel()  # nothing happens if it has ended
+
+
+class ServedSeparator(ServedAnswers[SeparatorInfo]):
+    """A `Separator` deployment as a `Separator`."""
 
     async def separate(self, segment: SegmentRequest) -> Estimates:
-        answer = self._handle.separate.remote(segment)
-        self._under_way += 1
-        try:
-            estimates: Estimates = await answer
-            return estimates
-        except (RayError, BackPressureError, DeploymentUnavailableError) as error:
-            raise _engine_error(error) from error
-        finally:
-            self._under_way -= 1
-            answer.cancel()  # nothing happens if it has ended
+        estimates: Estimates = await self._answer(self._handle.separate.remote(segment))
+        return estimates
 
 
-class ServedAnalyser:
-    """An `Analyser` deployment as an `Analyser`. Ray's errors become the engine's."""
-
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-        self._info: AnalyserInfo | None = None
-        self._under_way = 0
-
-    @property
-    def deployment(self) -> str:
-        name: str = self._handle.deployment_name
-        return name
-
-    @property
-    def load(self) -> Load:
-        """The clips asked for here, wherever they wait or are worked on."""
-        return Load(self._under_way)
-
-    async def info(self) -> AnalyserInfo:
-        if self._info is None:  # the same for all replicas
-            try:
-                self._info = await self._handle.info.remote()
-            except RayError as error:
-                raise _engine_error(error) from error
-        return self._info
+class ServedAnalyser(ServedAnswers[AnalyserInfo]):
+    """An `Analyser` deployment as an `Analyser`."""
 
     async def analyse(self, request: AnalysisRequest) -> Analysis:
-        answer = self._handle.analyse.remote(request)
-        self._under_way += 1
-        try:
-            analysis: Analysis = await answer
-            return analysis
-        except (RayError, BackPressureError, DeploymentUnavailableError) as error:
-            raise _engine_error(error) from error
-        finally:
-            self._under_way -= 1
-            answer.cancel()  # nothing happens if it has ended
+        analysis: Analysis = await self._answer(self._handle.analyse.remote(request))
+        return analysis
 
 
 def _engine_error(error: Exception) -> EngineError:

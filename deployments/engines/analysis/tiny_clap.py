@@ -3,12 +3,12 @@ format, nothing to download. What it says of a clip means nothing."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from deployments.engines.made_folder import made_folder
 
 NAME = "tiny-clap"
 
@@ -20,26 +20,8 @@ _MEL_BINS = 16
 
 
 def ensure_tiny_clap(cache_dir: Path) -> Path:
-    """The model's folder inside `cache_dir`, made if it is not there.
-
-    A folder appears whole, by a rename: of two processes that make it at once, one wins and the other uses
-    that one's.
-    """
-    folder = cache_dir / f"analyser-{NAME}-v{VERSION}"
-    if folder.is_dir():
-        return folder
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".analyser-{NAME}-", dir=cache_dir))
-    try:
-        write_clap(draft)
-        draft.chmod(0o755)
-        draft.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return folder
+    """The model's folder inside `cache_dir`, made if it is not there (see `made_folder`)."""
+    return made_folder(cache_dir, f"analyser-{NAME}-v{VERSION}", write_clap)
 
 
 def write_clap(folder: Path, *, fused: bool = False) -> None:

@@ -13,14 +13,13 @@ play is noise at a sane level, the same anywhere. Every model is one folder:
 from __future__ import annotations
 
 import argparse
-import shutil
 import string
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from deployments.engines.made_folder import made_folder
 from deployments.engines.musicgen.audiocraft_import import import_audiocraft
 from deployments.engines.musicgen.companions import SEPARATOR_FOLDER, TEXT_ENCODER_FOLDER, companions
 from deployments.engines.musicgen.quiet import quietly
@@ -43,26 +42,8 @@ _WORDS = """
 
 
 def ensure_tiny(name: str, cache_dir: Path) -> Path:
-    """The folder of a tiny model inside `cache_dir`, made if it is not there.
-
-    A folder appears whole, by a rename: of two processes that make it at once, one wins and the other uses
-    that one's.
-    """
-    folder = cache_dir / f"{name}-v{VERSION}"
-    if folder.is_dir():
-        return folder
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache_dir))
-    try:
-        write_tiny(name, draft)
-        draft.chmod(0o755)
-        draft.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return folder
+    """The model's folder inside `cache_dir`, made if it is not there (see `made_folder`)."""
+    return made_folder(cache_dir, f"{name}-v{VERSION}", lambda folder: write_tiny(name, folder))
 
 
 def write_tiny(name: str, folder: Path) -> None:

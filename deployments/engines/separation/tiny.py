@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from deployments.engines.made_folder import made_folder
 from deployments.engines.musicgen.tiny_weights import network_state
 
 TINY_MODELS = ("tiny", "tiny-ft", "tiny-mixed")
@@ -29,26 +28,10 @@ _FIRST_SIGNATURE = "0f1e2d3c"
 
 
 def ensure_tiny_separator(name: str, cache_dir: Path) -> Path:
-    """The folder of a tiny model inside `cache_dir`, made if it is not there.
-
-    A folder appears whole, by a rename: of two processes that make it at once, one wins and the other uses
-    that one's.
-    """
-    folder = cache_dir / f"separator-{name}-v{VERSION}"
-    if folder.is_dir():
-        return folder
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".separator-{name}-", dir=cache_dir))
-    try:
-        write_tiny_separator(name, draft)
-        draft.chmod(0o755)
-        draft.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return folder
+    """The model's folder inside `cache_dir`, made if it is not there (see `made_folder`)."""
+    return made_folder(
+        cache_dir, f"separator-{name}-v{VERSION}", lambda folder: write_tiny_separator(name, folder)
+    )
 
 
 def write_tiny_separator(name: str, folder: Path) -> None:
