@@ -15,12 +15,13 @@ import numpy.typing as npt
 from scipy.ndimage import maximum_filter1d
 
 from deployments.engines.analysis.rhythm_beats import Frames, track_beats
-from deployments.engines.analysis.rhythm_onsets import FRAMES_PER_S, Curve, Onsets
+from deployments.engines.analysis.rhythm_onsets import BASS_PITCHES, FRAMES_PER_S, TONAL_HOP_S, Curve, Onsets
 from deployments.engines.analysis.rhythm_tempo import Repetition, candidate_periods, find_repetition
 
 _NEAR_FRAMES = 3
 _LAGS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0, 3 / 2, 2.0, 3.0, 4.0)
 _BEAT_LAGS = (4, 6, 8)
+_CHORD_BEATS = (2, 3, 4, 6, 8, 16)
 _BARS = (2, 3, 4, 6, 8)
 _WITHIN = (0.0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4)
 _USUAL_BPM = 110.0
@@ -40,16 +41,19 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """A clip as hypotheses are judged on it: onsets, how they repeat, and the strength that beats follow."""
+    """A clip as hypotheses are judged on it: onsets, how they repeat, the strength that beats follow, and the sums
+    of the pitch profiles up to each tonal frame, [tonal frames + 1, pitches]."""
 
     onsets: Onsets
     repetition: Repetition
     strength: Curve
+    pitch_sums: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, onsets: Onsets) -> Hearing:
         everything = np.concatenate([onsets.flux[None], onsets.curves])
-        return cls(onsets, find_repetition(everything), beat_strength(onsets))
+        sums = np.cumsum(np.pad(onsets.profile, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
+        return cls(onsets, find_repetition(everything), beat_strength(onsets), sums)
 
 
 def beat_strength(onsets: Onsets) -> Curve:
@@ -108,6 +112,26 @@ def _features(
     density = float(np.log2(_density(hearing.onsets.flux) * period + 0.05))
     yield from (density, density**2, abs(density - 1))
     yield from np.std(on_beat, axis=1).tolist()
+    yield from _harmonic_rhythm(hearing.pitch_sums, beats)
+
+
+def _harmonic_rhythm(pitch_sums: npt.NDArray[np.float64], beats: Frames) -> Iterator[float]:
+    """Whether chords, and bass notes, last for so many beats: by how much more the pitches change where such chords
+    would meet than elsewhere, compared over half a chord on each side; and how much they change on the whole."""
+    at = np.clip(np.rint(beats / (FRAMES_PER_S * TONAL_HOP_S)).astype(np.int64), 0, len(pitch_sums) - 1)
+    for sums in (pitch_sums[at], pitch_sums[at, :BASS_PITCHES]):
+        for length in _CHORD_BEATS:
+            span = max(1, length // 2)
+            if len(at) < 2 * span + length + 1:
+                yield from (0.0, 0.0)
+                continue
+            stretches = sums[span:] - sums[:-span]
+            before, after = stretches[:-span], stretches[span:]
+            norms = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+            changes = 1 - (before * after).sum(axis=1) / (norms + 1e-9)
+            meet = max(float(changes[first::length].mean()) for first in range(length))
+            overall = float(changes.mean())
+            yield from ((meet - overall) / (overall + 0.02), 10 * overall)
 
 
 def heard_at(around: Curve, beats: Frames, places: Sequence[float]) -> Curve:

@@ -1,5 +1,5 @@
-"""The judges of hypotheses: small networks, trained on music of known truth (`benchmarks.train_rhythm`).
-Their weights are in `rhythm_model.json`, with the figures of their training."""
+"""The judges of hypotheses: softmax regressions fitted to music of known truth
+(`benchmarks.train_rhythm`). Their weights are in `rhythm_model.json`, with the figures of their training."""
 
 from __future__ import annotations
 
@@ -22,28 +22,18 @@ LARGEST = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """A network with one hidden layer (or none: `hidden` has no columns), several of them averaged.
-
-    `center` and `scale` are float32 [features]; `hidden` [networks, features, units], `hidden_bias`
-    [networks, units], `output` [networks, units].
-    """
+    """`center`, `scale` and `weights` are float32 [features]."""
 
     center: Curve
     scale: Curve
-    hidden: Curve
-    hidden_bias: Curve
-    output: Curve
+    weights: Curve
 
     def chances(self, features: Sequence[Curve]) -> npt.NDArray[np.float64]:
         """How likely each hypothesis is the right one; they add up to 1."""
         inputs = np.clip((np.stack(features) - self.center) / self.scale, -LARGEST, LARGEST)
-        units = np.tanh(
-            np.einsum("hf,nfu->nhu", inputs, self.hidden, optimize=True) + self.hidden_bias[:, None]
-        )
-        scores = np.einsum("nhu,nu->nh", units, self.output).astype(np.float64)
-        logs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
-        mean = logs.mean(axis=0)
-        chances: npt.NDArray[np.float64] = np.exp(mean - np.logaddexp.reduce(mean))
+        scores = (inputs @ self.weights).astype(np.float64)
+        likely = np.exp(scores - scores.max())
+        chances: npt.NDArray[np.float64] = likely / likely.sum()
         return chances
 
     @classmethod

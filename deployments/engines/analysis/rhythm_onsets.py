@@ -40,7 +40,8 @@ _GROUP_FRAMES = 512
 _SLOWDOWN = 8
 _TONAL_WINDOW, _TONAL_FFT, _TONAL_HOP = 512, 1024, 128
 _TONAL_RATE_HZ = RATE_HZ / _SLOWDOWN
-_LOWEST_PITCH, _PITCHES, _BASS_PITCHES = 28, 60, 24
+BASS_PITCHES = 24
+_LOWEST_PITCH, _PITCHES = 28, 60
 _TONAL_SPAN_S = 0.35
 
 
@@ -73,7 +74,7 @@ def find_onsets(samples: Curve) -> Onsets | None:
     flux = rises.mean(axis=1)
     _, ranges = _filters()
     profile = _pitch_profile(samples / np.float32(loudest))
-    tonal = [_novelty(profile, len(flux)), _novelty(profile[:, :_BASS_PITCHES], len(flux))]
+    tonal = [_novelty(profile, len(flux)), _novelty(profile[:, :BASS_PITCHES], len(flux))]
     curves = np.concatenate([(rises @ ranges).T, np.stack(tonal)])
     overall = _sharpened(flux[None])
     scale = float(np.sqrt(np.square(overall).mean())) + 1e-9

@@ -1,0 +1,166 @@
+"""Tempo, beats and bars of clips whose truth is known: Segue's beside those of librosa's `beat_track`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from librosa.beat import beat_track as librosas_beat_track
+
+from benchmarks.corpus.clips import DEGRADATIONS, Clip
+from benchmarks.corpus.music import STRATA
+from benchmarks.corpus.scores import bootstrap, f_measure, tempo_accuracy_1, tempo_accuracy_2
+from benchmarks.generator_findings import Findings, Head, Target
+from benchmarks.tables import Row
+from deployments.audio.samples import Samples
+from deployments.engines.analysis.analysis import Rhythm
+from deployments.engines.analysis.rhythm import analyse_rhythm
+from deployments.engines.analysis.rhythm_onsets import RATE_HZ
+
+WITHIN = 0.01
+
+TEMPO = Head(
+    "tempo",
+    "Tempo",
+    "Shares of clips, with the interval that holds them with 95 % confidence (bootstrap over the clips). Acc1: "
+    "within 4 % of the truth. Acc2: of that, its half, double, third or triple. `within 1 %` is of the clips with "
+    "a steady tempo, as Acc1. librosa's is `beat_track` with its defaults, at the same 22.05 kHz.",
+)
+BEATS = Head(
+    "beats",
+    "Beats and bars",
+    "Means over clips of the F-measure with a tolerance of 70 ms, from the clip's beginning to its end, with 95 % "
+    "intervals. `meter` is the share of clips with the right one. librosa tells no bars.",
+)
+CONFIDENCE = Head(
+    "confidence",
+    "What the confidence is worth",
+    "Clips by the confidence that was told, and how many of them have the right tempo (Acc1).",
+)
+_CONFIDENCES = ((0.0, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01))
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was found in a clip, ours and librosa's."""
+
+    clip: Clip
+    rhythm: Rhythm
+    librosa_bpm: float
+    librosa_beats_s: Sequence[float]
+
+
+def listen(clips: Iterable[Clip]) -> list[Heard]:
+    """Everybody to every clip."""
+    heard = []
+    for clip in clips:
+        samples = clip.samples(RATE_HZ)
+        bpm, beats_s = beat_track(samples)
+        heard.append(Heard(clip, analyse_rhythm(samples), bpm, beats_s))
+    return heard
+
+
+def beat_track(samples: Samples) -> tuple[float, Sequence[float]]:
+    """librosa's BPM and beats (s), of float32 [samples] at 22.05 kHz."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bpm, beats_s = librosas_beat_track(y=samples, sr=RATE_HZ, units="time")
+    return float(np.ravel(bpm)[0]), [float(beat_s) for beat_s in beats_s]
+
+
+def measure(findings: Findings, heard: Sequence[Heard]) -> None:
+    """Rows for the tables of tempo, beats and confidence, and what the targets want of them."""
+    for name, own in _groups(heard):
+        findings.add(TEMPO, _tempo_row(name, own))
+        findings.add(BEATS, _beats_row(name, own))
+    for low, high in _CONFIDENCES:
+        own = [each for each in heard if low <= each.rhythm.confidence < high]
+        findings.add(
+            CONFIDENCE,
+            {
+                "confidence": f"{low:g} to {min(high, 1):g}",
+                "clips": len(own),
+                "Acc1": _share(own, lambda each: tempo_accuracy_1(each.rhythm.bpm, each.clip.truth.bpm)),
+            },
+        )
+    steady = [each for each in heard if each.clip.truth.is_steady and _is_right(each)]
+    findings.targets += [
+        Target.at_least("tempo: Acc1", 0.95, _mean(heard, _is_right)),
+        Target.at_least("tempo: Acc2", 0.99, _mean(heard, _is_nearly_right)),
+        Target.at_least("tempo: within 1 %, where steady and right", 1.0, _mean(steady, _is_close)),
+        Target.at_least("beats: F-measure", 0.9, _mean(heard, _beats_f)),
+        Target.at_least(
+            "tempo: Acc1 above librosa's by", 0.0, _mean(heard, _is_right) - _mean(heard, _librosa_is_right)
+        ),
+    ]
+
+
+def _groups(heard: Sequence[Heard]) -> list[tuple[str, list[Heard]]]:
+    groups = [("all", list(heard))]
+    groups += [(stratum, [each for each in heard if each.clip.stratum == stratum]) for stratum in STRATA]
+    groups += [
+        (f"sound: {degradation}", [each for each in heard if each.clip.degradation == degradation])
+        for degradation in DEGRADATIONS
+    ]
+    return [(name, own) for name, own in groups if own]
+
+
+def _tempo_row(name: str, heard: Sequence[Heard]) -> Row:
+    steady = [each for each in heard if each.clip.truth.is_steady]
+    return {
+        "clips": name,
+        "number": len(heard),
+        "Acc1": _share(heard, _is_right),
+        "Acc1, librosa": _share(heard, _librosa_is_right),
+        "Acc2": _share(heard, _is_nearly_right),
+        "Acc2, librosa": _share(heard, lambda each: tempo_accuracy_2(each.librosa_bpm, each.clip.truth.bpm)),
+        "within 1 %": _share(steady, _is_close),
+        "within 1 %, librosa": _share(
+            steady, lambda each: abs(each.librosa_bpm / each.clip.truth.bpm - 1) <= WITHIN
+        ),
+    }
+
+
+def _beats_row(name: str, heard: Sequence[Heard]) -> Row:
+    return {
+        "clips": name,
+        "number": len(heard),
+        "beats": _share(heard, _beats_f),
+        "beats, librosa": _share(
+            heard, lambda each: f_measure(each.librosa_beats_s, each.clip.truth.beats_s)
+        ),
+        "downbeats": _share(
+            heard, lambda each: f_measure(each.rhythm.downbeats_s, each.clip.truth.downbeats_s)
+        ),
+        "meter": _share(heard, lambda each: each.rhythm.meter == each.clip.truth.meter),
+    }
+
+
+def _share(heard: Sequence[Heard], score: Callable[[Heard], float]) -> str:
+    return str(bootstrap([score(each) for each in heard])) if heard else "–"
+
+
+def _mean(heard: Sequence[Heard], score: Callable[[Heard], float]) -> float:
+    return bootstrap([score(each) for each in heard]).mean
+
+
+def _is_right(each: Heard) -> bool:
+    return tempo_accuracy_1(each.rhythm.bpm, each.clip.truth.bpm)
+
+
+def _is_nearly_right(each: Heard) -> bool:
+    return tempo_accuracy_2(each.rhythm.bpm, each.clip.truth.bpm)
+
+
+def _is_close(each: Heard) -> bool:
+    return each.rhythm.bpm is not None and abs(each.rhythm.bpm / each.clip.truth.bpm - 1) <= WITHIN
+
+
+def _librosa_is_right(each: Heard) -> bool:
+    return tempo_accuracy_1(each.librosa_bpm, each.clip.truth.bpm)
+
+
+def _beats_f(each: Heard) -> float:
+    return f_measure(each.rhythm.beats_s, each.clip.truth.beats_s)

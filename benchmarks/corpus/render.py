@@ -1,0 +1,109 @@
+"""Pieces as audio: FluidSynth with a General MIDI sound font, its own reverb and chorus off."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from benchmarks.corpus.midi import encode
+from benchmarks.corpus.music import Piece
+from deployments.audio.samples import Samples
+
+RATE_HZ = 44_100
+SOUND_FONT_VARIABLE = "SEGUE_SOUND_FONT"
+
+_FOLDERS = (
+    "/usr/share/sounds/sf2",
+    "/usr/share/soundfonts",
+    "/usr/local/share/sounds/sf2",
+    "~/.local/share/soundfonts",
+)
+_NAMES = ("FluidR3_GM.sf2", "default-GM.sf2", "TimGM6mb.sf2", "default.sf2")
+_PEAK = 0.7
+_VERSION = b"1"
+"""Changes with what a rendering sounds like, so that older ones are not taken for it."""
+
+
+class RendererMissing(Exception):
+    """FluidSynth or a sound font is not here."""
+
+
+def find_sound_font() -> Path:
+    """The file that `SEGUE_SOUND_FONT` names, else one in the usual places. Raises RendererMissing."""
+    named = os.environ.get(SOUND_FONT_VARIABLE)
+    candidates = (
+        [Path(named)]
+        if named
+        else [Path(folder).expanduser() / name for name in _NAMES for folder in _FOLDERS]
+    )
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise RendererMissing(
+        f"no sound font: install Debian's fluid-soundfont-gm, or name an .sf2 file in {SOUND_FONT_VARIABLE}"
+    )
+
+
+def render(piece: Piece, folder: Path) -> Path:
+    """A FLAC file of the piece in `folder`, mono, 44.1 kHz, exactly `plan.duration_s` long; made only once.
+
+    Raises RendererMissing, and CalledProcessError where FluidSynth fails.
+    """
+    font = find_sound_font()
+    end_s = piece.lead_s + piece.plan.duration_s
+    song = encode(piece.voices, end_s=end_s + 0.1, tuning_cents=piece.plan.tuning_cents)
+    count = round(piece.plan.duration_s * RATE_HZ)
+    first = round(piece.lead_s * RATE_HZ)
+    key = hashlib.sha256(b"|".join([_VERSION, font.name.encode(), b"%d" % first, b"%d" % count, song]))
+    path = folder / f"{piece.plan.stratum.replace(' ', '-')}-{piece.plan.seed}-{key.hexdigest()[:16]}.flac"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        samples = _synthesise(song, font)[first : first + count]
+        samples = np.pad(samples, (0, count - len(samples)))
+        samples *= _PEAK / max(float(np.abs(samples).max()), 1e-6)
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+            made = Path(unfinished, path.name)
+            soundfile.write(made, samples, RATE_HZ, subtype="PCM_16")
+            made.replace(path)
+    return path
+
+
+def _synthesise(song: bytes, font: Path) -> Samples:
+    """float32 [samples]."""
+    program = shutil.which("fluidsynth")
+    if program is None:
+        raise RendererMissing("fluidsynth is not on PATH: install Debian's fluidsynth")
+    with tempfile.TemporaryDirectory(prefix="segue-corpus-") as folder:
+        midi, wave = Path(folder, "song.mid"), Path(folder, "song.wav")
+        midi.write_bytes(song)
+        settings = [
+            "-ni",
+            "-q",
+            "-R",
+            "0",
+            "-C",
+            "0",
+            "-g",
+            "0.6",
+            "-r",
+            str(RATE_HZ),
+            "-O",
+            "float",
+            "-T",
+            "wav",
+        ]
+        subprocess.run(
+            [program, *settings, "-F", str(wave), str(font), str(midi)],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        samples: Samples = soundfile.read(wave, dtype="float32", always_2d=True)[0].mean(axis=1)
+    return samples
