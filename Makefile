@@ -61,9 +61,11 @@ bench-s3: install-test
 
 bench-generator: install-test
 	$(BIN)/python -m benchmarks.generator --json benchmarks/results/generator.json
+	$(BIN)/python -m benchmarks.generator_profile --json benchmarks/results/generator_profile.json
 
 bench-separator: install-test
 	$(BIN)/python -m benchmarks.separator --json benchmarks/results/separator.json
+	$(BIN)/python -m benchmarks.hpss --json benchmarks/results/hpss.json
 
 bench-analysis: install-test
 	$(BIN)/python -m benchmarks.analysis --json benchmarks/results/analysis.json
