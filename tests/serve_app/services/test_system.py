@@ -51,7 +51,7 @@ class StillCluster:
 def service(cluster: StillCluster, jobs: Jobs) -> SystemService:
     settings = Settings()
     separators = ServedSeparators([], settings.separation)
-    return SystemService(cluster, ServedModels([registry.find("mock")]), separators, jobs, settings)
+    return SystemService(cluster, ServedModels([registry.find("mock")]), separators, None, jobs, settings)
 
 
 async def with_unfinished_jobs(count: int) -> Jobs:
