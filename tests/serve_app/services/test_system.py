@@ -40,6 +40,9 @@ class StillCluster:
     async def separator_states(self) -> Mapping[str, ModelState]:
         return {}
 
+    async def analyser_state(self) -> ModelState | None:
+        return None
+
     async def gpus(self) -> Gpus:
         return Gpus(total=2.0, free=1.75, id=0)
 
