@@ -239,8 +239,9 @@ def _retry_after(seconds: float) -> dict[str, str]:
 
 
 def _megabytes(size_bytes: int) -> str:
-    megabytes = f"{size_bytes / 2**20:.2f}".rstrip("0").rstrip(".")
-    return f"{size_bytes} bytes" if megabytes == "0" else f"{megabytes} MB ({size_bytes} bytes)"
+    per_unit, unit = (2**20, "MiB") if size_bytes % 2**20 == 0 else (10**6, "MB")
+    shown = f"{size_bytes / per_unit:.2f}".rstrip("0").rstrip(".")
+    return f"{size_bytes} bytes" if shown == "0" else f"{shown} {unit} ({size_bytes} bytes)"
 
 
 _EXAMPLES: Final[Mapping[int, Problem]] = {

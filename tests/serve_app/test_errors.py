@@ -109,7 +109,7 @@ async def test_members_and_headers_go_out_but_cannot_replace_the_standard_ones()
 
 async def test_a_size_limit_is_named_in_megabytes_and_bytes() -> None:
     body = (await answer_to(errors.PayloadTooLarge(30 * 2**20))).json()
-    assert body["detail"] == "The file is over the limit of 30 MB (31457280 bytes)."
+    assert body["detail"] == "The file is over the limit of 30 MiB (31457280 bytes)."
     assert body["limit_bytes"] == 31457280
 
 

@@ -42,7 +42,8 @@ class Adherence:
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict with a key for each field."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def adherence(target: Target, heard: Analysis) -> Adherence:
