@@ -43,7 +43,9 @@ class Adherence:
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict with a key for each field."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
+        return {
+            name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()
+        }
 
 
 def adherence(target: Target, heard: Analysis) -> Adherence:
