@@ -8,12 +8,11 @@ from serve_app.access import CurrentCaller
 from serve_app.problems import problem_responses
 from serve_app.routes.parts import IdempotencyKey, Provided
 from serve_app.schemas.analysis import (
-    AnalysisAcceptedView,
     AnalysisView,
     NewAnalysis,
-    analysis_accepted_view,
     analysis_view,
 )
+from serve_app.schemas.parts import AcceptedView, accepted_view
 
 router = APIRouter(prefix="/v1/chains/{chain_id}/nodes/{node_id}/analysis", tags=["analysis"])
 
@@ -21,7 +20,7 @@ router = APIRouter(prefix="/v1/chains/{chain_id}/nodes/{node_id}/analysis", tags
 @router.post(
     "",
     status_code=202,
-    response_model=AnalysisAcceptedView,
+    response_model=AcceptedView,
     responses=problem_responses(401, 404, 409, 422, 429),
 )
 async def analyse(
@@ -31,12 +30,12 @@ async def analyse(
     services: Provided,
     wanted: NewAnalysis | None = None,
     key: IdempotencyKey = None,
-) -> AnalysisAcceptedView:
+) -> AcceptedView:
     """Analyses a ready node's audio: tempo and beats, key, energy, loudness, emotion, style, melody, sections.
     Asked again, the same job answers."""
     melody = (wanted or NewAnalysis()).melody
     job = await services.analysis.start(caller.tenant, chain_id, node_id, melody, key)
-    return analysis_accepted_view(job)
+    return accepted_view(job)
 
 
 @router.get("", response_model=AnalysisView, responses=problem_responses(401, 404))

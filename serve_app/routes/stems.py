@@ -10,7 +10,8 @@ from deployments.export.plan import AudioFormat
 from serve_app.access import CallerWithStems, CurrentCaller
 from serve_app.problems import problem_responses
 from serve_app.routes.parts import ELSEWHERE, IdempotencyKey, Provided, file_response
-from serve_app.schemas.stems import NewStems, StemsAcceptedView, StemsView, stems_accepted_view, stems_view
+from serve_app.schemas.parts import AcceptedView, accepted_view
+from serve_app.schemas.stems import NewStems, StemsView, stems_view
 from serve_app.services.stems import StemsRequest
 
 router = APIRouter(prefix="/v1/chains/{chain_id}/nodes/{node_id}/stems", tags=["stems"])
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/v1/chains/{chain_id}/nodes/{node_id}/stems", tags=["
 @router.post(
     "",
     status_code=202,
-    response_model=StemsAcceptedView,
+    response_model=AcceptedView,
     responses=problem_responses(401, 403, 404, 409, 422, 429),
 )
 async def separate(
@@ -29,14 +30,14 @@ async def separate(
     services: Provided,
     wanted: NewStems | None = None,
     key: IdempotencyKey = None,
-) -> StemsAcceptedView:
+) -> AcceptedView:
     """Separates a ready node's audio into stems and what they leave of it, `residual`. Asked again with the same
     options, the same job answers."""
     asked = wanted or NewStems()
     job = await services.stems.start(
         caller.tenant, chain_id, node_id, StemsRequest(asked.model, asked.options()), key
     )
-    return stems_accepted_view(job)
+    return accepted_view(job)
 
 
 @router.get("", response_model=StemsView, responses=problem_responses(401, 404))

@@ -8,19 +8,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from serve_app.schemas.parts import ErrorView, ProgressOf, Request, error_view, progress_of_work
-from storage.chain.jobs import Job
-from storage.chain.model import Derived, NodeStatus
+from storage.chain.derivations import newest_ready
+from storage.chain.model import Derived
 from storage.chain.records import format_time
 
 
 class NewAnalysis(Request):
     melody: Annotated[bool, Field(description="the pitch of the leading voice too: it costs most")] = True
-
-
-class AnalysisAcceptedView(BaseModel):
-    job_id: str
-    job_ids: list[str]
-    status: Annotated[str, Field(description="the job's state")]
 
 
 class AdherenceView(BaseModel):
@@ -79,10 +73,6 @@ class AnalysisView(BaseModel):
     runs: list[AnalysisRunView]
 
 
-def analysis_accepted_view(job: Job) -> AnalysisAcceptedView:
-    return AnalysisAcceptedView(job_id=job.id, job_ids=[job.id], status=job.state.value)
-
-
 def analysis_view(
     chain_id: str,
     node_id: str,
@@ -114,7 +104,7 @@ def analysis_of_node_view(made: Sequence[Derived], rank: int | None) -> Analysis
     """The newest that is ready, else the newest."""
     if not made:
         return None
-    shown = next((derived for derived in reversed(made) if derived.status is NodeStatus.READY), made[-1])
+    shown = newest_ready(made) or made[-1]
     return AnalysisOfNodeView(
         job_id=shown.job_id,
         status=shown.status.value,

@@ -40,6 +40,14 @@ class ErrorView(BaseModel):
     detail: str
 
 
+class AcceptedView(BaseModel):
+    """Work that was accepted, or that was there already."""
+
+    job_id: str
+    job_ids: list[str]
+    status: Annotated[str, Field(description="the job's state")]
+
+
 class TrackView(BaseModel):
     """One signal that was made of another."""
 
@@ -72,6 +80,10 @@ def track_view(track: Track, url: str) -> TrackView:
         facts=dict(track.facts),
         url=url,
     )
+
+
+def accepted_view(job: Job) -> AcceptedView:
+    return AcceptedView(job_id=job.id, job_ids=[job.id], status=job.state.value)
 
 
 def error_view(error: Failure | None) -> ErrorView | None:

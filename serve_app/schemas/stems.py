@@ -17,8 +17,8 @@ from serve_app.schemas.parts import (
     progress_of_work,
     track_view,
 )
-from storage.chain.jobs import Job
-from storage.chain.model import Derived, NodeStatus
+from storage.chain.derivations import newest_ready
+from storage.chain.model import Derived
 from storage.chain.records import format_time
 from storage.chain.seeds import SEED_COUNT
 
@@ -68,12 +68,6 @@ class DerivedView(BaseModel):
     error: ErrorView | None = None
 
 
-class StemsAcceptedView(BaseModel):
-    job_id: str
-    job_ids: list[str]
-    status: Annotated[str, Field(description="the job's state")]
-
-
 class StemsView(BaseModel):
     """`stems` are those of the newest separation that is ready, whose `job_id` it is."""
 
@@ -102,12 +96,8 @@ def derived_view(chain_id: str, node_id: str, derived: Derived, progress_of: Pro
     )
 
 
-def stems_accepted_view(job: Job) -> StemsAcceptedView:
-    return StemsAcceptedView(job_id=job.id, job_ids=[job.id], status=job.state.value)
-
-
 def stems_view(chain_id: str, node_id: str, made: Sequence[Derived], progress_of: ProgressOf) -> StemsView:
-    ready = next((derived for derived in reversed(made) if derived.status is NodeStatus.READY), None)
+    ready = newest_ready(made)
     shown = [derived_view(chain_id, node_id, derived, progress_of) for derived in made]
     url = f"/v1/chains/{chain_id}/nodes/{node_id}/stems"
     return StemsView(

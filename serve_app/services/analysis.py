@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from configs.settings import AnalysisSettings, JobSettings
@@ -14,8 +13,9 @@ from serve_app.problems import NotFound, Problem
 from serve_app.services.derivations import Derivations
 from serve_app.services.jobs import JobService
 from storage.blobs import Blobs
+from storage.chain.derivations import newest_ready
 from storage.chain.jobs import Job, JobKind
-from storage.chain.model import Chain, Derived, DerivedKind, DomainError, NodeStatus
+from storage.chain.model import Chain, Derived, DerivedKind, DomainError
 from storage.chains import Chains
 from storage.objects import StoreError
 
@@ -74,7 +74,3 @@ class AnalysisService:
             return made, None
         document: dict[str, Any] = json.loads(await self._blobs.get(tenant, ready.document))
         return made, document
-
-
-def newest_ready(made: Sequence[Derived]) -> Derived | None:
-    return next((derived for derived in reversed(made) if derived.status is NodeStatus.READY), None)

@@ -6,7 +6,7 @@ finished one as it is, and the caller copies its outcome.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -132,6 +132,11 @@ def find(chain: Chain, node_id: str, job_id: str) -> Derived:
     if derived is None:
         raise DerivationNotFound(node_id, job_id)
     return derived
+
+
+def newest_ready(made: Sequence[Derived]) -> Derived | None:
+    """Of derivations, the oldest first."""
+    return next((derived for derived in reversed(made) if derived.status is NodeStatus.READY), None)
 
 
 def _require_fence(derived: Derived, fence: int) -> None:
