@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import librosa.feature
@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.corpus.clips import DEGRADATIONS, Clip
 from benchmarks.corpus.music import STRATA
-from benchmarks.corpus.scores import bootstrap, mirex_key, raw_pitch_accuracy
+from benchmarks.corpus.scores import mean, mirex_key, raw_pitch_accuracy, share
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.tables import Row
 from deployments.audio.samples import Samples
@@ -116,10 +116,10 @@ def measure(findings: Findings, heard: Sequence[Heard]) -> None:
             {
                 "confidence": f"{low:g} to {min(high, 1):g}",
                 "clips": len(told),
-                "right": _share(told, _is_right),
+                "right": share(told, _is_right),
             },
         )
-    ours, theirs = (_mean(heard, score) for score in (_score, _librosa_score))
+    ours, theirs = (mean(heard, score) for score in (_score, _librosa_score))
     findings.targets += [
         Target.at_least("key: MIREX-weighted", 0.9, ours),
         Target.at_least("key: MIREX-weighted above librosa's by", 0.0, ours - theirs),
@@ -138,8 +138,8 @@ def measure_melodies(findings: Findings, heard: Sequence[HeardMelody]) -> None:
                     "clips": name,
                     "number": len(own),
                     "method": own[0].melody.method,
-                    "pitch": str(bootstrap([pitch_accuracy(each) for each in own])),
-                    "in any octave": str(bootstrap([chroma_accuracy(each) for each in own])),
+                    "pitch": share(own, pitch_accuracy),
+                    "in any octave": share(own, chroma_accuracy),
                 },
             )
 
@@ -185,20 +185,12 @@ def _key_row(name: str, heard: Sequence[Heard]) -> Row:
     return {
         "clips": name,
         "number": len(heard),
-        "MIREX": _share(heard, _score),
-        "MIREX, librosa": _share(heard, _librosa_score),
-        "right": _share(heard, _is_right),
-        "right, librosa": _share(heard, lambda each: each.librosa_key == each.clip.truth.key),
+        "MIREX": share(heard, _score),
+        "MIREX, librosa": share(heard, _librosa_score),
+        "right": share(heard, _is_right),
+        "right, librosa": share(heard, lambda each: each.librosa_key == each.clip.truth.key),
         "tuning (cents)": float(np.median([_tuning_error_cents(each) for each in heard])),
     }
-
-
-def _share(heard: Sequence[Heard], score: Callable[[Heard], float]) -> str:
-    return str(bootstrap([score(each) for each in heard])) if heard else "–"
-
-
-def _mean(heard: Sequence[Heard], score: Callable[[Heard], float]) -> float:
-    return bootstrap([score(each) for each in heard]).mean
 
 
 def _score(each: Heard) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from librosa.beat import beat_track as librosas_beat_track
 
 from benchmarks.corpus.clips import DEGRADATIONS, Clip
 from benchmarks.corpus.music import STRATA
-from benchmarks.corpus.scores import bootstrap, f_measure, tempo_accuracy_1, tempo_accuracy_2
+from benchmarks.corpus.scores import f_measure, mean, share, tempo_accuracy_1, tempo_accuracy_2
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.tables import Row
 from deployments.audio.samples import Samples
@@ -82,17 +82,17 @@ def measure(findings: Findings, heard: Sequence[Heard]) -> None:
             {
                 "confidence": f"{low:g} to {min(high, 1):g}",
                 "clips": len(own),
-                "Acc1": _share(own, lambda each: tempo_accuracy_1(each.rhythm.bpm, each.clip.truth.bpm)),
+                "Acc1": share(own, lambda each: tempo_accuracy_1(each.rhythm.bpm, each.clip.truth.bpm)),
             },
         )
     steady = [each for each in heard if each.clip.truth.is_steady and _is_right(each)]
     findings.targets += [
-        Target.at_least("tempo: Acc1", 0.95, _mean(heard, _is_right)),
-        Target.at_least("tempo: Acc2", 0.99, _mean(heard, _is_nearly_right)),
-        Target.at_least("tempo: within 1 %, where steady and right", 1.0, _mean(steady, _is_close)),
-        Target.at_least("beats: F-measure", 0.9, _mean(heard, _beats_f)),
+        Target.at_least("tempo: Acc1", 0.95, mean(heard, _is_right)),
+        Target.at_least("tempo: Acc2", 0.99, mean(heard, _is_nearly_right)),
+        Target.at_least("tempo: within 1 %, where steady and right", 1.0, mean(steady, _is_close)),
+        Target.at_least("beats: F-measure", 0.9, mean(heard, _beats_f)),
         Target.at_least(
-            "tempo: Acc1 above librosa's by", 0.0, _mean(heard, _is_right) - _mean(heard, _librosa_is_right)
+            "tempo: Acc1 above librosa's by", 0.0, mean(heard, _is_right) - mean(heard, _librosa_is_right)
         ),
     ]
 
@@ -112,12 +112,12 @@ def _tempo_row(name: str, heard: Sequence[Heard]) -> Row:
     return {
         "clips": name,
         "number": len(heard),
-        "Acc1": _share(heard, _is_right),
-        "Acc1, librosa": _share(heard, _librosa_is_right),
-        "Acc2": _share(heard, _is_nearly_right),
-        "Acc2, librosa": _share(heard, lambda each: tempo_accuracy_2(each.librosa_bpm, each.clip.truth.bpm)),
-        "within 1 %": _share(steady, _is_close),
-        "within 1 %, librosa": _share(
+        "Acc1": share(heard, _is_right),
+        "Acc1, librosa": share(heard, _librosa_is_right),
+        "Acc2": share(heard, _is_nearly_right),
+        "Acc2, librosa": share(heard, lambda each: tempo_accuracy_2(each.librosa_bpm, each.clip.truth.bpm)),
+        "within 1 %": share(steady, _is_close),
+        "within 1 %, librosa": share(
             steady, lambda each: abs(each.librosa_bpm / each.clip.truth.bpm - 1) <= WITHIN
         ),
     }
@@ -127,23 +127,13 @@ def _beats_row(name: str, heard: Sequence[Heard]) -> Row:
     return {
         "clips": name,
         "number": len(heard),
-        "beats": _share(heard, _beats_f),
-        "beats, librosa": _share(
-            heard, lambda each: f_measure(each.librosa_beats_s, each.clip.truth.beats_s)
-        ),
-        "downbeats": _share(
+        "beats": share(heard, _beats_f),
+        "beats, librosa": share(heard, lambda each: f_measure(each.librosa_beats_s, each.clip.truth.beats_s)),
+        "downbeats": share(
             heard, lambda each: f_measure(each.rhythm.downbeats_s, each.clip.truth.downbeats_s)
         ),
-        "meter": _share(heard, lambda each: each.rhythm.meter == each.clip.truth.meter),
+        "meter": share(heard, lambda each: each.rhythm.meter == each.clip.truth.meter),
     }
-
-
-def _share(heard: Sequence[Heard], score: Callable[[Heard], float]) -> str:
-    return str(bootstrap([score(each) for each in heard])) if heard else "–"
-
-
-def _mean(heard: Sequence[Heard], score: Callable[[Heard], float]) -> float:
-    return bootstrap([score(each) for each in heard]).mean
 
 
 def _is_right(each: Heard) -> bool:

@@ -6,10 +6,13 @@ pitches with mir_eval's rules (C. Raffel et al., 2014); keys with the weights of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 TEMPO_TOLERANCE = 0.04
 BEAT_TOLERANCE_S = 0.07
@@ -143,3 +146,12 @@ def bootstrap_difference(
     return bootstrap(
         (np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)).tolist(), resamples, seed
     )
+
+
+def mean(items: Sequence[T], score: Callable[[T], float]) -> float:
+    return bootstrap([score(each) for each in items]).mean
+
+
+def share(items: Sequence[T], score: Callable[[T], float]) -> str:
+    """The mean of scores with its interval, as a table shows it; a dash without any."""
+    return str(bootstrap([score(each) for each in items])) if items else "–"
