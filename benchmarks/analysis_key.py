@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import librosa.feature
 import numpy as np
 
-from benchmarks.corpus.clips import DEGRADATIONS, Clip
+from benchmarks.corpus.clips import Clip
+from benchmarks.corpus.groups import groups
 from benchmarks.corpus.music import STRATA
 from benchmarks.corpus.scores import mean, mirex_key, raw_pitch_accuracy, share
 from benchmarks.generator_findings import Findings, Head, Target
@@ -107,7 +108,7 @@ def librosa_key(samples: Samples) -> str:
 
 def measure(findings: Findings, heard: Sequence[Heard]) -> None:
     """Rows for the tables of keys, and what the targets want of them."""
-    for name, own in _groups(heard):
+    for name, own in groups(heard, lambda each: each.clip):
         findings.add(KEY, _key_row(name, own))
     for low, high in _CONFIDENCES:
         told = [each for each in heard if low <= each.key.confidence < high]
@@ -169,16 +170,6 @@ def chroma_accuracy(each: HeardMelody) -> float:
         for hz, truth in zip(each.melody.f0_hz, each.clip.truth.melody_f0_hz, strict=False)
     ]
     return raw_pitch_accuracy(moved, each.clip.truth.melody_f0_hz)
-
-
-def _groups(heard: Sequence[Heard]) -> list[tuple[str, list[Heard]]]:
-    groups = [("all", list(heard))]
-    groups += [(stratum, [each for each in heard if each.clip.stratum == stratum]) for stratum in STRATA]
-    groups += [
-        (f"sound: {degradation}", [each for each in heard if each.clip.degradation == degradation])
-        for degradation in DEGRADATIONS
-    ]
-    return [(name, own) for name, own in groups if own]
 
 
 def _key_row(name: str, heard: Sequence[Heard]) -> Row:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from librosa.beat import beat_track as librosas_beat_track
 
-from benchmarks.corpus.clips import DEGRADATIONS, Clip
-from benchmarks.corpus.music import STRATA
+from benchmarks.corpus.clips import Clip
+from benchmarks.corpus.groups import groups
 from benchmarks.corpus.scores import f_measure, mean, share, tempo_accuracy_1, tempo_accuracy_2
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.tables import Row
@@ -72,7 +72,7 @@ def beat_track(samples: Samples) -> tuple[float, Sequence[float]]:
 
 def measure(findings: Findings, heard: Sequence[Heard]) -> None:
     """Rows for the tables of tempo, beats and confidence, and what the targets want of them."""
-    for name, own in _groups(heard):
+    for name, own in groups(heard, lambda each: each.clip):
         findings.add(TEMPO, _tempo_row(name, own))
         findings.add(BEATS, _beats_row(name, own))
     for low, high in _CONFIDENCES:
@@ -95,16 +95,6 @@ def measure(findings: Findings, heard: Sequence[Heard]) -> None:
             "tempo: Acc1 above librosa's by", 0.0, mean(heard, _is_right) - mean(heard, _librosa_is_right)
         ),
     ]
-
-
-def _groups(heard: Sequence[Heard]) -> list[tuple[str, list[Heard]]]:
-    groups = [("all", list(heard))]
-    groups += [(stratum, [each for each in heard if each.clip.stratum == stratum]) for stratum in STRATA]
-    groups += [
-        (f"sound: {degradation}", [each for each in heard if each.clip.degradation == degradation])
-        for degradation in DEGRADATIONS
-    ]
-    return [(name, own) for name, own in groups if own]
 
 
 def _tempo_row(name: str, heard: Sequence[Heard]) -> Row:

@@ -15,6 +15,7 @@ from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import AnalyserEngine, AnalysisRequest
 from deployments.engines.analysis.registry import AnalyserOptions
 from deployments.engines.protocols import Device
+from deployments.gpu import gpu_share
 from deployments.replica import EngineReplica
 
 logger = logging.getLogger("segue.analyser")
@@ -31,7 +32,10 @@ class Analyser(EngineReplica[AnalyserEngine]):
             model,
             cache_dir=Path(settings.models.cache_dir),
             options=AnalyserOptions(
-                device=Device(analysis.device), melody=analysis.melody, threads=analysis.threads
+                device=Device(analysis.device),
+                melody=analysis.melody,
+                threads=analysis.threads,
+                gpu_memory_fraction=gpu_share(),
             ),
         )
         await self._engine.warm_up()
