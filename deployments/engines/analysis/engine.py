@@ -35,7 +35,7 @@ from deployments.engines.analysis.timbre import describe_timbre
 from deployments.engines.protocols import Device, EngineBroken, EngineBusy, EngineError
 
 # Counted up with every change that gives another answer for the same clip.
-VERSION_OF_RESULTS = 1
+VERSION_OF_RESULTS = 2
 
 _CLOSE_TIMEOUT_S = 30.0
 _WARM_UP_S = 2.0
@@ -223,9 +223,10 @@ def _load_critic(entry: AnalyserEntry, cache_dir: Path, device: Device) -> Criti
 def _load_tracker(model: MelodyModel, device: Device) -> PitchTracker | None:
     if model is MelodyModel.NONE:
         return None
-    from deployments.engines.analysis.crepe import CrepeTracker
+    from deployments.engines.analysis.crepe import Crepe
+    from deployments.engines.analysis.leading_voice import LeadingVoice
 
-    return CrepeTracker(model.value.removeprefix("crepe-"), device=device)
+    return LeadingVoice(Crepe(model.value.removeprefix("crepe-"), device=device))
 
 
 def _version(entry: AnalyserEntry, tracker: PitchTracker | None) -> str:

