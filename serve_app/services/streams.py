@@ -21,7 +21,7 @@ from serve_app.sse import comment, frame, retry
 from storage.chain.events import changes_since
 from storage.chain.jobs import Job
 from storage.chain.model import Chain, ChainNotFound
-from storage.chain.ranking import ranks
+from storage.chain.ranking import fellow_takes, ranks
 from storage.chain.records import format_time
 from storage.chain.tree import spine
 
@@ -115,7 +115,7 @@ class EventStreams:
         if chain.version == since:
             return
         ranked = ranks(chain)
-        for node in changes.nodes:
+        for node in (*changes.nodes, *fellow_takes(chain, changes.nodes)):
             shown = node_view(chain.id, node, progress_of, rank=ranked.get(node.id))
             yield frame("node", shown.model_dump())
         yield frame("chain", _chain_header(chain), id=chain.version)

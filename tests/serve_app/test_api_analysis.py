@@ -18,6 +18,7 @@ from deployments.engines.analysis.protocol import AnalysisRequest
 from deployments.engines.mock import MockEngine
 from deployments.engines.protocols import EngineBroken
 from tests.harness import Running, listening, problem, running, tone, until, wav
+from tests.serve_app.followers import following
 
 
 class Listener(MockAnalyser):
@@ -196,10 +197,17 @@ class TestCompose:
         ) as app:
             chain = await uploaded(app)
             wanted = {"mode": "compose", "bpm": 120, "key": "A minor", "takes": 3}
-            made = await app.branch(chain["id"], chain["root_id"], **wanted)
-            for node in made["nodes"]:
-                await app.finished(chain["id"], node["id"])
-            takes = (await app.chain(chain["id"]))["nodes"][1:]
+            async with following(app, chain["id"]) as follower:
+                made = await app.branch(chain["id"], chain["root_id"], **wanted)
+                for node in made["nodes"]:
+                    await app.finished(chain["id"], node["id"])
+                shown = await app.chain(chain["id"])
+                takes = shown["nodes"][1:]
+                held = await follower.until_at(shown["version"])
+            # Who follows the chain is told of a take's rank again when a later take changes it.
+            assert [node["analysis"] for node in held.chain["nodes"][1:]] == [
+                take["analysis"] for take in takes
+            ]
             by_score = sorted(takes, key=lambda node: -node["analysis"]["adherence"]["score"])
             assert by_score[0]["analysis"]["rank"] == 1
             assert all(
