@@ -18,7 +18,7 @@ from deployments.audio.resample import resample
 from deployments.audio.samples import Samples
 from deployments.export.ffmpeg import find_ffmpeg, run_ffmpeg
 
-DEV_SEEDS = range(1200)
+DEV_SEEDS = range(4000)
 """For whatever is chosen or trained."""
 
 TEST_SEEDS = range(10_000, 10_240)

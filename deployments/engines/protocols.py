@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 from deployments.audio.samples import Samples
+from deployments.engines.plain import Described
 
 
 class GenerationMode(StrEnum):
@@ -85,7 +86,7 @@ class Device(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class EngineInfo:
+class EngineInfo(Described):
     """What a loaded engine is; provenance keeps all of it.
 
     `weights_sha256` is over the tensors themselves (names, dtypes, shapes, bytes), so it does not change with
@@ -105,24 +106,6 @@ class EngineInfo:
     device: str
     dtype: str
     reproducible: bool
-
-    def describe(self) -> dict[str, Any]:
-        """A JSON-able dict with a key for each field."""
-        return {
-            "model": self.model,
-            "engine": self.engine,
-            "engine_version": self.engine_version,
-            "weights_sha256": self.weights_sha256,
-            "licence": self.licence,
-            "sample_rate_hz": self.sample_rate_hz,
-            "channels": self.channels,
-            "max_context_s": self.max_context_s,
-            "max_duration_s": self.max_duration_s,
-            "modes": [mode.value for mode in self.modes],
-            "device": self.device,
-            "dtype": self.dtype,
-            "reproducible": self.reproducible,
-        }
 
 
 class MusicGenerator(Protocol):

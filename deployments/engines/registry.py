@@ -6,14 +6,14 @@ path of a local folder with audiocraft's two checkpoint files; its entry is call
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from deployments.engines.local_checkpoint import CHECKPOINT_FILES, read_config, read_licence
 from deployments.engines.meter import Meter
+from deployments.engines.plain import HIDDEN, Described
 from deployments.engines.protocols import Device, Engine, GenerationMode, UnknownModel
 
 _RATE_HZ = 32_000
@@ -51,7 +51,7 @@ class EngineOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelEntry:
+class ModelEntry(Described):
     """A model as it is before it is loaded. `parameters` is a hint at its size ("300M"); `folder` is where a
     local checkpoint lies, None for the others, and never shown."""
 
@@ -63,22 +63,9 @@ class ModelEntry:
     modes: tuple[GenerationMode, ...]
     description: str
     parameters: str
-    folder: Path | None = None
-    threads: int | None = None
+    folder: Path | None = field(default=None, metadata=HIDDEN)
+    threads: int | None = field(default=None, metadata=HIDDEN)
     """Torch threads that measured best; None for all. A tiny model is slower on two than on one."""
-
-    def describe(self) -> dict[str, Any]:
-        """A JSON-able dict for `/v1/models`; it holds no path."""
-        return {
-            "name": self.name,
-            "engine": self.engine.value,
-            "licence": self.licence,
-            "sample_rate_hz": self.sample_rate_hz,
-            "channels": self.channels,
-            "modes": [mode.value for mode in self.modes],
-            "description": self.description,
-            "parameters": self.parameters,
-        }
 
 
 def entries() -> tuple[ModelEntry, ...]:

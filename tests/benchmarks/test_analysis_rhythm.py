@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from benchmarks import train_rhythm
 from benchmarks.analysis_rhythm import BEATS, CONFIDENCE, TEMPO, Heard, measure
 from benchmarks.corpus.clips import Clip
 from benchmarks.corpus.music import Truth
 from benchmarks.generator_findings import Findings
-from benchmarks.train_rhythm import Case, loss, train, validate
+from benchmarks.train_rhythm import Case, Network, judge_of, train, validate
 from deployments.engines.analysis.analysis import Rhythm
 
 TRUTH = Truth(120.0, True, 4, (0.5, 1.0, 1.5, 2.0), (0.5,), "C major", 0.0, ())
@@ -35,28 +37,27 @@ def test_tables_and_targets_follow_from_what_was_heard() -> None:
     assert {target.what: target.is_met for target in findings.targets}["tempo: Acc2"]
 
 
-def test_a_judge_learns_what_is_right() -> None:
+def test_a_judge_learns_what_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no weighing of the features alone could tell."""
     rng = np.random.default_rng(1)
     cases = []
-    for seed in range(60):
+    for seed in range(160):
         features = rng.standard_normal((5, 6)).astype(np.float32)
-        cases.append(Case(seed, features, np.arange(5) == (features[:, 2] - features[:, 4]).argmax()))
-    judge = train(cases, penalty=1.0)
+        cases.append(Case(seed, features, np.arange(5) == np.abs(features[:, 2]).argmax()))
+    judge = train(cases)
     chances = judge.chances(list(cases[0].features))
     assert chances.sum() == pytest.approx(1)
-    assert np.mean([case.is_right[judge.chances(list(case.features)).argmax()] for case in cases]) > 0.85
-    assert validate(cases, penalty=1.0) > 0.85
+    assert np.mean([case.is_right[judge.chances(list(case.features)).argmax()] for case in cases]) > 0.8
+    monkeypatch.setattr(train_rhythm, "FOLDS", 2)
+    assert validate(cases) > 0.5
 
 
-def test_the_gradient_is_the_losss() -> None:
-    rng = np.random.default_rng(3)
-    inputs, weights = rng.standard_normal((4, 5, 3)), rng.standard_normal(3)
-    is_there = np.arange(5) < np.array([[5], [3], [5], [2]])
-    is_right = np.arange(5) == np.array([[0], [2], [4], [1]])
-    value, gradient = loss(weights, inputs, is_there, is_right, 0.5)
-    for index in range(3):
-        moved = weights.copy()
-        moved[index] += 1e-6
-        assert (loss(moved, inputs, is_there, is_right, 0.5)[0] - value) / 1e-6 == pytest.approx(
-            gradient[index], abs=1e-4
-        )
+def test_a_judge_says_what_the_network_says() -> None:
+    network = Network(6).eval()
+    torch.nn.init.normal_(network.linear.weight)
+    center, scale = np.arange(6, dtype=np.float32), np.full(6, 2.0, np.float32)
+    features = np.random.default_rng(2).standard_normal((5, 6)).astype(np.float32)
+    with torch.no_grad():
+        scores = network(torch.from_numpy((features - center) / scale))
+    chances = judge_of(network, center, scale).chances(list(features))
+    np.testing.assert_allclose(chances, torch.softmax(scores, 0).numpy(), atol=1e-6)

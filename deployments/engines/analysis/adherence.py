@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from deployments.engines.analysis.analysis import Analysis
+from deployments.engines.analysis.analysis import DIGITS, Analysis
 from deployments.engines.analysis.keys import KeyName, parse_key
+from deployments.engines.plain import plain
 
 EXACT, WORTHLESS = 0.01, 0.08
 """A tempo within 1 % is right; one that is 8 % off is another one."""
@@ -42,10 +43,8 @@ class Adherence:
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict with a key for each field."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {
-            name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()
-        }
+        record: dict[str, Any] = plain(self, digits=DIGITS)
+        return record
 
 
 def adherence(target: Target, heard: Analysis) -> Adherence:

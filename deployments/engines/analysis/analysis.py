@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deployments.engines.plain import plain
+
+DIGITS = 4
+"""Of what is stored: more mean nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
@@ -125,16 +130,5 @@ class Analysis:
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict, as it is stored."""
-        record: dict[str, Any] = _plain(self)
+        record: dict[str, Any] = plain(self, digits=DIGITS)
         return record
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses as dicts, tuples as lists, floats rounded to what they mean anything to."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return round(value, 4) if isinstance(value, float) else value

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.analysis import Analysis
+from deployments.engines.plain import Described
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class AnalysisRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class AnalyserInfo:
+class AnalyserInfo(Described):
     """What a loaded analyser is; an analysis is stored with all of it.
 
     `methods` names what answers each part (`rhythm`, `key`, `emotion`, `style`, `melody`). `engine_version`
@@ -35,16 +36,6 @@ class AnalyserInfo:
     methods: dict[str, str]
     weights_sha256: str
     device: str
-
-    def describe(self) -> dict[str, Any]:
-        """A JSON-able dict with a key for each field."""
-        return {
-            "model": self.model,
-            "engine_version": self.engine_version,
-            "methods": dict(self.methods),
-            "weights_sha256": self.weights_sha256,
-            "device": self.device,
-        }
 
 
 class Analyser(Protocol):

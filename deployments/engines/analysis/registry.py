@@ -7,14 +7,14 @@ adding an entry.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from deployments.engines.analysis.protocol import AnalyserEngine
 from deployments.engines.local_checkpoint import read_licence
+from deployments.engines.plain import HIDDEN, Described
 from deployments.engines.protocols import Device, ModelUnavailable, UnknownModel
 
 CLAP_FILES = ("config.json", "preprocessor_config.json")
@@ -55,7 +55,7 @@ class AnalyserOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class AnalyserEntry:
+class AnalyserEntry(Described):
     """An analyser as it is before it is loaded. `weights` is CLAP's name on the hub, None where it is not
     from there. `folder` is where a local model lies, and never shown."""
 
@@ -63,17 +63,8 @@ class AnalyserEntry:
     engine: AnalyserKind
     licence: str
     description: str
-    weights: str | None = None
-    folder: Path | None = None
-
-    def describe(self) -> dict[str, Any]:
-        """A JSON-able dict for `/v1/models`; it holds no path."""
-        return {
-            "name": self.name,
-            "engine": self.engine.value,
-            "licence": self.licence,
-            "description": self.description,
-        }
+    weights: str | None = field(default=None, metadata=HIDDEN)
+    folder: Path | None = field(default=None, metadata=HIDDEN)
 
 
 def entries() -> tuple[AnalyserEntry, ...]:

@@ -1,5 +1,5 @@
-"""The judges of hypotheses: softmax regressions fitted to music of known truth
-(`benchmarks.train_rhythm`). Their weights are in `rhythm_model.json`, with the figures of their training."""
+"""The judges of hypotheses: small networks fitted to music of known truth (`benchmarks.train_rhythm`). Their
+weights are in `rhythm_model.json`, with the figures of their training."""
 
 from __future__ import annotations
 
@@ -22,16 +22,21 @@ LARGEST = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """`center`, `scale` and `weights` are float32 [features]."""
+    """A linear part and one hidden layer of rectified units, added up to a score. All float32: `center`, `scale`
+    and `weights` [features], `hidden` [features, units], `bias` and `out` [units]."""
 
     center: Curve
     scale: Curve
     weights: Curve
+    hidden: Curve
+    bias: Curve
+    out: Curve
 
     def chances(self, features: Sequence[Curve]) -> npt.NDArray[np.float64]:
         """How likely each hypothesis is the right one; they add up to 1."""
         inputs = np.clip((np.stack(features) - self.center) / self.scale, -LARGEST, LARGEST)
-        scores = (inputs @ self.weights).astype(np.float64)
+        units = np.maximum(inputs @ self.hidden + self.bias, 0)
+        scores = (inputs @ self.weights + units @ self.out).astype(np.float64)
         likely = np.exp(scores - scores.max())
         chances: npt.NDArray[np.float64] = likely / likely.sum()
         return chances

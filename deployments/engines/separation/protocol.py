@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from deployments.audio.samples import Samples
+from deployments.engines.plain import Described
 
 Estimates = npt.NDArray[np.float32]
 """What each source has of a segment: float32 [sources, channels, samples]."""
@@ -35,7 +36,7 @@ class Padding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Strides:
+class Strides(Described):
     """The convolutions of a time-domain Demucs, for `Padding.STRIDED`."""
 
     depth: int
@@ -43,18 +44,9 @@ class Strides:
     stride_samples: int
     resamples: bool
 
-    def describe(self) -> dict[str, Any]:
-        """A JSON-able dict with a key for each field."""
-        return {
-            "depth": self.depth,
-            "kernel_samples": self.kernel_samples,
-            "stride_samples": self.stride_samples,
-            "resamples": self.resamples,
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Part(Described):
     """One network of a model. `weights` has a number per source: a source's estimate is the mean of the parts'
     under these weights. A part whose weight for every wanted source is 0 need not be asked at all.
 
@@ -68,19 +60,9 @@ class Part:
     padding: Padding
     strides: Strides | None = None
 
-    def describe(self) -> dict[str, Any]:
-        """A JSON-able dict with a key for each field."""
-        return {
-            "segment_samples": self.segment_samples,
-            "longest_samples": self.longest_samples,
-            "weights": list(self.weights),
-            "padding": self.padding.value,
-            "strides": None if self.strides is None else self.strides.describe(),
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class SeparatorInfo:
+class SeparatorInfo(Described):
     """What a loaded separator is; provenance keeps all of it.
 
     `weights_sha256` is over the tensors themselves (names, dtypes, shapes, bytes) of all parts, as they were
@@ -99,23 +81,6 @@ class SeparatorInfo:
     device: str
     dtype: str
     reproducible: bool
-
-    def describe(self) -> dict[str, Any]:
-        """A JSON-able dict with a key for each field."""
-        return {
-            "model": self.model,
-            "engine": self.engine,
-            "engine_version": self.engine_version,
-            "weights_sha256": self.weights_sha256,
-            "licence": self.licence,
-            "sample_rate_hz": self.sample_rate_hz,
-            "channels": self.channels,
-            "sources": list(self.sources),
-            "parts": [part.describe() for part in self.parts],
-            "device": self.device,
-            "dtype": self.dtype,
-            "reproducible": self.reproducible,
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ model is adding an entry.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from deployments.engines.local_checkpoint import read_licence
+from deployments.engines.plain import HIDDEN, Described
 from deployments.engines.protocols import Device, UnknownModel
 from deployments.engines.separation.folder import is_folder_of_packages
 from deployments.engines.separation.protocol import SeparatorEngine
@@ -60,35 +60,22 @@ class SeparatorOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class SeparatorEntry:
+class SeparatorEntry(Described):
     """A model as it is before it is loaded. `networks` is how many it has; `sources` is empty and `networks` 0
     where only loading tells. `folder` is where a local model lies, and never shown."""
 
     name: str
     engine: SeparatorKind
-    origin: Origin
+    origin: Origin = field(metadata=HIDDEN)
     licence: str
     sample_rate_hz: int
     channels: int
     sources: tuple[str, ...]
     networks: int
     description: str
-    folder: Path | None = None
-    threads: int | None = None
+    folder: Path | None = field(default=None, metadata=HIDDEN)
+    threads: int | None = field(default=None, metadata=HIDDEN)
     """Torch threads that measured best; None for all. A tiny model is slower on two than on one."""
-
-    def describe(self) -> dict[str, Any]:
-        """A JSON-able dict for `/v1/models`; it holds no path."""
-        return {
-            "name": self.name,
-            "engine": self.engine.value,
-            "licence": self.licence,
-            "sample_rate_hz": self.sample_rate_hz,
-            "channels": self.channels,
-            "sources": list(self.sources),
-            "networks": self.networks,
-            "description": self.description,
-        }
 
 
 def entries() -> tuple[SeparatorEntry, ...]:
