@@ -79,6 +79,7 @@ def main() -> None:
                 _each(pool, analysis_melody.listen, list(analysis_melody.alone(some))),
             ),
         )
+    analysis_rhythm.measure_judges(findings)
     analysis_key.measure_adapter(findings)
     tables = [*findings.tables(), machine.quietness(probes)]
     Report("Segue's analysis, measured", about, tables, arguments.quick).give(arguments.json)

@@ -17,6 +17,7 @@ from benchmarks.tables import Row
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.analysis import Rhythm
 from deployments.engines.analysis.rhythm import analyse_rhythm
+from deployments.engines.analysis.rhythm_model import read_about
 from deployments.engines.analysis.rhythm_onsets import RATE_HZ
 
 WITHIN = 0.01
@@ -38,6 +39,13 @@ CONFIDENCE = Head(
     "confidence",
     "What the confidence is worth",
     "Clips by the confidence that was told, and how many of them have the right tempo (Acc1).",
+)
+JUDGES = Head(
+    "judges",
+    "The judges of rhythm",
+    "What came of their training: how many clips of those that had been held back had the right hypothesis chosen, "
+    "of the beat (its tempo and its place) and of the bar, among the clips of the corpus and among those in "
+    "disguise (other sound fonts, voices left out, machines, equipment).",
 )
 _CONFIDENCES = ((0.0, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01))
 
@@ -68,6 +76,13 @@ def beat_track(samples: Samples) -> tuple[float, Sequence[float]]:
         warnings.simplefilter("ignore")
         bpm, beats_s = librosas_beat_track(y=samples, sr=RATE_HZ, units="time")
     return float(np.ravel(bpm)[0]), [float(beat_s) for beat_s in beats_s]
+
+
+def measure_judges(findings: Findings) -> None:
+    """Rows for the table of the judges, from the figures that were written when they were trained."""
+    about = read_about()
+    for judge, right in about["right"].items():
+        findings.add(JUDGES, {"judge": judge, "clips": about["clips"][judge], **right})
 
 
 def measure(findings: Findings, heard: Sequence[Heard]) -> None:

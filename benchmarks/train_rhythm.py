@@ -1,9 +1,15 @@
-"""Fit the judges of rhythm to the development clips: `python -m benchmarks.train_rhythm [--clips N]`.
+"""Fit the judges of rhythm to clips of known truth: `python -m benchmarks.train_rhythm`.
 
-Writes `deployments/engines/analysis/rhythm_model.json`, with what five-fold cross-validation said. A clip's
-hypotheses compete with each other (a softmax over their scores), and any that is right will do. On all clips the
-hidden layer is worth three points of a hundred more than softmax regression; on 760 it was worth nothing. Rendering
-the clips takes most of an hour on two processors, the first time; the rest a quarter of one.
+They learn from the development clips and from clips in disguise, and are then asked about a fifth of both that was
+held back: the figures are in what this writes, `deployments/engines/analysis/rhythm_model.npz`. A clip's hypotheses
+compete with each other (a softmax over their scores), and any that is right will do.
+
+Softmax regression gets 92 % of the development clips right, and one hidden layer 95 %. But such a network learns
+the corpus by heart, and is a poor judge of what else there is: of bands that numpy plays (the tests' `rhythms`) it
+was right about 72 %, and regression about 99. Clips in disguise, noise on the features, and the mean of several
+networks are there to bring that back.
+
+Rendering the clips takes an hour and a half on two processors, the first time; the rest twenty minutes.
 """
 
 from __future__ import annotations
@@ -14,7 +20,6 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +29,7 @@ from torch.nn import functional
 
 import deployments.engines.analysis.rhythm_model as shipped
 from benchmarks.corpus.clips import DEV_SEEDS, Clip, clips
+from benchmarks.corpus.disguises import DISGUISED_SEEDS, disguised
 from benchmarks.corpus.scores import f_measure, tempo_accuracy_1
 from deployments.engines.analysis.rhythm_bars import Bars, possible_bars
 from deployments.engines.analysis.rhythm_beats import refine_beats
@@ -33,13 +39,18 @@ from deployments.engines.analysis.rhythm_onsets import FRAMES_PER_S, RATE_HZ, Cu
 
 Marks = npt.NDArray[np.bool_]
 
-FOLDS = 5
+NETWORKS = 6
 UNITS = 32
-EPOCHS = 100
+EPOCHS = 60
 CLIPS_AT_ONCE = 64
 LARGEST_STEP = 0.003
 DECAY = 0.1
-DROPPED, DROPPED_UNITS = 0.08, 0.16
+DROPPED = 0.1
+NOISE = 0.1
+"""Added to features that are scaled to a standard deviation of 1."""
+
+HELD_BACK = 5
+"""One of so many, to see what the judge is worth."""
 
 RIGHT_F = 0.7
 GOOD_BEATS_F = 0.85
@@ -55,32 +66,28 @@ class Case:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.train_rhythm", description=__doc__)
-    parser.add_argument("--clips", type=int, default=len(DEV_SEEDS), help="the first so many seeds")
-    count: int = parser.parse_args().clips
+    argparse.ArgumentParser(prog="benchmarks.train_rhythm", description=__doc__).parse_args()
+    torch.set_num_threads(1)
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        made = list(pool.map(make_cases_of, DEV_SEEDS[:count], chunksize=20))
-    beat_cases = [case for case, _ in made if case is not None]
-    bar_cases = [case for _, case in made if case is not None]
-    record = {
-        "about": {
-            "trained by": "python -m benchmarks.train_rhythm",
-            "seeds": [DEV_SEEDS[0], DEV_SEEDS[count - 1]],
-            "beats": {
-                "clips": len(beat_cases),
-                "right in cross-validation": validate(beat_cases),
-            },
-            "bars": {"clips": len(bar_cases), "right in cross-validation": validate(bar_cases)},
-        },
-        "beat": as_record(train(beat_cases)),
-        "bar": as_record(train(bar_cases)),
+        made = list(pool.map(make_cases_of, [*DEV_SEEDS, *DISGUISED_SEEDS], chunksize=20))
+        cases = {
+            "beat": [case for case, _ in made if case is not None],
+            "bar": [case for _, case in made if case is not None],
+        }
+        figures = dict(zip(cases, pool.map(validate, cases.values()), strict=True))
+        judges = dict(zip(cases, pool.map(train, cases.values()), strict=True))
+    about = {
+        "trained by": "python -m benchmarks.train_rhythm",
+        "seeds": [[seeds[0], seeds[-1]] for seeds in (DEV_SEEDS, DISGUISED_SEEDS)],
+        "clips": {name: len(own) for name, own in cases.items()},
+        "right": figures,
     }
-    Path(shipped.__file__).with_name(shipped.FILE).write_text(json.dumps(record) + "\n")
-    print(json.dumps(record["about"], indent=1))
+    shipped.save_model(shipped.RhythmModel(**judges), about)
+    print(json.dumps(about, indent=1))
 
 
 def make_cases_of(seed: int) -> tuple[Case | None, Case | None]:
-    return make_cases(next(clips([seed])))
+    return make_cases(next(disguised([seed]) if seed in DISGUISED_SEEDS else clips([seed])))
 
 
 def make_cases(clip: Clip) -> tuple[Case | None, Case | None]:
@@ -124,16 +131,14 @@ def beat_score(each: Hypothesis, clip: Clip) -> float:
     return f_measure((each.beats / FRAMES_PER_S).tolist(), clip.truth.beats_s)
 
 
-def validate(cases: Sequence[Case]) -> float:
-    """The share of clips whose likeliest hypothesis is right, each judged by who has not seen it."""
-    fold = np.random.default_rng(0).integers(FOLDS, size=len(cases))
-    right = 0
-    for held_out in range(FOLDS):
-        judge = train([each for each, own in zip(cases, fold, strict=True) if own != held_out])
-        for each, own in zip(cases, fold, strict=True):
-            if own == held_out:
-                right += bool(each.is_right[judge.chances(list(each.features)).argmax()])
-    return round(right / len(cases), 4)
+def validate(cases: Sequence[Case]) -> dict[str, float]:
+    """The share of clips whose likeliest hypothesis is right, of those that the judge has not seen."""
+    judge = train([case for index, case in enumerate(cases) if index % HELD_BACK])
+    kinds: dict[str, list[bool]] = {"development": [], "disguised": []}
+    for case in cases[::HELD_BACK]:
+        is_right = bool(case.is_right[judge.chances(list(case.features)).argmax()])
+        kinds["disguised" if case.seed in DISGUISED_SEEDS else "development"].append(is_right)
+    return {kind: round(sum(own) / len(own), 4) for kind, own in kinds.items() if own}
 
 
 class Network(nn.Module):
@@ -148,15 +153,15 @@ class Network(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Scores [...] of hypotheses, [..., features]."""
-        inputs = functional.dropout(inputs, DROPPED, self.training)
-        units = functional.dropout(functional.relu(self.hidden(inputs)), DROPPED_UNITS, self.training)
+        if self.training:
+            inputs = functional.dropout(inputs + NOISE * torch.randn_like(inputs), DROPPED)
+        units = functional.dropout(functional.relu(self.hidden(inputs)), DROPPED, self.training)
         scores: Tensor = (self.linear(inputs) + self.out(units))[..., 0]
         return scores
 
 
 def train(cases: Sequence[Case]) -> Judge:
     """The same cases give the same judge."""
-    torch.manual_seed(0)
     together = np.concatenate([each.features for each in cases])
     center, scale = together.mean(axis=0), together.std(axis=0) + 1e-3
     most = max(len(each.features) for each in cases)
@@ -168,27 +173,27 @@ def train(cases: Sequence[Case]) -> Judge:
         is_there[index, :count] = True
         is_right[index, :count] = each.is_right
     everything = tuple(torch.from_numpy(part) for part in (inputs, is_there, is_right))
-    network = Network(len(center))
-    fit(network, everything)
-    return judge_of(network, center, scale)
+    return judge_of([fit(everything, seed) for seed in range(NETWORKS)], center, scale)
 
 
-def judge_of(network: Network, center: Curve, scale: Curve) -> Judge:
-    """The same without torch, of features that are not scaled yet."""
-    state = {name: value.numpy() for name, value in network.state_dict().items()}
+def judge_of(networks: Sequence[Network], center: Curve, scale: Curve) -> Judge:
+    """The mean of networks, without torch, and for features that are not scaled yet."""
+    states = [{name: value.numpy() for name, value in each.state_dict().items()} for each in networks]
     return Judge(
         center,
         scale,
-        weights=state["linear.weight"][0],
-        hidden=state["hidden.weight"].T,
-        bias=state["hidden.bias"],
-        out=state["out.weight"][0],
+        weights=np.mean([state["linear.weight"][0] for state in states], axis=0),
+        hidden=np.concatenate([state["hidden.weight"].T for state in states], axis=1),
+        bias=np.concatenate([state["hidden.bias"] for state in states]),
+        out=np.concatenate([state["out.weight"][0] / np.float32(len(states)) for state in states]),
     )
 
 
-def fit(network: Network, everything: Sequence[Tensor]) -> None:
+def fit(everything: Sequence[Tensor], seed: int) -> Network:
     """To inputs [clips, hypotheses, features], and which of the hypotheses are there and right."""
-    clips = len(everything[0])
+    torch.manual_seed(seed)
+    clips, _, features = everything[0].shape
+    network = Network(features)
     optimizer = torch.optim.AdamW(network.parameters(), LARGEST_STEP, weight_decay=DECAY)
     steps = EPOCHS * -(-clips // CLIPS_AT_ONCE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LARGEST_STEP, total_steps=steps)
@@ -199,7 +204,7 @@ def fit(network: Network, everything: Sequence[Tensor]) -> None:
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-    network.eval()
+    return network.eval()
 
 
 def unlikeliness(network: Network, inputs: Tensor, is_there: Tensor, is_right: Tensor) -> Tensor:
@@ -207,15 +212,6 @@ def unlikeliness(network: Network, inputs: Tensor, is_there: Tensor, is_right: T
     never = -1e9
     likely = functional.log_softmax(network(inputs).masked_fill(~is_there, never), dim=1)
     return -torch.logsumexp(likely.masked_fill(~is_right, never), dim=1).mean()
-
-
-def as_record(judge: Judge) -> dict[str, object]:
-    """Four significant digits are more than the decision needs."""
-    return {name: rounded(getattr(judge, name)) for name in Judge.__slots__}
-
-
-def rounded(values: Curve) -> object:
-    return np.vectorize(lambda value: float(f"{value:.4g}"), otypes=[float])(values).tolist()
 
 
 if __name__ == "__main__":

@@ -77,13 +77,14 @@ def make_clip(seed: int, stratum: str, degradation: str = "none", folder: Path |
     piece = compose_plan(plan)
     path = render(piece, folder or corpus_folder())
     if degradation == "mp3":
-        path = _kept(path, "mp3", _through_mp3)
+        path = kept(path, "mp3", _through_mp3)
     elif degradation == "reverb":
-        path = _kept(path, "reverb", lambda samples: _in_a_room(samples, rng))
+        path = kept(path, "reverb", lambda samples: _in_a_room(samples, rng))
     return Clip(seed, stratum, degradation, path, piece.truth)
 
 
-def _kept(path: Path, name: str, change: Callable[[Samples], Samples]) -> Path:
+def kept(path: Path, name: str, change: Callable[[Samples], Samples]) -> Path:
+    """The file beside `path` with what `change` makes of its samples; made only once."""
     changed = path.with_name(f"{path.stem}-{name}.flac")
     if not changed.exists():
         samples: Samples = soundfile.read(path, dtype="float32")[0]

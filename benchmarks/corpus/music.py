@@ -41,10 +41,10 @@ class Plan:
 
     `lead_beats` of it are cut off, so that clips begin anywhere in a bar. `swing` is where an eighth falls in its
     beat (0.5 is straight). `drift` is the tempo's largest deviation, as a share. `jitter_s` is the standard
-    deviation of when notes are struck. `beats_of_chord` is for how long a chord stays. `groove` None is without
-    drums; `comping` and `bass` are one of `COMPINGS` and `BASSES`. None for any instrument leaves it out.
-    `velocity` 0..1 is how hard all play, `notes_per_beat` how busy the melody is, and `drums_from_bar` where the
-    drums set in.
+    deviation of when notes are struck; at 0 a machine plays, and no stroke is louder than another of its kind.
+    `beats_of_chord` is for how long a chord stays. `groove` None is without drums; `comping` and `bass` are one of
+    `COMPINGS` and `BASSES`. None for any instrument leaves it out. `velocity` 0..1 is how hard all play,
+    `notes_per_beat` how busy the melody is, and `drums_from_bar` where the drums set in.
     """
 
     seed: int
@@ -393,7 +393,8 @@ def _struck(
         late_s = 0.0 if is_steady else float(np.clip(rng.standard_normal(), -2.5, 2.5)) * plan.jitter_s
         start_s = max(0.0, clock.at(tone.beat) + late_s)
         end_s = max(start_s + 0.03, clock.at(tone.beat + tone.length))
-        velocity = plan.velocity * tone.velocity * math.exp(0.08 * rng.standard_normal())
+        touch = math.exp(0.08 * rng.standard_normal()) if plan.jitter_s > 0 else 1.0
+        velocity = plan.velocity * tone.velocity * touch
         notes.append(Note(start_s, end_s, tone.pitch, int(np.clip(round(127 * velocity), 1, 127))))
     return tuple(notes)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ _FOLDERS = (
     "/usr/local/share/sounds/sf2",
     "~/.local/share/soundfonts",
 )
-_NAMES = ("FluidR3_GM.sf2", "default-GM.sf2", "TimGM6mb.sf2", "default.sf2")
+_OTHER = "TimGM6mb.sf2"
+_NAMES = ("FluidR3_GM.sf2", "default-GM.sf2", _OTHER, "default.sf2")
 _PEAK = 0.7
 _VERSION = b"1"
 """Changes with what a rendering sounds like, so that older ones are not taken for it."""
@@ -38,25 +40,34 @@ class RendererMissing(Exception):
 def find_sound_font() -> Path:
     """The file that `SEGUE_SOUND_FONT` names, else one in the usual places. Raises RendererMissing."""
     named = os.environ.get(SOUND_FONT_VARIABLE)
-    candidates = (
-        [Path(named)]
-        if named
-        else [Path(folder).expanduser() / name for name in _NAMES for folder in _FOLDERS]
-    )
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise RendererMissing(
-        f"no sound font: install Debian's fluid-soundfont-gm, or name an .sf2 file in {SOUND_FONT_VARIABLE}"
-    )
+    font = next(iter([Path(named)] if named else _installed(_NAMES)), None)
+    if font is None or not font.is_file():
+        raise RendererMissing(
+            f"no sound font: install Debian's fluid-soundfont-gm, or name an .sf2 file in {SOUND_FONT_VARIABLE}"
+        )
+    return font
 
 
-def render(piece: Piece, folder: Path) -> Path:
+def find_other_sound_font() -> Path:
+    """A smaller one that sounds different. Raises RendererMissing."""
+    font = next(iter(_installed((_OTHER,))), None)
+    if font is None:
+        raise RendererMissing("no second sound font: install Debian's timgm6mb-soundfont")
+    return font
+
+
+def _installed(names: Sequence[str]) -> list[Path]:
+    paths = [Path(folder).expanduser() / name for name in names for folder in _FOLDERS]
+    return [path for path in paths if path.is_file()]
+
+
+def render(piece: Piece, folder: Path, font: Path | None = None) -> Path:
     """A FLAC file of the piece in `folder`, mono, 44.1 kHz, exactly `plan.duration_s` long; made only once.
+    `font` is `find_sound_font()` unless told.
 
     Raises RendererMissing, and CalledProcessError where FluidSynth fails.
     """
-    font = find_sound_font()
+    font = font or find_sound_font()
     end_s = piece.lead_s + piece.plan.duration_s
     song = encode(piece.voices, end_s=end_s + 0.1, tuning_cents=piece.plan.tuning_cents)
     count = round(piece.plan.duration_s * RATE_HZ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from scipy.signal import fftconvolve
 
 from benchmarks.corpus import midi, render
 from benchmarks.corpus.clips import DETUNED_CENTS, DEV_SEEDS, TEST_SEEDS, make_clip
+from benchmarks.corpus.disguises import DISGUISED_SEEDS
 from benchmarks.corpus.harmony import SCALES, TONICS, Key, nearest, voiced
-from benchmarks.corpus.music import MELODY_HOP_S, STRATA, Piece, compose, draw_plan
+from benchmarks.corpus.music import MELODY_HOP_S, STRATA, Piece, compose, compose_plan, draw_plan
 from benchmarks.corpus.scores import (
     bootstrap,
     bootstrap_difference,
@@ -123,7 +125,20 @@ class TestMusic:
         assert {plan.key.name for plan in plans} == {f"{t} {m}" for t in TONICS for m in ("major", "minor")}
 
     def test_the_seeds_for_choosing_are_not_those_for_telling(self) -> None:
-        assert not set(DEV_SEEDS) & set(TEST_SEEDS)
+        assert not (set(DEV_SEEDS) | set(DISGUISED_SEEDS)) & set(TEST_SEEDS)
+
+    def test_a_machine_strikes_on_time_and_always_alike(self) -> None:
+        drawn = draw_plan(6, "drums")
+        assert drawn.groove is not None
+        groove = replace(drawn.groove, feel="rock", fill_every=0)
+        plan = replace(drawn, jitter_s=0.0, groove=groove)
+        piece = compose_plan(plan)
+        (drums,) = (voice for voice in piece.voices if voice.name == "drums")
+        part_s = 60 / plan.bpm / 4
+        apart = np.array([note.start_s for note in drums.notes]) / part_s
+        assert np.abs(apart - np.rint(apart)).max() < 1e-6
+        backbeats = [note.velocity for note in drums.notes if note.pitch == groove.backbeat]
+        assert len(set(backbeats)) == 1
 
     def test_an_unknown_stratum_is_refused(self) -> None:
         with pytest.raises(ValueError, match="stratum"):

@@ -1,5 +1,5 @@
 """The judges of hypotheses: small networks fitted to music of known truth (`benchmarks.train_rhythm`). Their
-weights are in `rhythm_model.json`, with the figures of their training."""
+weights are in `rhythm_model.npz`, with the figures of their training."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deployments.engines.analysis.rhythm_onsets import Curve
 
-FILE = "rhythm_model.json"
+FILE = Path(__file__).with_name("rhythm_model.npz")
 LARGEST = 4.0
 """Features further than so many standard deviations from their mean count as that."""
 
@@ -41,10 +41,6 @@ class Judge:
         chances: npt.NDArray[np.float64] = likely / likely.sum()
         return chances
 
-    @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Self:
-        return cls(*(np.array(record[name], np.float32) for name in cls.__slots__))
-
 
 @dataclass(frozen=True, slots=True)
 class RhythmModel:
@@ -54,9 +50,29 @@ class RhythmModel:
     bar: Judge
 
 
+def save_model(model: RhythmModel, about: Mapping[str, Any]) -> None:
+    """As the one that is shipped; half precision is more than the decision needs."""
+    arrays = {
+        f"{name}.{part}": getattr(getattr(model, name), part).astype(np.float16)
+        for name in RhythmModel.__slots__
+        for part in Judge.__slots__
+    }
+    np.savez_compressed(FILE, about=np.array(json.dumps(about)), **arrays)
+
+
 @cache
 def load_model() -> RhythmModel:
     """The one that is shipped."""
-    text = resources.files("deployments.engines.analysis").joinpath(FILE).read_text(encoding="utf-8")
-    record = json.loads(text)
-    return RhythmModel(Judge.of_record(record["beat"]), Judge.of_record(record["bar"]))
+    with np.load(FILE, allow_pickle=False) as stored:
+        judges = (
+            Judge(*(stored[f"{name}.{part}"].astype(np.float32) for part in Judge.__slots__))
+            for name in RhythmModel.__slots__
+        )
+        return RhythmModel(*judges)
+
+
+def read_about() -> dict[str, Any]:
+    """How the one that is shipped was trained, and with what success."""
+    with np.load(FILE, allow_pickle=False) as stored:
+        about: dict[str, Any] = json.loads(str(stored["about"]))
+    return about
