@@ -75,16 +75,6 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     return np.concatenate([*pieces, stream.finish()], axis=1)
 
 
-def resample_to_length(samples: Samples, from_hz: int, to_hz: int, length: int) -> Samples:
-    """`resample`, and then exactly `length` samples: cut, or with the last one repeated (zeros if there is none).
-
-    The way back from another rate, to as many samples as there were before.
-    """
-    resampled = resample(samples, from_hz, to_hz)[:, :length]
-    missing = length - resampled.shape[1]
-    return np.pad(resampled, ((0, 0), (0, missing)), mode="edge" if resampled.shape[1] else "constant")
-
-
 def to_channels(samples: Samples, channels: int) -> Samples:
     """float32 [channels, samples] with one channel or two: mono is doubled, stereo is averaged.
 
