@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import soxr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,72 @@ RATES_HZ = [8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000]
 
 def _sine(hz: float, rate_hz: int, duration_s: float = 0.5) -> np.ndarray:
     return np.sin(2 * np.pi * hz * np.arange(round(rate_hz * duration_s)) / rate_hz).astype(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    length=st.integers(0, 5000),
+    channels=st.integers(1, 2),
+    from_hz=st.sampled_from(RATES_HZ),
+    to_hz=st.sampled_from(RATES_HZ),
+)
+def test_the_length_is_exact(length: int, channels: int, from_hz: int, to_hz: int) -> None:
+    samples = np.full((channels, length), 0.25, dtype=np.float32)
+    resampled = resample(samples, from_hz, to_hz)
+    assert resampled.shape == (channels, round(length * to_hz / from_hz))
+    assert resampled.dtype == np.float32
+    assert np.isfinite(resampled).all()
+
+
+@pytest.mark.parametrize(
+    ("from_hz", "to_hz"), [(44100, 32000), (32000, 44100), (48000, 16000), (22050, 48000)]
+)
+def test_a_tone_stays_where_it_is(from_hz: int, to_hz: int) -> None:
+    stereo = np.stack([_sine(440, from_hz), 0.5 * _sine(1000, from_hz)])
+    expected = np.stack([_sine(440, to_hz), 0.5 * _sine(1000, to_hz)])
+    inner = slice(to_hz // 20, -to_hz // 20)
+    assert np.abs(resample(stereo, from_hz, to_hz) - expected)[:, inner].max() < 1e-4
+
+
+def test_what_the_lower_rate_cannot_hold_is_gone() -> None:
+    folded = resample(_sine(20_000, 48000)[None], 48000, 32000)
+    assert np.abs(folded[:, 1000:-1000]).max() < 1e-4
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cuts=st.lists(st.integers(0, 20_000), max_size=6),
+    channels=st.integers(1, 2),
+    from_hz=st.sampled_from(RATES_HZ),
+    to_hz=st.sampled_from(RATES_HZ),
+)
+def test_a_signal_that_comes_in_pieces_gives_the_same_bits(
+    cuts: list[int], channels: int, from_hz: int, to_hz: int
+) -> None:
+    samples = music(20_000 / from_hz, from_hz, channels)
+    whole = soxr.resample(np.ascontiguousarray(samples.T), from_hz, to_hz, quality="VHQ").T
+    stream = StreamingResampler(from_hz, to_hz, channels)
+    pieces = [stream.push(piece) for piece in np.split(samples, sorted(cuts), axis=1)]
+    given = np.concatenate([*pieces, stream.finish()], axis=1)
+    assert given.shape == (channels, round(samples.shape[1] * to_hz / from_hz))
+    assert given.dtype == np.float32
+    assert np.array_equal(given, whole[:, : given.shape[1]])
+    assert np.array_equal(resample(samples, from_hz, to_hz), given)
+
+
+@pytest.mark.parametrize("to_hz", [22_050, 44_100, 48_000, 96_000])
+def test_little_is_held_back(to_hz: int) -> None:
+    """Who listens while the signal comes is told of it a few hundredths of a second later."""
+    stream = StreamingResampler(32_000, to_hz, 1)
+    given = 0
+    for pushed, piece in enumerate(np.split(music(2.0, 32_000, 1), 20, axis=1), 1):
+        given += stream.push(piece).shape[1]
+        assert pushed * 0.1 - given / to_hz < 0.06
+
+
+def test_a_length_that_soxr_rounds_down_is_made_whole() -> None:
+    """25 samples are 367.5: Python rounds up to the even 368, libsoxr down."""
+    assert resample(np.full((2, 25), 0.25, np.float32), 12_000, 176_400).shape == (2, 368)
 
 
 def streamed(samples: Samples, from_hz: int, to_hz: int, length: int, *cuts: int) -> Samples:
