@@ -13,7 +13,7 @@ import numpy.typing as npt
 from benchmarks.corpus.clips import Clip, corpus_folder
 from benchmarks.corpus.music import STRATA, compose_plan, draw_plan
 from benchmarks.corpus.render import render
-from benchmarks.corpus.scores import raw_pitch_accuracy, share
+from benchmarks.corpus.scores import bootstrap_difference, raw_pitch_accuracy, share
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.tables import Row
 from deployments.audio.samples import Samples
@@ -81,9 +81,10 @@ def pyin(samples: Samples) -> _Pitches:
     found: tuple[npt.NDArray[np.float64], ...] = librosa.pyin(
         samples, fmin=65.0, fmax=1700.0, sr=LISTENING_RATE_HZ, hop_length=hop_samples
     )
-    times_s = np.arange(len(found[0])) * hop_samples / LISTENING_RATE_HZ
-    wanted = np.rint(np.arange(times_s[-1] // HOP_S) * HOP_S * LISTENING_RATE_HZ / hop_samples).astype(int)
-    return [float(hz) if hz > 0 else None for hz in found[0][wanted]]
+    f0_hz = found[0]
+    hops_per_value = HOP_S * LISTENING_RATE_HZ / hop_samples  # not quite 1
+    nearest = np.rint(np.arange((len(f0_hz) - 1) // hops_per_value) * hops_per_value).astype(int)
+    return [float(hz) if hz > 0 else None for hz in f0_hz[nearest]]
 
 
 def measure(findings: Findings, mixed: Sequence[Heard], by_themselves: Sequence[Heard]) -> None:
@@ -97,9 +98,11 @@ def measure(findings: Findings, mixed: Sequence[Heard], by_themselves: Sequence[
         if own:
             findings.add(MELODY, _row(name, own))
     for name, heard in (("in mixes", mixed), ("alone", by_themselves)):
-        better = np.mean([_accuracy(each, each.ours) - _accuracy(each, each.librosas) for each in heard])
+        ours = [_accuracy(each, each.ours) for each in heard]
+        theirs = [_accuracy(each, each.librosas) for each in heard]
+        better = bootstrap_difference(ours, theirs).mean
         findings.targets.append(
-            Target.at_least(f"melody {name}: pitch accuracy above librosa's by", 0.0, float(better))
+            Target.at_least(f"melody {name}: pitch accuracy above librosa's by", 0.0, better)
         )
 
 

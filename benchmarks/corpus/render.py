@@ -40,8 +40,8 @@ class RendererMissing(Exception):
 def find_sound_font() -> Path:
     """The file that `SEGUE_SOUND_FONT` names, else one in the usual places. Raises RendererMissing."""
     named = os.environ.get(SOUND_FONT_VARIABLE)
-    font = next(iter([Path(named)] if named else _installed(_NAMES)), None)
-    if font is None or not font.is_file():
+    font = _first([Path(named)] if named else _usual(_NAMES))
+    if font is None:
         raise RendererMissing(
             f"no sound font: install Debian's fluid-soundfont-gm, or name an .sf2 file in {SOUND_FONT_VARIABLE}"
         )
@@ -50,15 +50,18 @@ def find_sound_font() -> Path:
 
 def find_other_sound_font() -> Path:
     """A smaller one that sounds different. Raises RendererMissing."""
-    font = next(iter(_installed((_OTHER,))), None)
+    font = _first(_usual([_OTHER]))
     if font is None:
         raise RendererMissing("no second sound font: install Debian's timgm6mb-soundfont")
     return font
 
 
-def _installed(names: Sequence[str]) -> list[Path]:
-    paths = [Path(folder).expanduser() / name for name in names for folder in _FOLDERS]
-    return [path for path in paths if path.is_file()]
+def _usual(names: Sequence[str]) -> list[Path]:
+    return [Path(folder).expanduser() / name for name in names for folder in _FOLDERS]
+
+
+def _first(paths: Sequence[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
 
 
 def render(piece: Piece, folder: Path, font: Path | None = None) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from deployments.audio.loudness import LoudnessMeter
@@ -15,6 +15,7 @@ from deployments.audio.normalise import (
     apply_gain,
     normalising_gain,
 )
+from deployments.engines.plain import plain
 from deployments.stages.blocks import Progress, blocks_of, combine
 from deployments.stages.workspace import MIX, Workspace
 from storage.chain.model import Track
@@ -32,7 +33,8 @@ class Normalisation:
     ceiling_dbtp: float = CEILING_DBTP
 
     def to_record(self) -> dict[str, Any]:
-        return {**asdict(self), "mode": self.mode.value}
+        record: dict[str, Any] = plain(self)
+        return record
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> Normalisation:

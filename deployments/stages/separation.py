@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, aclosing
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from deployments.audio.resample import StreamingResampler, to_channels
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
+from deployments.engines.plain import plain
 from deployments.engines.protocols import UnknownModel
 from deployments.engines.separation.options import Rest, SeparationOptions
 from deployments.engines.separation.protocol import Separator, SeparatorInfo
@@ -137,8 +137,8 @@ async def _converted(mix: TrackReader, info: SeparatorInfo, workspace: Workspace
 
 def options_to_record(options: SeparationOptions) -> dict[str, Any]:
     """JSON-able, with a key for each field."""
-    stems = list(options.stems) if options.stems is not None else None
-    return {**asdict(options), "stems": stems, "rest": options.rest.value}
+    record: dict[str, Any] = plain(options)
+    return record
 
 
 def options_from_record(record: Mapping[str, Any]) -> SeparationOptions:

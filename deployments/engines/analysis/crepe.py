@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 from torch.nn import functional
 
 from deployments.audio.samples import Samples
+from deployments.engines.analysis.frames import centred_frames
 from deployments.engines.musicgen.precision import choose_device
 from deployments.engines.protocols import Device, ModelUnavailable
 from deployments.engines.weights import state_sha256
@@ -30,9 +30,9 @@ RATE_HZ = 16_000
 
 _WINDOW_SAMPLES = 1024
 _BINS = 360
-BIN_CENTS = 20.0
+_BIN_CENTS = 20.0
 _LOWEST_HZ = 10.0 * 2 ** (1997.3794084376191 / 1200)
-PITCHES_HZ: npt.NDArray[np.float64] = _LOWEST_HZ * np.exp2(np.arange(_BINS) * BIN_CENTS / 1200)
+PITCHES_HZ: npt.NDArray[np.float64] = _LOWEST_HZ * np.exp2(np.arange(_BINS) * _BIN_CENTS / 1200)
 """Of its bins: 31.7 Hz to 2 kHz."""
 
 _BATCH_FRAMES = 128
@@ -64,7 +64,8 @@ class Crepe:
     ) -> npt.NDArray[np.float32] | None:
         """How sure it is of each of `PITCHES_HZ`, 0..1: [1 + samples // hop, 360], the first around the first
         sample; 0 where it is silent. `samples` is float32 [samples] at `RATE_HZ`. None if given up."""
-        frames = _frames(samples, hop_samples)
+        centred = centred_frames(samples, window_samples=_WINDOW_SAMPLES, hop_samples=hop_samples)
+        frames = np.ascontiguousarray(centred)
         sure = np.zeros((len(frames), _BINS), np.float32)
         heard = np.flatnonzero(np.square(frames).mean(axis=1) > _SILENT_POWER)
         for first in range(0, len(heard), _BATCH_FRAMES):
@@ -115,11 +116,3 @@ def _read_weights(size: str) -> dict[str, Any]:
         raise ModelUnavailable(f"CREPE's weights are not here; run: {INSTALL_COMMAND}")
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
-
-
-def _frames(samples: Samples, hop_samples: int) -> Samples:
-    """[1 + samples // hop, 1024], the first around the first sample."""
-    half = _WINDOW_SAMPLES // 2
-    padded = np.pad(samples, (half, half + hop_samples))
-    count = 1 + samples.size // hop_samples
-    return np.ascontiguousarray(sliding_window_view(padded, _WINDOW_SAMPLES)[::hop_samples][:count])

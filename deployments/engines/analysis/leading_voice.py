@@ -42,7 +42,7 @@ _FALL = 0.25
 _LEAP = -10.0
 """How much the logarithm of a step's likelihood falls with each bin, and that of a step to anywhere."""
 
-_RIGHT = (0.25, 1.6, 0.3)
+_RIGHT, _RIGHT_FLOOR = (0.25, 1.6, 0.3), 0.05
 """Of a logistic regression on the corpus's development clips: how likely a frame's pitch is the melody's, where
 others sound along, by the logarithm of its salience and CREPE's sureness."""
 
@@ -102,13 +102,12 @@ def follow_pitches(
     here = np.arange(len(path))
     sure = sureness[here, path]
     base, of_salience, of_sureness = _RIGHT
-    odds = base + of_salience * np.log(salience[here, path] + 0.05) + of_sureness * sure
+    odds = base + of_salience * np.log(salience[here, path] + _RIGHT_FLOOR) + of_sureness * sure
     is_right = (1 - alone) / (1 + np.exp(-odds)) + alone * sure
     is_silent = sureness.max(axis=1) == 0
     evidence = sureness if alone > 0.5 else np.square(salience)
-    return _between(evidence, path, pitches_hz), np.where(is_silent, 0, np.clip(is_right, 0, 1)).astype(
-        np.float32
-    )
+    confidence = np.where(is_silent, 0, np.clip(is_right, 0, 1)).astype(np.float32)
+    return _between(evidence, path, pitches_hz), confidence
 
 
 def _aloneness(sureness: _Values) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft
 from scipy.ndimage import uniform_filter1d
 
 from deployments.audio.samples import Samples
+from deployments.engines.analysis.frames import centred_frames
 
 _WINDOW_S = 0.128
 _FFT_FACTOR = 4
@@ -36,27 +36,36 @@ def find_salience(
     is around sample k * hop. All 0 for silence. `samples` is float32 [samples], at any level."""
     window_samples = 2 * round(_WINDOW_S * rate_hz / 2)
     fft_samples = _FFT_FACTOR * window_samples
-    half = window_samples // 2
     loudest = float(np.abs(samples).max(initial=0.0))
-    padded = np.pad(samples / np.float32(loudest or 1.0), (half, half + hop_samples))
-    count = 1 + samples.size // hop_samples
-    frames = sliding_window_view(padded, window_samples)[::hop_samples][:count]
+    scaled = samples / np.float32(loudest or 1.0)
+    frames = centred_frames(scaled, window_samples=window_samples, hop_samples=hop_samples)
     window = np.hanning(window_samples + 1)[:-1].astype(np.float32)
     window *= 2 / window.sum()
     envelope_bins = round(_ENVELOPE_HZ * fft_samples / rate_hz)
-    places = [(number, pitches_hz * (number + 1) * fft_samples / rate_hz) for number in range(_HARMONICS)]
-    salience = np.zeros((count, len(pitches_hz)), np.float32)
-    for first in range(0, count, _GROUP_FRAMES):
+    overtones = _overtones(pitches_hz * fft_samples / rate_hz, fft_samples // 2)
+    salience = np.zeros((len(frames), len(pitches_hz)), np.float32)
+    for first in range(0, len(frames), _GROUP_FRAMES):
         rows = slice(first, first + _GROUP_FRAMES)
         magnitudes = np.abs(rfft(frames[rows] * window, fft_samples, axis=1)).astype(np.float32)
         power = np.maximum(uniform_filter1d(np.square(magnitudes), envelope_bins, axis=1), 0)
         whitened = magnitudes / (np.sqrt(power) + _QUIET)
-        for number, bins in places:
-            heard = np.flatnonzero(bins < whitened.shape[1] - 1)
-            below = bins[heard].astype(np.int64)
-            part = (bins[heard] - below).astype(np.float32)
+        for weight, below, part in overtones:
             between = whitened[:, below] * (1 - part) + whitened[:, below + 1] * part
-            salience[rows, : len(heard)] += np.float32(_FALL**number) * between
+            salience[rows, : len(below)] += weight * between
     mean = salience / np.float32(sum(_FALL**number for number in range(_HARMONICS)))
     standing_out: npt.NDArray[np.float32] = np.maximum(0, mean - _NOISE) / _LOUD
     return standing_out
+
+
+def _overtones(
+    bins: npt.NDArray[np.float64], last_bin: int
+) -> list[tuple[np.float32, npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+    """Of pitches, rising, that are at `bins`, each overtone's weight, the bins below it, and how far above those it
+    is. High pitches have fewer: what is beyond the last bin is left out."""
+    overtones = []
+    for number in range(_HARMONICS):
+        own = bins * (number + 1)
+        heard = own[own < last_bin]
+        below = heard.astype(np.int64)
+        overtones.append((np.float32(_FALL**number), below, (heard - below).astype(np.float32)))
+    return overtones
