@@ -19,7 +19,7 @@ from serve_app.middleware import (
 from serve_app.routes import analysis, chains, jobs, nodes, processing, stems, system, tools
 from serve_app.schemas.chains import NewChain
 from serve_app.schemas.processing import NewProcess
-from serve_app.schemas.tools import ComposeTool
+from serve_app.schemas.tools import AnalyzeTool, ComposeTool
 from serve_app.services.bundle import Services
 
 MAX_JSON_BYTES = 256 * 1024
@@ -92,18 +92,18 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
 
 def _document_models(app: FastAPI) -> None:
     """Put the bodies that routes read by themselves into the OpenAPI document: the JSON of `POST /v1/chains`, the
-    forms of `POST /process` and `POST /compose`."""
+    forms of `POST /process`, `/analyze` and `/compose`."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for model in (NewChain, NewProcess, ComposeTool):
+        for model in (NewChain, NewProcess, AnalyzeTool, ComposeTool):
             body = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(body.pop("$defs", {}))
             schemas[model.__name__] = body
         file = {"type": "string", "format": "binary", "description": "WAV MP3 FLAC OGG M4A AIFF"}
-        for form in ("NewProcess", "ComposeTool"):
+        for form in ("NewProcess", "AnalyzeTool", "ComposeTool"):
             schemas[form]["properties"]["file"] = file
             schemas[form]["required"] = ["file"]
         return document

@@ -1,14 +1,19 @@
-"""What several routes share: dependencies, and the answer that carries a file."""
+"""What several routes share: dependencies, forms, and the answer that carries a file."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
 from serve_app.ranges import blob_response
 from serve_app.services.audio import AudioFile, AudioService
 from serve_app.services.bundle import Services
+
+_Form = TypeVar("_Form", bound=BaseModel)
 
 
 async def services_of(request: Request) -> Services:
@@ -38,6 +43,20 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 ELSEWHERE: dict[int | str, dict[str, Any]] = {
     307: {"description": "Where `storage.presign` is on: to the file in the object store"}
 }
+
+
+def form_body(form: type[BaseModel]) -> dict[str, Any]:
+    """What OpenAPI is told of a form that the route reads by itself; `api` has its schema."""
+    content = {"multipart/form-data": {"schema": {"$ref": f"#/components/schemas/{form.__name__}"}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def parse_form(form: type[_Form], fields: Mapping[str, Any]) -> _Form:
+    """Empty fields count as left out: browsers send them. Raises RequestValidationError."""
+    try:
+        return form.model_validate({name: value for name, value in fields.items() if value != ""})
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
 
 
 async def file_response(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
 from deployments.export.plan import AudioFormat
 from serve_app.access import CallerWithStems, CurrentCaller
@@ -18,7 +16,7 @@ from serve_app.archive import ArchiveFile, Compression, zip_stream
 from serve_app.multipart import receive_upload
 from serve_app.problems import problem_responses
 from serve_app.ranges import content_disposition
-from serve_app.routes.parts import ELSEWHERE, IdempotencyKey, Provided, file_response
+from serve_app.routes.parts import ELSEWHERE, IdempotencyKey, Provided, file_response, form_body, parse_form
 from serve_app.schemas.processing import (
     ManifestView,
     NewProcess,
@@ -36,19 +34,12 @@ router = APIRouter(tags=["processing"])
 
 MAX_FIELDS = 24
 
-PROCESS_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"multipart/form-data": {"schema": {"$ref": "#/components/schemas/NewProcess"}}},
-    }
-}
-
 
 @router.post(
     "/process",
     status_code=202,
     response_model=ProcessAcceptedView,
-    openapi_extra=PROCESS_BODY,
+    openapi_extra=form_body(NewProcess),
     responses=problem_responses(401, 403, 413, 415, 422, 429),
 )
 async def process(
@@ -61,7 +52,7 @@ async def process(
         async with receive_upload(
             request, max_bytes=limit, spool_dir=Path(folder), max_fields=MAX_FIELDS
         ) as received:
-            wanted = _new_process(received.fields)
+            wanted = parse_form(NewProcess, _unpacked(received.fields))
             plan = services.processing.plan(wanted.request())
             job = await services.processing.start(caller.tenant, received, plan, key)
     return process_accepted_view(job)
@@ -144,24 +135,16 @@ async def config(services: Provided) -> dict[str, Any]:
     return services.system.pipeline_settings()
 
 
-def _new_process(fields: Any) -> NewProcess:
-    """Raises RequestValidationError."""
+def _unpacked(fields: Mapping[str, str]) -> dict[str, Any]:
+    """`stems` may be a JSON list, or names and commas."""
+    text = fields.get("stems", "").strip()
+    if not text:
+        return dict(fields)
     try:
-        return NewProcess.model_validate(_unpacked(fields))
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
-
-
-def _unpacked(fields: Any) -> dict[str, Any]:
-    """Form fields as a document: an empty one counts as left out, `stems` may be a list or names and commas."""
-    found = {name: value for name, value in fields.items() if value != ""}
-    if "stems" in found:
-        text = found["stems"].strip()
-        try:
-            found["stems"] = json.loads(text) if text.startswith("[") else text.split(",")
-        except ValueError:
-            found["stems"] = [text]
-    return found
+        stems = json.loads(text) if text.startswith("[") else text.split(",")
+    except ValueError:
+        stems = [text]
+    return {**fields, "stems": stems}
 
 
 def _stem(job: Job) -> str:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
 from deployments.stages.compose import WISHES
 from serve_app.access import CurrentCaller
 from serve_app.attendance import attended
 from serve_app.multipart import ReceivedUpload, receive_upload
 from serve_app.problems import problem_responses, request_id_of
-from serve_app.routes.parts import Provided
+from serve_app.routes.parts import Provided, form_body, parse_form
 from serve_app.schemas.tools import (
+    AnalyzeTool,
     AnalyzeView,
     ComposeTool,
     ContinuedView,
@@ -33,26 +32,7 @@ from serve_app.services.tools import Clip, ContinueRequest
 
 router = APIRouter(tags=["tools"])
 
-FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            }
-        },
-    }
-}
-COMPOSE_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {"multipart/form-data": {"schema": {"$ref": "#/components/schemas/ComposeTool"}}},
-    }
-}
+
 WAV_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {}}, "description": "a WAV"}
 }
@@ -61,14 +41,15 @@ WAV_ANSWER: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/analyze",
     response_model=AnalyzeView,
-    openapi_extra=FORM,
+    openapi_extra=form_body(AnalyzeTool),
     responses=problem_responses(401, 404, 413, 415, 422, 429, 503, 504),
 )
 async def analyze(request: Request, caller: CurrentCaller, services: Provided) -> AnalyzeView:
     """Tempo, key, energy, loudness, emotion, style, melody and sections of a clip (part `file`; 30 MB and 30 s at
     most), and a prompt that would make such a one."""
     async with _upload(request, services) as received:
-        work = services.tools.analyse(received, request_id_of(request.scope))
+        wanted = parse_form(AnalyzeTool, {**request.query_params, **received.fields})
+        work = services.tools.analyse(received, request_id_of(request.scope), wants_melody=wanted.melody)
         return analyze_view(await attended(request, work, services.settings.tools.deadline_s))
 
 
@@ -94,14 +75,14 @@ async def generate(
 @router.post(
     "/compose",
     response_class=Response,
-    openapi_extra=COMPOSE_FORM,
+    openapi_extra=form_body(ComposeTool),
     responses={**WAV_ANSWER, **problem_responses(401, 404, 413, 415, 422, 429, 503, 504)},
 )
 async def compose(request: Request, caller: CurrentCaller, services: Provided) -> Response:
     """A new clip as the given one (part `file`) sounds: it is analysed, and what was heard is the prompt. `bpm`,
     `key`, `mood`, `style` say it instead, `prompt` besides."""
     async with _upload(request, services) as received:
-        wanted = _compose_tool({**request.query_params, **received.fields})
+        wanted = parse_form(ComposeTool, {**request.query_params, **received.fields})
         work = services.tools.compose(
             received,
             wanted.prompt,
@@ -134,14 +115,6 @@ async def _upload(request: Request, services: Services) -> AsyncIterator[Receive
         limit = services.settings.tools.max_bytes
         async with receive_upload(request, max_bytes=limit, spool_dir=Path(folder)) as received:
             yield received
-
-
-def _compose_tool(fields: Mapping[str, str]) -> ComposeTool:
-    """Empty fields count as left out. Raises RequestValidationError."""
-    try:
-        return ComposeTool.model_validate({name: text for name, text in fields.items() if text != ""})
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
 
 
 def _clip_response(clip: Clip) -> Response:

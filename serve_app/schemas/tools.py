@@ -43,6 +43,12 @@ class GenerateTool(ToolRequest):
     seed: Seed | None = None
 
 
+class AnalyzeTool(ToolRequest):
+    """The form's text fields, or query parameters of the same names."""
+
+    melody: Annotated[bool, Field(description="the pitch of the leading voice too: it costs most")] = True
+
+
 class ComposeTool(ToolRequest):
     """The form's text fields, or query parameters of the same names."""
 

@@ -94,10 +94,10 @@ class ToolService:
         self._short = DecodeLimits(max_duration_s=tools.max_input_s, **common)
         self._long = DecodeLimits(max_duration_s=uploads.max_duration_s, **common)
 
-    async def analyse(self, received: ReceivedUpload, request_id: str) -> Analysis:
+    async def analyse(self, received: ReceivedUpload, request_id: str, *, wants_melody: bool) -> Analysis:
         """Raises UnsupportedMedia, BadAudio (also for what is too long), NotFound where there is no analyser."""
         with self._turn():
-            analysis = await self._heard(received.path, request_id, wants_melody=True)
+            analysis = await self._heard(received.path, request_id, wants_melody=wants_melody)
         await self._log.keep("analyze", request_id, analysis.to_record(), given=received.path)
         return analysis
 

@@ -54,6 +54,18 @@ class TestAnalyze:
             assert "120 bpm" in said["prompt"]
             assert said["method"] == "mock"
 
+    async def test_the_melody_can_be_left_out(self) -> None:
+        async with tools() as app:
+            for asked in ({"data": {"melody": "false"}}, {"params": {"melody": "0"}}):
+                said = (await app.http.post("/analyze", files=clip(), **asked)).json()
+                assert said["melody"] is None
+                assert said["bpm"] == 120
+            for asked in ({}, {"data": {"melody": ""}}, {"data": {"melody": "true"}}):
+                said = (await app.http.post("/analyze", files=clip(), **asked)).json()
+                assert said["melody"]["f0_hz"][0] == 440
+            refused = await app.http.post("/analyze", files=clip(), data={"melody": "loudly"})
+            assert "melody" in str(problem(refused, 422)["errors"])
+
     async def test_nothing_is_kept(self) -> None:
         async with tools() as app:
             await app.http.post("/analyze", files=clip())
