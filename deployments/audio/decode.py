@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import importlib.util
 import json
-import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +26,7 @@ from deployments.audio.errors import (
 )
 from deployments.audio.limits import DecodeLimits
 from deployments.audio.sniff import Container, sniff
+from deployments.process_group import process_group
 
 __all__ = [
     "AudioError",
@@ -104,28 +104,11 @@ def _removed_after_an_error(target: Path) -> Iterator[None]:
 
 async def _run_worker(task: Task) -> tuple[bytes, int]:
     """The line that the worker printed and its exit status."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-c", _BOOTSTRAP, task.to_json(), *_import_paths()),
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=DEVNULL,
-        cwd="/",
-        env=_ENVIRONMENT,
-        start_new_session=True,
-    )
-    try:
+    program = (sys.executable, "-I", "-S", "-c", _BOOTSTRAP, task.to_json(), *_import_paths())
+    async with process_group(*program, stdout=PIPE, stderr=DEVNULL, cwd="/", env=_ENVIRONMENT) as process:
         reader = cast(asyncio.StreamReader, process.stdout)
         answer = await reader.read(_ANSWER_BYTES)
         return answer, await process.wait()
-    finally:
-        await _end(process)
-
-
-async def _end(process: Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
 
 
 @cache

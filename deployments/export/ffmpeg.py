@@ -1,20 +1,19 @@
 """The one place that runs ffmpeg: found once, run with a time limit, never left behind.
 
-What to encode is `plan`'s business. This module knows processes: no shell, no stdin, a process group of its
-own that is killed whole, and only the tail of what ffmpeg says.
+What to encode is `plan`'s business.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import signal
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import imageio_ffmpeg
+
+from deployments.process_group import process_group
 
 STDERR_TAIL_BYTES = 4096
 _READ_BYTES = 65_536
@@ -76,40 +75,20 @@ async def run_ffmpeg(arguments: Sequence[str], *, ffmpeg: Path, timeout_s: float
     `arguments` are without the program's name. Output files are the caller's: after an error they may be
     there, half written. Raises FfmpegMissing, FfmpegFailed, FfmpegTimedOut.
     """
-    starting = asyncio.create_task(_start(arguments, ffmpeg))
+    program = (str(ffmpeg), *arguments)
     try:
-        process = await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        # Left to itself, asyncio would kill only the leader of a group that it is still being connected to.
-        with suppress(FfmpegMissing):
-            await _kill_group(await starting)
-        raise
-    try:
-        async with asyncio.timeout(timeout_s):
+        async with (
+            asyncio.timeout(timeout_s),
+            process_group(*program, stdout=DEVNULL, stderr=PIPE) as process,
+        ):
             stderr_tail = await _tail(process.stderr)
             exit_code = await process.wait()
     except TimeoutError as error:
-        await _kill_group(process)
         raise FfmpegTimedOut(timeout_s) from error
-    except asyncio.CancelledError:
-        await _kill_group(process)
-        raise
-    if exit_code != 0:
-        raise FfmpegFailed(exit_code, stderr_tail)
-
-
-async def _start(arguments: Sequence[str], ffmpeg: Path) -> asyncio.subprocess.Process:
-    try:
-        return await asyncio.create_subprocess_exec(
-            str(ffmpeg),
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
     except OSError as error:
         raise FfmpegMissing(f"{ffmpeg} cannot be started: {error.strerror}") from error
+    if exit_code != 0:
+        raise FfmpegFailed(exit_code, stderr_tail)
 
 
 async def _tail(stream: asyncio.StreamReader | None) -> str:
@@ -119,12 +98,3 @@ async def _tail(stream: asyncio.StreamReader | None) -> str:
     while chunk := await stream.read(_READ_BYTES):
         tail = (tail + chunk)[-STDERR_TAIL_BYTES:]
     return tail.decode(errors="replace").strip()
-
-
-async def _kill_group(process: asyncio.subprocess.Process) -> None:
-    # The session leader's pid names the group, and stays taken while any member lives.
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    await process.wait()
