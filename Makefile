@@ -12,7 +12,7 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
            RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 GRPC_ENABLE_FORK_SUPPORT=0 \
            RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1
 
-.PHONY: run test test-slow test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis wheel install install-test clean
+.PHONY: run test test-slow fuzz test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis wheel install install-test clean
 
 run: install
 	$(BIN)/python -m serve_app.preflight configs/local.yaml
@@ -24,6 +24,10 @@ test: lint types imports
 
 test-slow: install-test
 	$(BIN)/python -m pytest -m slow
+
+# The properties, asked examples that nobody has tried yet.
+fuzz: install-test
+	$(BIN)/python -m pytest -m "hypothesis and not slow" -n 2 --no-loadscope-reorder --hypothesis-profile=fuzz
 
 # The same tests of S3 against a real server, which runs on loopback meanwhile; needs Ceph from Debian's packages.
 test-s3: install-test

@@ -28,10 +28,11 @@ class ChainChanged:
 
 @dataclass(frozen=True, slots=True)
 class JobProgressed:
-    """`progress` is 0..1. Chain and node are None for a job that belongs to none."""
+    """`progress` is 0..1, of the claim `fence` on a job. Chain and node are None for a job that belongs to none."""
 
     tenant: str
     job_id: str
+    fence: int
     chain_id: str | None
     node_id: str | None
     progress: float

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-# How long an example takes says something about the machine, not about the code.
-settings.register_profile("segue", deadline=None)
+# How long an example takes says something about the machine, not about the code. The same code is asked the same
+# examples, so that a change is not refused for what another one did; `make fuzz` goes on to look for others.
+settings.register_profile("segue", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("segue")
 
 SERVED = ("tests/serve/", "tests/configs/test_deploy_files.py")

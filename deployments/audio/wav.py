@@ -18,6 +18,8 @@ BYTES_PER_SAMPLE = 4
 MAX_DATA_BYTES = 0xFFFFFFFF - HEADER_BYTES
 """RIFF counts its bytes with 32 bits."""
 
+_MAX_FRAME_BYTES, _MAX_BYTES_PER_S = 0xFFFF, 0xFFFFFFFF
+
 _FLOAT_TAG = 3
 _FMT_BYTES, _FACT_BYTES, _RIFF_ID_AND_SIZE_BYTES = 18, 4, 8
 
@@ -29,12 +31,14 @@ class NotOurWav(ValueError):
 def wav_header(samples: int, channels: int, rate_hz: int) -> bytes:
     """What stands before the interleaved float32 little-endian samples (`samples` per channel).
 
-    Raises ValueError if the file would be larger than RIFF can say.
+    Raises ValueError if the file would be larger than RIFF can say, or a second of it, or a frame.
     """
     frame_bytes = channels * BYTES_PER_SAMPLE
     data_bytes = samples * frame_bytes
     if data_bytes > MAX_DATA_BYTES:
         raise ValueError(f"{samples} samples in {channels} channels are more than a WAV can hold")
+    if frame_bytes > _MAX_FRAME_BYTES or rate_hz * frame_bytes > _MAX_BYTES_PER_S:
+        raise ValueError(f"{channels} channels at {rate_hz} Hz are more than a WAV can say")
     return HEADER.pack(
         *(b"RIFF", HEADER_BYTES - _RIFF_ID_AND_SIZE_BYTES + data_bytes, b"WAVE"),
         *(b"fmt ", _FMT_BYTES, _FLOAT_TAG, channels, rate_hz, rate_hz * frame_bytes, frame_bytes),
@@ -81,8 +85,12 @@ def read_header(data: bytes) -> tuple[SoundFormat, int]:
     fields = HEADER.unpack_from(data)
     channels, rate_hz, data_bytes = fields[6], fields[7], fields[-1]
     frame_bytes = channels * BYTES_PER_SAMPLE
-    if not channels or not rate_hz or data_bytes % frame_bytes or data_bytes > MAX_DATA_BYTES:
+    if not channels or not rate_hz or data_bytes % frame_bytes:
         raise NotOurWav("not the header of a float32 WAV")
-    if data[:HEADER_BYTES] != wav_header(data_bytes // frame_bytes, channels, rate_hz):
+    try:
+        own = wav_header(data_bytes // frame_bytes, channels, rate_hz)
+    except ValueError as error:
+        raise NotOurWav("not the header of a float32 WAV") from error
+    if data[:HEADER_BYTES] != own:
         raise NotOurWav("not the header of a float32 WAV")
     return SoundFormat(rate_hz, channels), data_bytes

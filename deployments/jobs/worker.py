@@ -201,4 +201,6 @@ class Worker:
         if progress < 1.0 and now_s - self._announced_s.get(job.id, -1.0) < PROGRESS_INTERVAL_S:
             return
         self._announced_s[job.id] = now_s
-        self._announcer.announce(JobProgressed(job.tenant, job.id, job.chain_id, job.node_id, progress))
+        self._announcer.announce(
+            JobProgressed(job.tenant, job.id, job.fence, job.chain_id, job.node_id, progress)
+        )

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from storage.chain.jobs import Job
+from storage.chain.jobs import Job, JobState
 from storage.chain.model import Derived, Failure, Node, NodeStatus, Track
 
 MAX_TITLE_CHARS = 200
 
-ProgressOf = Callable[[str], float | None]
-"""The last progress heard of a job, by its id."""
+ProgressOf = Callable[[str, int], float | None]
+"""The last progress heard of a claim, by the job's id and the claim's fence."""
 
 
 def _without_surrogates(text: str) -> str:
@@ -94,10 +94,10 @@ def progress_of_work(made: Node | Derived, progress_of: ProgressOf) -> float:
     if made.status is NodeStatus.READY:
         return 1.0
     if made.status is NodeStatus.RUNNING and made.job_id is not None:
-        return progress_of(made.job_id) or 0.0
+        return progress_of(made.job_id, made.fence) or 0.0
     return 0.0
 
 
 def progress_of_job(job: Job, progress_of: ProgressOf) -> float:
-    heard = progress_of(job.id)
-    return job.progress if heard is None or job.state.is_finished else max(heard, job.progress)
+    heard = progress_of(job.id, job.fence) if job.state is JobState.RUNNING else None
+    return job.progress if heard is None else max(heard, job.progress)

@@ -67,7 +67,7 @@ class Listener:
     def __init__(self, bus: NoticeBus) -> None:
         self._bus = bus
         self._subscriptions: dict[tuple[str, str], set[Subscription]] = defaultdict(set)
-        self._progress: OrderedDict[str, float] = OrderedDict()
+        self._progress: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -93,9 +93,10 @@ class Listener:
                 if not self._subscriptions[topic]:
                     del self._subscriptions[topic]
 
-    def progress_of(self, job_id: str) -> float | None:
-        """The last progress heard of a job; None if none was."""
-        return self._progress.get(job_id)
+    def progress_of(self, job_id: str, fence: int) -> float | None:
+        """The last progress heard of this claim on a job; None if none was."""
+        of_fence, progress = self._progress.get(job_id, (fence, None))
+        return progress if of_fence == fence else None
 
     async def _listen(self) -> None:
         cursor: Cursor | None = None
@@ -119,19 +120,24 @@ class Listener:
             case ChainChanged(chain_id=chain_id):
                 topics = (chain_id,)
             case JobProgressed(chain_id=chain_id, job_id=job_id):
-                self._remember(notice)
-                topics = (chain_id or "", job_id)
+                topics = (chain_id or "", job_id) if self._remember(notice) else ()
             case SegmentStored(job_id=job_id):
                 topics = (segments_of(job_id),)
         for topic in topics:
             for subscription in self._subscriptions.get((notice.tenant, topic), ()):
                 subscription.put(notice)
 
-    def _remember(self, notice: JobProgressed) -> None:
-        self._progress[notice.job_id] = notice.progress
+    def _remember(self, notice: JobProgressed) -> bool:
+        """Whether it is news: not from an older claim, whose holder may not know yet that it is over, and not
+        overtaken on its way by a later one."""
+        now = (notice.fence, notice.progress)
+        if now < self._progress.get(notice.job_id, now):
+            return False
+        self._progress[notice.job_id] = now
         self._progress.move_to_end(notice.job_id)
         while len(self._progress) > KEPT_PROGRESS:
             self._progress.popitem(last=False)
+        return True
 
     def _wake_all(self) -> None:
         for subscriptions in self._subscriptions.values():

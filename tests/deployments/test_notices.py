@@ -32,7 +32,7 @@ async def start_of(bus: LocalBus) -> Cursor:
 async def test_notices_come_in_order_and_once() -> None:
     bus = LocalBus()
     cursor = await start_of(bus)
-    sent: list[Notice] = [changed(1), JobProgressed("t", "j", "c", "n", 0.5), changed(2), changed(2)]
+    sent: list[Notice] = [changed(1), JobProgressed("t", "j", 1, "c", "n", 0.5), changed(2), changed(2)]
     for notice in sent[:3]:
         await bus.publish(notice)
     first = await bus.after(cursor, 0.0)

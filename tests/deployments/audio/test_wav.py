@@ -87,6 +87,18 @@ def test_random_bytes_are_refused(data: bytes) -> None:
         decode_wav(data)
 
 
+@pytest.mark.parametrize(("channels", "rate_hz"), [(59, 33_554_432), (16_384, 44_100)])
+def test_no_header_can_say_so_much(channels: int, rate_hz: int) -> None:
+    """A second of it, or a frame, has more bytes than there are numbers for."""
+    with pytest.raises(ValueError, match="channels at"):
+        wav_header(10, channels, rate_hz)
+    header = bytearray(encode_wav(np.ones((2, 4), dtype=np.float32), 44_100))
+    struct.pack_into("<HI", header, 22, channels, rate_hz)
+    struct.pack_into("<I", header, 54, 0)
+    with pytest.raises(NotOurWav):
+        decode_wav(bytes(header))
+
+
 @pytest.mark.parametrize("offset", [22, 24, 40, 54])
 def test_a_damaged_header_is_refused(offset: int) -> None:
     data = bytearray(encode_wav(np.ones((2, 4), dtype=np.float32), 44100))

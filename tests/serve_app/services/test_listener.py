@@ -59,14 +59,28 @@ async def test_progress_is_remembered_and_told_to_a_job_and_its_chain() -> None:
     bus = LocalBus()
     async with listening(bus) as listener:
         with listener.subscribe("t", "job") as job, listener.subscribe("t", "chain") as chain:
-            notice = JobProgressed("t", "job", "chain", "node", 0.4)
+            notice = JobProgressed("t", "job", 1, "chain", "node", 0.4)
             await bus.publish(notice)
             assert await job.next(1) == await chain.next(1) == notice
-        assert listener.progress_of("job") == 0.4
-        assert listener.progress_of("another") is None
-        await bus.publish(JobProgressed("t", "alone", None, None, 0.7))
+        assert listener.progress_of("job", 1) == 0.4
+        assert listener.progress_of("another", 1) is None
+        await bus.publish(JobProgressed("t", "alone", 1, None, None, 0.7))
         await asyncio.sleep(0.01)
-        assert listener.progress_of("alone") == 0.7
+        assert listener.progress_of("alone", 1) == 0.7
+
+
+async def test_progress_rises_under_a_claim_and_begins_anew_with_the_next() -> None:
+    bus = LocalBus()
+    async with listening(bus) as listener:
+        with listener.subscribe("t", "job") as ear:
+            for fence, progress in ((1, 0.2), (1, 0.6), (1, 0.4), (2, 0.1), (1, 0.8), (2, 0.3)):
+                await bus.publish(JobProgressed("t", "job", fence, None, None, progress))
+            told = [notice for _ in range(4) if (notice := await ear.next(1)) is not None]
+            assert await ear.next(0.02) is None
+    assert [(each.fence, each.progress) for each in told] == [(1, 0.2), (1, 0.6), (2, 0.1), (2, 0.3)]
+    assert listener.progress_of("job", 2) == 0.3
+    assert listener.progress_of("job", 1) is None
+    assert listener.progress_of("job", 3) is None
 
 
 class BeganAnew(LocalBus):
