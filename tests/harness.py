@@ -31,6 +31,7 @@ from serve_app.services.models import DeploymentState, Gpus, ModelState
 from serve_app.services.queue import WorkerQueue
 from storage.memory import MemoryStore
 from storage.objects import ObjectStore
+from tests.patience import PATIENCE_S
 
 FAST: dict[str, Any] = {
     "jobs": {
@@ -118,7 +119,7 @@ class Running:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def ended(self, job_id: str, timeout_s: float = 30.0) -> dict[str, Any]:
+    async def ended(self, job_id: str, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """The job once it has succeeded, failed or been cancelled."""
 
         async def has_ended() -> bool:
@@ -137,7 +138,7 @@ class Running:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def finished(self, chain_id: str, node_id: str, timeout_s: float = 30.0) -> dict[str, Any]:
+    async def finished(self, chain_id: str, node_id: str, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """The node once it is ready, failed or cancelled."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -216,7 +217,7 @@ async def listening(api: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         await serving
 
 
-async def until(holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = 5.0) -> None:
+async def until(holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = PATIENCE_S) -> None:
     """Waits for something that nobody announces. Raises TimeoutError."""
     async with asyncio.timeout(timeout_s):
         while True:

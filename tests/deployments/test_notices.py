@@ -19,6 +19,7 @@ from deployments.notices import (
     LocalBus,
     Notice,
 )
+from tests.patience import PATIENCE_S
 
 
 def changed(version: int) -> ChainChanged:
@@ -68,7 +69,7 @@ async def test_all_who_wait_are_woken_at_once() -> None:
     await asyncio.sleep(0.01)
     assert not any(task.done() for task in waiting)
     await bus.publish(changed(1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         batches = await asyncio.gather(*waiting)
     assert [batch.notices for batch in batches] == [(changed(1),)] * 5
 

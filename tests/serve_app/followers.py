@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from tests.harness import Running, listening
+from tests.patience import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Follower:
                 self._grown.notify_all()
         self.ended.set()
 
-    async def until_at(self, version: int, timeout_s: float = 5.0) -> Replica:
+    async def until_at(self, version: int, timeout_s: float = PATIENCE_S) -> Replica:
         async with asyncio.timeout(timeout_s), self._grown:
             await self._grown.wait_for(lambda: self.replica.version >= version)
         return self.replica
@@ -91,7 +92,7 @@ async def following(app: Running, chain_id: str, since: int | None = None) -> As
     headers = {} if since is None else {"Last-Event-ID": str(since)}
     async with (
         listening(app.api) as http,
-        http.stream("GET", f"/v1/chains/{chain_id}/events", headers=headers, timeout=10) as response,
+        http.stream("GET", f"/v1/chains/{chain_id}/events", headers=headers, timeout=PATIENCE_S) as response,
     ):
         assert response.status_code == 200
         follower = Follower()

@@ -18,6 +18,7 @@ from deployments.engines.analysis.protocol import AnalysisRequest
 from deployments.engines.mock import MockEngine
 from deployments.engines.protocols import EngineBroken
 from tests.harness import Running, listening, problem, running, tone, until, wav
+from tests.patience import PATIENCE_S
 from tests.serve_app.followers import following
 
 
@@ -131,7 +132,7 @@ async def test_subscribers_see_it() -> None:
         path = f"/v1/chains/{chain['id']}/events"
         async with http.stream("GET", path, headers={"Last-Event-ID": str(chain["version"])}) as events:
             asked = asyncio.create_task(app.http.post(url_of(chain), json={}))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 async for line in events.aiter_lines():
                     if line.startswith("data:") and '"bpm"' in line:
                         shown = json.loads(line[5:])

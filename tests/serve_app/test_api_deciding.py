@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -19,7 +18,7 @@ from tests.harness import Running, problem, running, tone, until, wav
 SLOW_S = 30.0
 """A step that no test waits for."""
 
-DEAF = {"jobs": {"watch_s": 30}}
+DEAF = {"jobs": {"watch_s": 300}}
 """Runners do not look by themselves whether a job is still wanted: they must be told."""
 
 
@@ -43,11 +42,9 @@ class WatchedEngine(MockEngine):
         finally:
             self.running -= 1
 
-    async def until_running(self, count: int) -> float:
-        """Waits until so many generations run; returns after how many seconds."""
-        began_s = time.monotonic()
+    async def until_running(self, count: int) -> None:
+        """Waits until so many generations run."""
         await until(lambda: self.running == count)
-        return time.monotonic() - began_s
 
 
 async def take(app: Running, chain: dict[str, Any], parent_id: str | None = None, **body: Any) -> Any:
@@ -131,8 +128,8 @@ async def test_discarding_takes_the_subtree_along_and_stops_its_work() -> None:
         assert nodes[busy["id"]]["status"] == "cancelled"
         assert nodes[top]["status"] == "ready"  # its sound is there to be heard
         assert nodes[beside]["decision"] == "candidate"
-        assert await engine.until_running(0) < 2.0
-        assert (await app.ended(busy["job_id"], timeout_s=2))["state"] == "cancelled"
+        await engine.until_running(0)
+        assert (await app.ended(busy["job_id"]))["state"] == "cancelled"
         again = (await decide(app, chain, top, "discard")).json()
         assert again["version"] == answer["version"]
 
@@ -147,7 +144,7 @@ async def test_cancelling_a_running_job_shows_at_once_and_frees_the_model() -> N
         answer = await app.http.delete(f"/v1/jobs/{node['job_id']}")
         assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
         assert (await app.node(chain["id"], node["id"]))["status"] == "cancelled"
-        assert await engine.until_running(0) < 2.0
+        await engine.until_running(0)
         again = await app.http.delete(f"/v1/jobs/{node['job_id']}")
         assert (again.status_code, again.json()["state"]) == (200, "cancelled")
         assert (await app.node(chain["id"], await ready_take(app, chain)))["status"] == "ready"
@@ -191,15 +188,15 @@ async def test_deleting_a_chain_stops_its_work() -> None:
         await engine.until_running(2)
         assert [(await app.job(job_id))["state"] for job_id in jobs] == ["running", "running", "queued"]
         await app.http.delete(f"/v1/chains/{chain['id']}")
-        assert await engine.until_running(0) < 2.0
+        await engine.until_running(0)
         for job_id in jobs:
-            assert (await app.ended(job_id, timeout_s=2))["state"] == "cancelled"
+            assert (await app.ended(job_id))["state"] == "cancelled"
 
         # Nobody is left to look at them: the runners forget them too.
         async def forgotten() -> bool:
             return not any("/active/" in key for key in await app.keys())
 
-        await until(forgotten, timeout_s=2)
+        await until(forgotten)
 
 
 async def test_a_jobs_events_follow_it_to_its_end() -> None:

@@ -13,6 +13,7 @@ from deployments.notices import Batch, ChainChanged, Cursor, LocalBus, Notice
 from serve_app.services import streams
 from tests import harness
 from tests.harness import Running, listening, problem, running, tone, wav
+from tests.patience import PATIENCE_S
 from tests.serve_app.followers import Follower, Frame, Replica, following, frames_in
 
 BRIEF = {"events": {"poll_s": 0.02, "max_stream_s": 0.01}}
@@ -154,16 +155,17 @@ async def test_resuming_where_there_is_nothing_to_resume_from_gives_all() -> Non
 
 
 async def test_a_quiet_stream_beats_and_ends_after_its_life() -> None:
-    overrides = {"events": {"poll_s": 0.05, "heartbeat_s": 0.1, "max_stream_s": 0.8}}
+    overrides = {"events": {"poll_s": 0.05, "heartbeat_s": 0.1, "max_stream_s": 1.5}}
     async with running({"mock": MockEngine()}, overrides=overrides) as app:
         chain = await app.generated()
         began_s = time.monotonic()
         async with following(app, chain["id"]) as follower:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(PATIENCE_S):
                 await follower.ended.wait()
-        assert 0.7 <= time.monotonic() - began_s < 3.0
+        lasted_s = time.monotonic() - began_s
+        assert lasted_s >= 1.4
         beats = [frame for frame in follower.replica.frames if frame.event == "comment"]
-        assert 2 <= len(beats) <= 8
+        assert 2 <= len(beats) <= lasted_s / 0.1
         assert follower.replica.names == ["snapshot"]
 
 
@@ -173,7 +175,7 @@ async def test_a_deleted_chain_says_so_and_ends() -> None:
         async with following(app, chain["id"]) as follower:
             await follower.until_at(chain["version"])
             await app.http.delete(f"/v1/chains/{chain['id']}")
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(PATIENCE_S):
                 await follower.ended.wait()
             last = follower.replica.frames[-1]
             assert (last.event, last.data["deleted"], last.id) == ("chain", True, chain["version"] + 1)
@@ -203,13 +205,14 @@ async def test_changes_are_told_without_the_hub(bus: type[LocalBus], monkeypatch
     engine = MockEngine(step_delay_s=0.15)
     async with running({"mock": engine}, overrides={"events": {"poll_s": 0.2}}) as app:
         chain = await app.upload(wav(tone(0.2)))
-        await app.branch(chain["id"], chain["root_id"], duration_s=0.5, takes=4)
+        # There is progress to hear of for longer than anybody waits.
+        await app.branch(chain["id"], chain["root_id"], duration_s=10.0, takes=4)
         async with following(app, chain["id"]) as follower:
             version = await rename(app, chain["id"], "in the dark")
-            replica = await follower.until_at(version, timeout_s=1.2)
+            replica = await follower.until_at(version)
             assert replica.chain["title"] == "in the dark"
             await app.http.delete(f"/v1/chains/{chain['id']}")
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PATIENCE_S):
                 await follower.ended.wait()
             assert follower.replica.frames[-1].data["deleted"] is True
 

@@ -28,8 +28,7 @@ from storage.objects import Condition, StoreUnavailable
 from tests.clips import music
 from tests.deployments.jobs.wire import Wire
 from tests.harness import Running, listening, problem, running, until, wav
-
-PATIENCE_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 class GatedEngine(MockEngine):

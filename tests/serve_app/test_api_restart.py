@@ -59,7 +59,7 @@ async def test_work_goes_on_after_a_tidy_restart() -> None:
     assert not first.finished
     async with running({"mock": second}, store=store, overrides=overrides) as app:
         for node in branched["nodes"]:
-            assert (await app.finished(chain["id"], node["id"], timeout_s=5))["status"] == "ready"
+            assert (await app.finished(chain["id"], node["id"]))["status"] == "ready"
         for job_id in jobs:
             job = await app.ended(job_id)
             # A tidy stop costs no attempt.
@@ -89,7 +89,7 @@ async def test_work_is_taken_over_from_a_process_that_died() -> None:
             store.unplugged = True
     store.unplugged = False
     async with running({"mock": MockEngine()}, store=store, overrides=overrides) as app:
-        job = await app.ended(job_id, timeout_s=5)
+        job = await app.ended(job_id)
         assert (job["state"], job["attempt"]) == ("succeeded", 2)
         assert (await app.node(chain["id"], node_id))["status"] == "ready"
 

@@ -18,6 +18,7 @@ import pytest
 
 from storage.local_folder import TEMPORARY_LIFE_S, LocalFolderStore
 from storage.objects import BadKey, IfAbsent, IfMatch, ObjectNotFound, StoreUnavailable
+from tests.patience import PATIENCE_S
 from tests.storage.local_folder_writer import payload, version_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -144,7 +145,7 @@ class TestCrashes:
             for number, key in enumerate(versions):
                 assert (await reader.get(key)).data == payload(number)
             # The lock died with its holder: the next writer does not wait for it.
-            await asyncio.wait_for(reader.put(f"{name}/latest", b"next"), timeout=10)
+            await asyncio.wait_for(reader.put(f"{name}/latest", b"next"), timeout=PATIENCE_S)
         await reader.close()
 
 
@@ -163,11 +164,11 @@ class TestSeveralProcesses:
         with lock.open() as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             blocked = asyncio.create_task(store.put("a/b", b"later"))
-            assert (await asyncio.wait_for(store.get("a/b"), timeout=5)).data == b"data"
+            assert (await asyncio.wait_for(store.get("a/b"), timeout=PATIENCE_S)).data == b"data"
             assert [info.key async for info in store.list("")] == ["a/b"]
             assert not blocked.done()
             fcntl.flock(held, fcntl.LOCK_UN)
-        await asyncio.wait_for(blocked, timeout=5)
+        await asyncio.wait_for(blocked, timeout=PATIENCE_S)
         assert (await store.get("a/b")).data == b"later"
 
 

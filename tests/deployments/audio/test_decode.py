@@ -18,6 +18,7 @@ from deployments.audio.sniff import Container
 from deployments.audio.wav import decode_wav, encode_wav
 from tests.deployments.audio.files import SIX_FORMATS, encoded, tones
 from tests.deployments.audio.test_decoder import LIMITS
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ async def test_a_half_written_target_goes_when_the_task_is_cancelled(
     monkeypatch.setattr(decode, "_BOOTSTRAP", HANGS_HALF_WAY)
     source, target = _upload(tmp_path, encoded(tones(44_100), 44100, "wav"))
     task = asyncio.create_task(decode_file(source, target, LIMITS))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.to_thread(_wait_for, target)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

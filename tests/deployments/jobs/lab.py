@@ -43,10 +43,10 @@ from storage.objects import ObjectStore
 from storage.segments import Segments
 from tests.deployments.jobs.generators import MODEL, RATE_HZ, TAKE_S, ScriptedGenerator, take_audio
 from tests.deployments.jobs.wire import RecordingStore, Wire
+from tests.patience import PATIENCE_S
 
 TENANT = "t"
 CHAIN = "c"
-PATIENCE_S = 20.0
 
 PARAMS: dict[str, Any] = {
     "mode": "continue",

@@ -19,6 +19,7 @@ from storage.objects import Condition, StoreUnavailable
 from storage.segments import SegmentKey, Segments
 from tests.clips import music
 from tests.deployments.jobs.lab import until
+from tests.patience import PATIENCE_S
 from tests.storage.chain.builders import queued_job
 
 RATE_HZ = 8_000
@@ -131,7 +132,7 @@ async def test_a_store_that_is_away_delays_the_end_by_no_more_than_a_farewell(
             await asyncio.Event().wait()
             raise AssertionError
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         async with broadcasting(Segments(Away()), job, 1.0) as show:
             show.push(SOUND[:, :800], RATE_HZ)
             await asyncio.sleep(0.01)

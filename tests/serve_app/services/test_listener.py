@@ -16,6 +16,7 @@ from deployments.notices import (
     SegmentStored,
 )
 from serve_app.services.listener import QUEUED_NOTICES, Listener, Subscription, segments_of
+from tests.patience import PATIENCE_S
 
 
 @asynccontextmanager
@@ -99,7 +100,7 @@ class BeganAnew(LocalBus):
 async def test_lost_notices_wake_everybody() -> None:
     async with listening(BeganAnew()) as listener:
         with listener.subscribe("t", "c") as subscription:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PATIENCE_S):
                 assert await subscription.next(60) is None
 
 
