@@ -10,10 +10,11 @@ from statistics import median
 import librosa
 import torch
 
-from benchmarks.analysis_melody import pyin
+from benchmarks.analysis_melody import LISTENED_S, pyin
 from benchmarks.analysis_rhythm import beat_track
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.plain_crepe import PlainCrepe
+from benchmarks.tables import Row
 from benchmarks.turns import take_turns, timed, times_faster
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.clip import Clip
@@ -38,11 +39,10 @@ SPEED = Head(
 MELODY_SPEED = Head(
     "melody_speed",
     "Speed of the melody",
-    "The first 10 s of some of these clips by each in turns. `plain` is CREPE's network as torchcrepe has it, one "
-    "convolution after the other; Segue's does them in the spectrum. `times as quick` compares CREPE with the "
-    "plain one, and the whole melody (crepe-tiny and salience) with librosa's `pyin`.",
+    f"The first {LISTENED_S:g} s of some of these clips by each in turns. `plain` is CREPE's network as torchcrepe "
+    "has it, one convolution after the other; Segue's does them in the spectrum. `times as quick` compares CREPE "
+    "with the plain one, and the whole melody (crepe-tiny and salience) with librosa's `pyin`.",
 )
-_MELODY_S = 10
 _HOP_SAMPLES = round(HOP_S * CREPE_RATE_HZ)
 
 
@@ -60,17 +60,7 @@ def measure(findings: Findings, clips: Sequence[Samples], rounds: int) -> None:
         "tempo": "librosa: beat_track",
         "tempo, key and energy": "librosa: beat_track and chroma_cqt",
     }
-    for name, values in said.items():
-        findings.add(
-            SPEED,
-            {
-                "what": name,
-                "seconds of music": seconds,
-                "s": median(values),
-                "times real time": seconds / median(values),
-                "times librosa": times_faster(said[beside[name]], values) if name in beside else float("nan"),
-            },
-        )
+    _tell(findings, SPEED, said, beside, seconds, "times librosa")
     whole = said["tempo, key and energy"]
     findings.targets += [
         Target.at_least("tempo, key and energy: times real time", 200, seconds / median(whole)),
@@ -84,36 +74,45 @@ def measure(findings: Findings, clips: Sequence[Samples], rounds: int) -> None:
 
 def measure_melody(findings: Findings, clips: Sequence[Samples], rounds: int) -> None:
     """Of float32 [samples] each, at `RATE_HZ`."""
-    beginnings = [samples[: _MELODY_S * RATE_HZ] for samples in clips]
+    beginnings = [samples[: round(LISTENED_S * RATE_HZ)] for samples in clips]
     seconds = sum(len(samples) for samples in beginnings) / RATE_HZ
-    said: dict[str, list[float]] = {}
+    voice = LeadingVoice(Crepe("tiny", device=Device.CPU))
+    said = _in_turns({"melody": partial(_follow, voice), "librosa: pyin": pyin}, beginnings, rounds)
+    for_crepe = [Clip(samples[None], RATE_HZ).at(CREPE_RATE_HZ) for samples in beginnings]
     for size in ("tiny", "full"):
         crepe, plain = Crepe(size, device=Device.CPU), PlainCrepe(size)
         contestants: dict[str, Callable[[Samples], object]] = {
-            f"crepe-{size}": partial(_hear, crepe),
-            f"crepe-{size}, plain": partial(_hear_plainly, plain),
+            f"crepe-{size}": partial(crepe.listen, hop_samples=_HOP_SAMPLES, is_given_up=lambda: False),
+            f"crepe-{size}, plain": partial(plain.listen, hop_samples=_HOP_SAMPLES),
         }
-        if size == "tiny":
-            contestants |= {"melody": partial(_follow, LeadingVoice(crepe)), "librosa: pyin": pyin}
-        said |= _in_turns(contestants, beginnings, rounds)
+        said |= _in_turns(contestants, for_crepe, rounds)
     beside = {
+        "melody": "librosa: pyin",
         "crepe-tiny": "crepe-tiny, plain",
         "crepe-full": "crepe-full, plain",
-        "melody": "librosa: pyin",
     }
+    _tell(findings, MELODY_SPEED, said, beside, seconds, "times as quick")
+
+
+def _tell(
+    findings: Findings,
+    head: Head,
+    said: Mapping[str, list[float]],
+    beside: Mapping[str, str],
+    seconds: float,
+    ratio: str,
+) -> None:
+    """A row for each contestant: the seconds that it took, for so many of music. `beside` says whom the column
+    `ratio` compares it with."""
     for name, values in said.items():
-        findings.add(
-            MELODY_SPEED,
-            {
-                "what": name,
-                "seconds of music": seconds,
-                "s": median(values),
-                "times real time": seconds / median(values),
-                "times as quick": times_faster(said[beside[name]], values)
-                if name in beside
-                else float("nan"),
-            },
-        )
+        row: Row = {
+            "what": name,
+            "seconds of music": seconds,
+            "s": median(values),
+            "times real time": seconds / median(values),
+            ratio: times_faster(said[beside[name]], values) if name in beside else float("nan"),
+        }
+        findings.add(head, row)
 
 
 def _in_turns(
@@ -128,16 +127,6 @@ def _in_turns(
     for work in contestants.values():
         work(clips[0])
     return take_turns({name: all_by(work) for name, work in contestants.items()}, rounds)
-
-
-def _hear(crepe: Crepe, samples: Samples) -> None:
-    crepe.listen(
-        Clip(samples[None], RATE_HZ).at(CREPE_RATE_HZ), hop_samples=_HOP_SAMPLES, is_given_up=lambda: False
-    )
-
-
-def _hear_plainly(crepe: PlainCrepe, samples: Samples) -> None:
-    crepe.listen(Clip(samples[None], RATE_HZ).at(CREPE_RATE_HZ), hop_samples=_HOP_SAMPLES)
 
 
 def _follow(voice: LeadingVoice, samples: Samples) -> None:

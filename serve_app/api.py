@@ -98,14 +98,15 @@ def _document_models(app: FastAPI) -> None:
     def openapi() -> dict[str, object]:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for model in (NewChain, NewProcess, AnalyzeTool, ComposeTool):
+        forms = (NewProcess, AnalyzeTool, ComposeTool)
+        for model in (NewChain, *forms):
             body = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(body.pop("$defs", {}))
             schemas[model.__name__] = body
         file = {"type": "string", "format": "binary", "description": "WAV MP3 FLAC OGG M4A AIFF"}
-        for form in ("NewProcess", "AnalyzeTool", "ComposeTool"):
-            schemas[form]["properties"]["file"] = file
-            schemas[form]["required"] = ["file"]
+        for form in forms:
+            schemas[form.__name__]["properties"]["file"] = file
+            schemas[form.__name__]["required"] = ["file"]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -39,7 +39,14 @@ def wav_header(samples: int, channels: int, rate_hz: int) -> bytes:
         raise ValueError(f"{samples} samples in {channels} channels are more than a WAV can hold")
     if frame_bytes > _MAX_FRAME_BYTES or rate_hz * frame_bytes > _MAX_BYTES_PER_S:
         raise ValueError(f"{channels} channels at {rate_hz} Hz are more than a WAV can say")
-    return HEADER.pack(
+    return HEADER.pack(*_header_fields(samples, channels, rate_hz))
+
+
+def _header_fields(samples: int, channels: int, rate_hz: int) -> tuple[bytes | int, ...]:
+    """What the header says, whether or not there is room for such numbers in it."""
+    frame_bytes = channels * BYTES_PER_SAMPLE
+    data_bytes = samples * frame_bytes
+    return (
         *(b"RIFF", HEADER_BYTES - _RIFF_ID_AND_SIZE_BYTES + data_bytes, b"WAVE"),
         *(b"fmt ", _FMT_BYTES, _FLOAT_TAG, channels, rate_hz, rate_hz * frame_bytes, frame_bytes),
         *(8 * BYTES_PER_SAMPLE, 0),
@@ -85,12 +92,8 @@ def read_header(data: bytes) -> tuple[SoundFormat, int]:
     fields = HEADER.unpack_from(data)
     channels, rate_hz, data_bytes = fields[6], fields[7], fields[-1]
     frame_bytes = channels * BYTES_PER_SAMPLE
-    if not channels or not rate_hz or data_bytes % frame_bytes:
+    if not channels or not rate_hz or data_bytes % frame_bytes or data_bytes > MAX_DATA_BYTES:
         raise NotOurWav("not the header of a float32 WAV")
-    try:
-        own = wav_header(data_bytes // frame_bytes, channels, rate_hz)
-    except ValueError as error:
-        raise NotOurWav("not the header of a float32 WAV") from error
-    if data[:HEADER_BYTES] != own:
+    if fields != _header_fields(data_bytes // frame_bytes, channels, rate_hz):
         raise NotOurWav("not the header of a float32 WAV")
     return SoundFormat(rate_hz, channels), data_bytes

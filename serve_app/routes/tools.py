@@ -32,7 +32,6 @@ from serve_app.services.tools import Clip, ContinueRequest
 
 router = APIRouter(tags=["tools"])
 
-
 WAV_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {}}, "description": "a WAV"}
 }

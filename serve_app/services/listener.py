@@ -95,8 +95,8 @@ class Listener:
 
     def progress_of(self, job_id: str, fence: int) -> float | None:
         """The last progress heard of this claim on a job; None if none was."""
-        of_fence, progress = self._progress.get(job_id, (fence, None))
-        return progress if of_fence == fence else None
+        heard = self._progress.get(job_id)
+        return heard[1] if heard is not None and heard[0] == fence else None
 
     async def _listen(self) -> None:
         cursor: Cursor | None = None

@@ -110,7 +110,7 @@ class Ear:
             self.broke_off = True
 
     async def until_heard(self, size_bytes: int) -> None:
-        await until(lambda: len(self.heard) >= size_bytes, PATIENCE_S)
+        await until(lambda: len(self.heard) >= size_bytes)
 
     async def to_the_end(self) -> bytes:
         assert self.task is not None
@@ -177,7 +177,7 @@ async def test_notices_alone_are_enough() -> None:
     async with running({"mock": engine}, overrides={"events": {"poll_s": 600}}, work=False) as app:
         chain_id, node_id, job_id = await take(app)
         async with listener(app, job_id) as ear:
-            await until(lambda: bool(app.services.listener._subscriptions), PATIENCE_S)
+            await until(lambda: bool(app.services.listener._subscriptions))
             app.worker.start()
             await ear.until_heard(HEADER_BYTES + 1)
             engine.allow()
@@ -410,7 +410,7 @@ async def test_who_hangs_up_leaves_nothing_behind(segments: int) -> None:
             await until(lambda: bool(app.services.listener._subscriptions))
             assert ear.task is not None
             ear.task.cancel()
-            await until(lambda: not app.services.listener._subscriptions, PATIENCE_S)
+            await until(lambda: not app.services.listener._subscriptions)
         engine.allow()
         await node_wav(app, chain_id, node_id)
 
@@ -455,7 +455,7 @@ async def test_after_a_takeover_it_goes_on_at_the_same_sample() -> None:
         async with listener(heir, job_id) as ear:
             await ear.until_heard(HEADER_BYTES + 44_100 * 8 // 4)
             kill()
-            await until(lambda: second.given == 2, PATIENCE_S)
+            await until(lambda: second.given == 2)
             assert (await heir.job(job_id))["state"] == "running"
             second.allow()
             heard = await ear.to_the_end()

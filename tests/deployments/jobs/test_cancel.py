@@ -38,7 +38,7 @@ async def _delete_chain(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("cancel", [_cancel_node, _cancel_record, _discard, _delete_chain])
-async def test_a_running_job_is_cancelled_within_the_watch_interval(
+async def test_the_watch_sees_that_a_running_job_is_cancelled(
     lab: Lab, cancel: Callable[[Lab], Awaitable[None]]
 ) -> None:
     """And its place is free for the next one."""

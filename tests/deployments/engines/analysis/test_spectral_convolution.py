@@ -31,9 +31,9 @@ def test_it_is_torchs_convolution(
     bias = torch.randn(outputs, generator=dice)
     wanted = functional.conv1d(functional.pad(x, (centre, kernel - 1 - centre)), weight, bias, stride)
     convolve = SpectralConvolution(weight, bias, length=length, centre=centre, stride=stride)
-    given = convolve(x.permute(2, 0, 1)).permute(1, 2, 0)
-    assert given.shape == wanted.shape
-    torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-4)
+    heard = convolve(x.permute(2, 0, 1)).permute(1, 2, 0)
+    assert heard.shape == wanted.shape
+    torch.testing.assert_close(heard, wanted, rtol=1e-5, atol=1e-4)
 
 
 def test_a_stride_that_leaves_a_rest_is_refused() -> None:
