@@ -202,11 +202,12 @@ class LossyBus(LocalBus):
 @pytest.mark.parametrize("bus", [DeadBus, LossyBus])
 async def test_changes_are_told_without_the_hub(bus: type[LocalBus], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "LocalBus", bus)
-    engine = MockEngine(step_delay_s=0.15)
-    async with running({"mock": engine}, overrides={"events": {"poll_s": 0.2}}) as app:
+    engine = MockEngine(step_delay_s=1.2)
+    overrides = {"events": {"poll_s": 1.5}, "jobs": {"concurrent": 1}}
+    async with running({"mock": engine}, overrides=overrides) as app:
         chain = await app.upload(wav(tone(0.2)))
-        # There is progress to hear of for longer than anybody waits.
-        await app.branch(chain["id"], chain["root_id"], duration_s=10.0, takes=4)
+        # One after the other: for longer than anybody waits, progress is told more often than is polled.
+        await app.branch(chain["id"], chain["root_id"], duration_s=0.5, takes=4)
         async with following(app, chain["id"]) as follower:
             version = await rename(app, chain["id"], "in the dark")
             replica = await follower.until_at(version)
