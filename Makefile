@@ -12,7 +12,7 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
            RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 GRPC_ENABLE_FORK_SUPPORT=0 \
            RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1
 
-.PHONY: run test test-slow fuzz test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis wheel install install-test clean
+.PHONY: run test test-slow fuzz test-slow-store test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis wheel install install-test clean
 
 run: install
 	$(BIN)/python -m serve_app.preflight configs/local.yaml
@@ -28,6 +28,11 @@ test-slow: install-test
 # The properties, asked examples that nobody has tried yet.
 fuzz: install-test
 	$(BIN)/python -m pytest -m "hypothesis and not slow" -n 2 --no-loadscope-reorder --hypothesis-profile=fuzz
+
+# The same tests on a store that takes its time: what one of them forgot to wait for shows.
+test-slow-store: install-test
+	$(BIN)/python -m pytest -p tests.slow_store -m "not slow" -n 2 --no-loadscope-reorder \
+		tests/contract tests/deployments tests/serve_app tests/storage
 
 # The same tests of S3 against a real server, which runs on loopback meanwhile; needs Ceph from Debian's packages.
 test-s3: install-test

@@ -53,7 +53,7 @@ class MemoryStore:
 
     async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
         check_key(key)
-        await asyncio.sleep(0)
+        await self._let_others_run()
         kept = _Kept(data, hashlib.sha256(data).hexdigest(), datetime.now(UTC))
         with self._lock:
             _require(condition, key, self._objects.get(key))
@@ -65,13 +65,13 @@ class MemoryStore:
 
     async def delete(self, key: str) -> None:
         check_key(key)
-        await asyncio.sleep(0)
+        await self._let_others_run()
         with self._lock:
             self._objects.pop(key, None)
 
     async def list(self, prefix: str, *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
         check_prefix(prefix)
-        await asyncio.sleep(0)
+        await self._let_others_run()
         with self._lock:
             found = [
                 kept.info(key)
@@ -83,7 +83,7 @@ class MemoryStore:
 
     async def list_folders(self, prefix: str) -> builtins.list[str]:
         check_folder(prefix)
-        await asyncio.sleep(0)
+        await self._let_others_run()
         with self._lock:
             below = [key[len(prefix) :] for key in self._objects if key.startswith(prefix)]
         return sorted({key.split("/", 1)[0] for key in below if "/" in key})
@@ -91,9 +91,12 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing to free."""
 
+    async def _let_others_run(self) -> None:
+        await asyncio.sleep(0)
+
     async def _find(self, key: str) -> _Kept:
         check_key(key)
-        await asyncio.sleep(0)
+        await self._let_others_run()
         with self._lock:
             kept = self._objects.get(key)
         if kept is None:

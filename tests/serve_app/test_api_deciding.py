@@ -110,7 +110,7 @@ async def test_what_cannot_be_committed_or_discarded_or_branched_from() -> None:
             problem(await app.http.post(f"/v1/chains/nothing/nodes/{first}/{what}"), 404)
         after = await app.chain(chain["id"])
         assert after["version"] == before["version"] + 1  # the one commit
-        assert await app.keys() == keys
+        assert await app.keys() <= keys  # fewer once the jobs before have tidied up
 
 
 async def test_discarding_takes_the_subtree_along_and_stops_its_work() -> None:

@@ -189,7 +189,8 @@ class TestEndings:
             job_id = (await app.http.post(f"{node_url}/stems")).json()["job_id"]
             await until(lambda: separator.count > 0)
             assert (await app.http.delete(f"/v1/jobs/{job_id}")).json()["state"] == "cancelled"
-            await until(lambda: separator.under_way == 0)
+            await until(lambda: app.worker.running == 0)
+            assert separator.under_way == 0
             asked = separator.count
             await asyncio.sleep(0.5)
             assert separator.count == asked < 10

@@ -62,7 +62,7 @@ PARAMS: dict[str, Any] = {
 def job_settings(**changes: Any) -> JobSettings:
     """Quick ones: a lease that a busy machine still keeps, and a takeover about a second after a death."""
     quick = {
-        "lease_s": 0.9,
+        "lease_s": 6.0,
         "takeover_grace_s": 0.1,
         "sweep_s": 0.02,
         "watch_s": 0.05,

@@ -36,14 +36,26 @@ class Hall(MemoryStore):
         self.refuses = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.under_way = 0
 
     async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
-        await self.gate.wait()
-        self.heard.append((key, data))
-        if self.refuses:
-            self.refuses -= 1
-            raise StoreUnavailable("the network is away")
-        return await super().put(key, data, condition)
+        self.under_way += 1
+        try:
+            await self.gate.wait()
+            self.heard.append((key, data))
+            if self.refuses:
+                self.refuses -= 1
+                raise StoreUnavailable("the network is away")
+            return await super().put(key, data, condition)
+        finally:
+            self.under_way -= 1
+
+    async def settle(self) -> None:
+        """Let everybody go on until nobody puts anything any more."""
+        quiet_turns = 0
+        while quiet_turns < 20:
+            await asyncio.sleep(0)
+            quiet_turns = 0 if self.under_way else quiet_turns + 1
 
     @property
     def segments(self) -> list[Samples]:
@@ -70,8 +82,8 @@ async def _pushed(hall: Hall, job: Job, sizes_s: list[float], *, wait: bool = Tr
     async with broadcasting(Segments(hall), job, ends[-1] / RATE_HZ) as show:
         for start, end in zip([0, *ends], ends, strict=False):
             show.push(SOUND[:, start:end], RATE_HZ)
-            for _ in range(20 if wait else 0):
-                await asyncio.sleep(0)
+            if wait:
+                await hall.settle()
         await until(lambda: sum(segment.shape[1] for segment in hall.segments) == ends[-1])
         lengths_s = [segment.shape[1] / RATE_HZ for segment in hall.segments]
         assert np.array_equal(np.concatenate(hall.segments, axis=1), SOUND[:, : ends[-1]])

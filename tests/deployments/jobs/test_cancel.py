@@ -115,7 +115,7 @@ async def test_a_cancellation_outlives_the_worker_that_should_have_heard_it(lab:
     await gone._claim(key, None)
     await gone.stop()
     await _cancel_record(lab)
-    async with working(lab.worker(generator, lease_s=0.2)):
+    async with working(lab.worker(generator)):
         job = await lab.ended()
     assert (job.state, generator.started) == (JobState.CANCELLED, 0)
 

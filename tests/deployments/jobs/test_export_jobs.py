@@ -120,7 +120,7 @@ async def test_a_file_that_was_made_before_its_runner_died_is_not_made_again(
     made = await stage.run(TENANT, await _line(lab), ENCODE, "sketch.wav")
     await _asked(lab)
     await lab.jobs.change(TENANT, "one", dead_claim)
-    async with working(lab.worker(ffmpeg=ffmpeg.path, lease_s=0.2)):
+    async with working(lab.worker(ffmpeg=ffmpeg.path)):
         job = await lab.ended()
     assert ffmpeg.runs == 0
     assert (job.state, job.fence) == (JobState.SUCCEEDED, 2)
@@ -161,11 +161,11 @@ async def test_an_export_whose_runner_died_is_made_by_another(lab: Lab, tmp_path
     ffmpeg, wire = FakeFfmpeg(tmp_path, "exec sleep 600"), Wire(lab.store)
     await lab.upload()
     await _asked(lab)
-    first = lab.worker(ffmpeg=ffmpeg.path, store=wire, lease_s=0.4)
+    first = lab.worker(ffmpeg=ffmpeg.path, store=wire, lease_s=1.5)
     first.start()
     await until(lambda: ffmpeg.runs == 1)
     await die(first, wire)
-    async with working(lab.worker(lease_s=0.4)):
+    async with working(lab.worker()):
         job = await lab.ended()
     assert (job.state, job.attempt, job.fence) == (JobState.SUCCEEDED, 2, 2)
 

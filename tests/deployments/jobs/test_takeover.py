@@ -18,6 +18,9 @@ from tests.deployments.jobs.lab import Lab, die, freeze_heart, until, working
 from tests.deployments.jobs.wire import Wire
 from tests.patience import PATIENCE_S
 
+LEASE_S = 1.5
+"""Where a lease is to run out: long enough that a busy machine keeps one that is not."""
+
 
 @pytest.fixture
 def lab() -> Lab:
@@ -27,7 +30,7 @@ def lab() -> Lab:
 async def test_a_dead_workers_job_is_taken_over_and_ends_once(lab: Lab) -> None:
     wire = Wire(lab.store)
     mourned, heir = ScriptedGenerator(stalled()), ScriptedGenerator()
-    first, second = lab.worker(mourned, store=wire), lab.worker(heir)
+    first, second = lab.worker(mourned, store=wire, lease_s=LEASE_S), lab.worker(heir)
     key = await lab.take()
     first.start()
     first.submit(key)
@@ -39,8 +42,8 @@ async def test_a_dead_workers_job_is_taken_over_and_ends_once(lab: Lab) -> None:
         await die(first, wire)
         job = await lab.ended()
         waited_s = time.monotonic() - died_s
-    # Its last sign of life may have been seen up to a beat and a sweep before it died.
-    assert waited_s > 0.9 + 0.1 - 0.3 - 0.1
+    # Its last sign of life may have been seen a beat and a sweep before it died, and on a busy machine later ones.
+    assert waited_s > LEASE_S / 2
     assert (job.state, job.attempt, job.fence) == (JobState.SUCCEEDED, 2, 2)
     assert (heir.started, mourned.completed) == (1, 0)
     assert await lab.published_by() == 2
@@ -50,11 +53,11 @@ async def test_a_dead_workers_job_is_taken_over_and_ends_once(lab: Lab) -> None:
 async def test_a_worker_that_died_before_it_touched_the_chain_is_taken_over(lab: Lab) -> None:
     wire = Wire(lab.store)
     key = await lab.take(add_node=False)
-    first = lab.worker(store=wire, lease_s=0.3)
+    first = lab.worker(store=wire, lease_s=0.3)  # a claim alone, which has no heart
     claimed = await first._claim(key, None)
     await die(first, wire)
     assert (claimed.state, claimed.fence) == (JobState.RUNNING, 1)
-    async with working(lab.worker(lease_s=0.3)):
+    async with working(lab.worker()):
         job = await lab.ended()
     assert (job.state, job.fence) == (JobState.SUCCEEDED, 2)
     assert await lab.published_by() == 2
@@ -63,14 +66,15 @@ async def test_a_worker_that_died_before_it_touched_the_chain_is_taken_over(lab:
 async def test_a_job_that_beats_is_not_taken_over(lab: Lab) -> None:
     gate = asyncio.Event()
     owner, other = ScriptedGenerator(stalled(gate)), ScriptedGenerator()
-    first, second = lab.worker(owner), lab.worker(other, takeover_grace_s=0.0)
+    first = lab.worker(owner, lease_s=LEASE_S)
+    second = lab.worker(other, takeover_grace_s=0.0)
     key = await lab.take()
     async with working(first):
         first.submit(key)
         await until(lambda: owner.started == 1)
         async with working(second):
             second.submit(key)
-            await asyncio.sleep(2.0)  # more than two leases
+            await asyncio.sleep(2.2 * LEASE_S)
             gate.set()
             job = await lab.ended()
     assert (job.fence, other.started) == (1, 0)
@@ -81,7 +85,8 @@ async def _paused_and_overtaken(
     lab: Lab, paused: ScriptedGenerator, heir: ScriptedGenerator
 ) -> tuple[Worker, Worker]:
     """A worker in a stalled stage whose heart stands still, and another that has begun in its place."""
-    first, second = lab.worker(paused, watch_s=60), lab.worker(heir)  # nor does the first one look around
+    first = lab.worker(paused, watch_s=60, lease_s=LEASE_S)  # nor does it look around
+    second = lab.worker(heir)
     key = await lab.take()
     first.start()
     first.submit(key)
@@ -218,10 +223,10 @@ def test_a_lease_is_kept_while_a_stage_blocks_the_event_loop() -> None:
     stop = threading.Event()
 
     async def hogs(request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
-        until_s = time.monotonic() + 1.0
+        until_s = time.monotonic() + LEASE_S
         while time.monotonic() < until_s:  # first with all of the interpreter, then without
             sum(range(1000))
-        time.sleep(1.0)  # noqa: ASYNC251
+        time.sleep(LEASE_S)  # noqa: ASYNC251
         yield Prefilled(take_audio(0.1, 0.0))
         yield Segment(take_audio(0.1, request.duration_s))
 
@@ -232,7 +237,7 @@ def test_a_lease_is_kept_while_a_stage_blocks_the_event_loop() -> None:
     async def work() -> int:
         key = await lab.take()
         owner = ScriptedGenerator(hogs)
-        worker = lab.worker(owner)
+        worker = lab.worker(owner, lease_s=LEASE_S)
         async with working(worker):
             worker.submit(key)
             await until(lambda: owner.started == 1)
@@ -247,5 +252,5 @@ def test_a_lease_is_kept_while_a_stage_blocks_the_event_loop() -> None:
     finally:
         stop.set()
         watcher.join()
-    assert beats >= 4
+    assert beats >= 3
     assert other.started == 0

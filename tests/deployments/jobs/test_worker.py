@@ -184,7 +184,7 @@ async def test_a_model_that_is_not_served_fails_at_once(lab: Lab) -> None:
 async def test_a_deadline_fails_the_job_and_stops_the_generator(lab: Lab) -> None:
     generator = ScriptedGenerator(stalled())
     await lab.take()
-    async with working(lab.worker(generator, deadline_s=0.2)):
+    async with working(lab.worker(generator, deadline_s=1.0)):
         job = await lab.ended()
     assert job.error is not None
     assert (job.state, job.attempt, job.error.code) == (JobState.FAILED, 1, "deadline")
@@ -215,7 +215,7 @@ async def test_attempts_that_died_are_given_up(lab: Lab, caplog: pytest.LogCaptu
     for _ in range(3):
         await lab.jobs.change(TENANT, "one", dead_claim)
     generator = ScriptedGenerator()
-    async with working(lab.worker(generator, lease_s=0.2)):
+    async with working(lab.worker(generator)):
         job = await lab.ended()
     assert generator.started == 0
     assert job.error is not None
@@ -229,7 +229,7 @@ async def test_attempts_that_died_before_the_node_was_there_are_given_up_too(lab
     await lab.take(add_node=False)
     for _ in range(3):
         await lab.jobs.change(TENANT, "one", dead_claim)
-    async with working(lab.worker(lease_s=0.2)):
+    async with working(lab.worker()):
         assert (await lab.ended()).state is JobState.FAILED
 
 
@@ -244,7 +244,7 @@ async def test_a_node_that_is_ready_already_is_not_made_again(lab: Lab) -> None:
     await handler.run(job, lambda progress: None)
     published = (await lab.node()).audio
     generator = ScriptedGenerator()
-    async with working(lab.worker(generator, lease_s=0.2)):
+    async with working(lab.worker(generator)):
         job = await lab.ended()
     assert (generator.started, job.state, job.fence) == (0, JobState.SUCCEEDED, 2)
     assert job.result == {"chain_id": CHAIN, "node_id": "one-node"}
@@ -333,7 +333,7 @@ async def test_progress_is_told_and_never_falls(lab: Lab) -> None:
 
     start = (await lab.bus.after(None, 0)).cursor
     await lab.take()
-    async with working(lab.worker(ScriptedGenerator(wavers), lease_s=0.6)):
+    async with working(lab.worker(ScriptedGenerator(wavers), lease_s=1.5)):
         await lab.ended()
     told = [notice for notice in (await lab.bus.after(start, 0)).notices if isinstance(notice, JobProgressed)]
     assert {(notice.tenant, notice.job_id, notice.chain_id, notice.node_id) for notice in told} == {
