@@ -37,12 +37,21 @@ async def broadcasting(segments: Segments, job: Job, duration_s: float) -> Async
         yield broadcast
     finally:
         broadcast.end()
+        farewell = asyncio.create_task(_take_away(broadcast, storing, job))
         try:
-            async with asyncio.timeout(FAREWELL_S):
-                await storing  # a put under way would come after the removal
-                await broadcast.remove()
-        except Exception as error:  # whatever it is, it is no fault of the take
-            logger.warning("job %s: its segments are left to the collector: %r", job.id, error)
+            await asyncio.shield(farewell)
+        except asyncio.CancelledError:  # the node is published, so who watches it may end the work
+            await farewell
+            raise
+
+
+async def _take_away(broadcast: Broadcast, storing: asyncio.Task[None], job: Job) -> None:
+    try:
+        async with asyncio.timeout(FAREWELL_S):
+            await storing  # a put under way would come after the removal
+            await broadcast.remove()
+    except Exception as error:  # whatever it is, it is no fault of the take
+        logger.warning("job %s: its segments are left to the collector: %r", job.id, error)
 
 
 class Broadcast:

@@ -18,8 +18,7 @@ from storage.memory import MemoryStore
 from storage.objects import Condition, StoreUnavailable
 from storage.segments import SegmentKey, Segments
 from tests.clips import music
-from tests.deployments.jobs.lab import until
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 from tests.storage.chain.builders import queued_job
 
 RATE_HZ = 8_000
@@ -28,7 +27,7 @@ SOUND = music(6.0, RATE_HZ, 2)
 
 class Hall(MemoryStore):
     """Keeps what was put there, in order, also after it is gone; `refuses` as many puts as it says; a put waits
-    for `gate`."""
+    for `gate`, a deletion for `exit`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,6 +36,9 @@ class Hall(MemoryStore):
         self.gate = asyncio.Event()
         self.gate.set()
         self.under_way = 0
+        self.exit = asyncio.Event()
+        self.exit.set()
+        self.leaving = 0
 
     async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
         self.under_way += 1
@@ -49,6 +51,11 @@ class Hall(MemoryStore):
             return await super().put(key, data, condition)
         finally:
             self.under_way -= 1
+
+    async def delete(self, key: str) -> None:
+        self.leaving += 1
+        await self.exit.wait()
+        await super().delete(key)
 
     async def settle(self) -> None:
         """Let everybody go on until nobody puts anything any more."""
@@ -175,6 +182,22 @@ async def test_nothing_is_left_however_the_take_ends(hall: Hall, job: Job, reaso
     assert await hall.keys() == []
     others = asyncio.all_tasks() - {asyncio.current_task()}
     assert not others
+
+
+async def test_nothing_is_left_if_the_work_is_ended_once_its_node_is_published(hall: Hall, job: Job) -> None:
+    async def work() -> None:
+        async with broadcasting(Segments(hall), job, 1.0) as show:
+            show.push(SOUND[:, :800], RATE_HZ)
+            await until(lambda: len(hall.heard) == 1)
+            hall.exit.clear()
+
+    task = asyncio.create_task(work())
+    await until(lambda: hall.leaving == 1)
+    task.cancel()
+    hall.exit.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await hall.keys() == []
 
 
 async def test_a_put_under_way_at_the_end_leaves_nothing(hall: Hall, job: Job) -> None:
