@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ from serve_app.services.models import DeploymentState, Gpus, ModelState
 from serve_app.services.queue import WorkerQueue
 from storage.memory import MemoryStore
 from storage.objects import ObjectStore
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 
 FAST: dict[str, Any] = {
     "jobs": {
@@ -225,16 +225,6 @@ async def listening(api: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     finally:
         server.should_exit = True
         await serving
-
-
-async def until(holds: Callable[[], bool | Awaitable[bool]], timeout_s: float = PATIENCE_S) -> None:
-    """Waits for something that nobody announces. Raises TimeoutError."""
-    async with asyncio.timeout(timeout_s):
-        while True:
-            held = holds()
-            if held if isinstance(held, bool) else await held:
-                return
-            await asyncio.sleep(0.01)
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.analysis.protocol import AnalysisRequest
 from deployments.engines.mock import MockEngine
 from deployments.engines.protocols import EngineBroken
-from tests.harness import Running, listening, problem, running, tone, until, wav
-from tests.patience import PATIENCE_S
+from tests.harness import Running, listening, problem, running, tone, wav
+from tests.patience import PATIENCE_S, until
 from tests.serve_app.followers import following
 
 

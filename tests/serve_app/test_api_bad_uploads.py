@@ -16,7 +16,8 @@ from deployments.engines.mock import MockEngine
 from storage.memory import MemoryStore
 from storage.objects import StoreUnavailable
 from tests.deployments.audio.files import SIX_FORMATS, encoded, tones
-from tests.harness import Running, listening, problem, running, tone, until, wav
+from tests.harness import Running, listening, problem, running, tone, wav
+from tests.patience import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,7 +13,8 @@ import pytest
 
 from deployments.engines.mock import MockEngine
 from deployments.engines.protocols import BadRequest, GenerationEvent, GenerationRequest
-from tests.harness import Running, problem, running, tone, until, wav
+from tests.harness import Running, problem, running, tone, wav
+from tests.patience import until
 
 SLOW_S = 30.0
 """A step that no test waits for."""

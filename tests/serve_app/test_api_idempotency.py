@@ -265,12 +265,12 @@ async def test_work_that_failed_half_made_is_not_begun_by_a_repetition() -> None
 
 async def test_a_key_is_free_again_after_its_time() -> None:
     async with running(
-        {"mock": MockEngine()}, work=False, overrides={"jobs": {"idempotency_ttl_s": 1.0}}
+        {"mock": MockEngine()}, work=False, overrides={"jobs": {"idempotency_ttl_s": 3.0}}
     ) as app:
         chain = await app.upload(wav(tone(0.2)))
         first = await branch(app, chain, prompt="one")
         problem(await branch(app, chain, prompt="two"), 422)
-        await asyncio.sleep(1.05)
+        await asyncio.sleep(3.05)
         second = await branch(app, chain, prompt="two")
         assert second.status_code == 202
         assert set(second.json()["job_ids"]).isdisjoint(first.json()["job_ids"])

@@ -161,7 +161,7 @@ async def test_an_export_that_is_not_waited_for_is_a_job_with_a_file_at_its_end(
 
 
 async def test_an_export_that_takes_too_long_goes_on_as_a_job_and_can_be_cancelled() -> None:
-    async with running({"mock": MockEngine()}, work=False, overrides={"export": {"wait_s": 0.3}}) as app:
+    async with running({"mock": MockEngine()}, work=False, overrides={"export": {"wait_s": 3.0}}) as app:
         chain = await app.upload(wav(tone(0.2)))
         url = f"/v1/chains/{chain['id']}/export"
         late = await app.http.post(url, json={"format": "wav"})
@@ -169,7 +169,7 @@ async def test_an_export_that_takes_too_long_goes_on_as_a_job_and_can_be_cancell
         assert "preference-applied" not in late.headers
         assert (late.json()["state"], late.json()["result"]) == ("queued", None)
         waiting = asyncio.create_task(app.http.post(url, json={"format": "wav"}))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
         await app.http.delete(f"/v1/jobs/{late.json()['id']}")
         assert problem(await waiting, 409)["job_id"] == late.json()["id"]
         # What was cancelled can be asked for again, and is another job.

@@ -27,8 +27,8 @@ from storage.memory import MemoryStore
 from storage.objects import Condition, StoreUnavailable
 from tests.clips import music
 from tests.deployments.jobs.wire import Wire
-from tests.harness import Running, listening, problem, running, until, wav
-from tests.patience import PATIENCE_S
+from tests.harness import Running, listening, problem, running, wav
+from tests.patience import PATIENCE_S, until
 
 
 class GatedEngine(MockEngine):

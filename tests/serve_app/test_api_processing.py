@@ -23,7 +23,8 @@ from deployments.engines.protocols import EngineBroken
 from deployments.engines.separation.mock import MockSeparator
 from deployments.engines.separation.protocol import Estimates, SegmentRequest
 from storage.memory import MemoryStore
-from tests.harness import Running, problem, running, until, wav
+from tests.harness import Running, problem, running, wav
+from tests.patience import until
 
 RATE_HZ = 44_100
 STEMS = ["drums", "bass", "other", "vocals", "residual"]

@@ -10,7 +10,8 @@ from deployments.engines.mock import MockEngine
 from deployments.engines.protocols import GenerationEvent, GenerationRequest
 from storage.memory import MemoryStore
 from storage.objects import Condition, StoreUnavailable
-from tests.harness import running, tone, until, wav
+from tests.harness import running, tone, wav
+from tests.patience import until
 
 
 class CountingEngine(MockEngine):

@@ -16,7 +16,8 @@ from deployments.engines.mock import MockEngine
 from deployments.engines.protocols import EngineBroken
 from deployments.engines.separation.mock import MockSeparator
 from deployments.engines.separation.protocol import Estimates, SegmentRequest
-from tests.harness import Running, problem, running, until, wav
+from tests.harness import Running, problem, running, wav
+from tests.patience import until
 
 RATE_HZ = 32_000
 STEMS = ["drums", "bass", "other", "vocals", "residual"]

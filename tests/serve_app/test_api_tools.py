@@ -20,7 +20,8 @@ from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.analysis.protocol import AnalysisRequest
 from deployments.engines.mock import MockEngine
 from deployments.engines.protocols import EngineBroken, EngineBusy
-from tests.harness import Running, listening, problem, running, tone, until, wav
+from tests.harness import Running, listening, problem, running, tone, wav
+from tests.patience import until
 
 
 @asynccontextmanager

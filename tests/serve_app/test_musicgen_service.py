@@ -22,7 +22,8 @@ from deployments.engines import registry
 from deployments.engines.mock import MockEngine
 from deployments.engines.protocols import ModelUnavailable
 from serve_app.musicgen_service import create_service
-from tests.harness import problem, tone, until, wav
+from tests.harness import problem, tone, wav
+from tests.patience import until
 
 
 @pytest.fixture

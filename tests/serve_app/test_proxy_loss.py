@@ -21,7 +21,7 @@ async def ask(app: ASGIApp, *messages: Message) -> list[Message]:
     async def receive() -> Message:
         if coming:
             return coming.pop(0)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
         raise RayActorError()
 
     async def send(message: Message) -> None:

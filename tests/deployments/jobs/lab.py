@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 import time
@@ -43,7 +42,7 @@ from storage.objects import ObjectStore
 from storage.segments import Segments
 from tests.deployments.jobs.generators import MODEL, RATE_HZ, TAKE_S, ScriptedGenerator, take_audio
 from tests.deployments.jobs.wire import RecordingStore, Wire
-from tests.patience import PATIENCE_S
+from tests.patience import until
 
 TENANT = "t"
 CHAIN = "c"
@@ -246,18 +245,6 @@ def dead_claim(job: Job, now: datetime) -> Job:
 
 def record_of(document: bytes) -> Any:
     return json.loads(document)["record"]
-
-
-async def until(holds: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
-    """Wait until `holds` (which may be a coroutine function) says so."""
-    async with asyncio.timeout(patience_s):
-        while True:
-            held = holds()
-            if asyncio.iscoroutine(held):
-                held = await held
-            if held:
-                return
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

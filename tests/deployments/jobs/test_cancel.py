@@ -12,8 +12,8 @@ from storage.chain.jobs import JobState, release, request_cancel
 from storage.chain.model import NodeStatus
 from storage.jobs import JobKey
 from tests.deployments.jobs.generators import ScriptedGenerator, good, stalled
-from tests.deployments.jobs.lab import CHAIN, TENANT, Lab, until, working
-from tests.patience import PATIENCE_S
+from tests.deployments.jobs.lab import CHAIN, TENANT, Lab, working
+from tests.patience import PATIENCE_S, until
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ from storage.chain.tree import spine
 from storage.exports import Exports
 from storage.jobs import JobKey
 from tests.deployments.jobs.generators import RATE_HZ
-from tests.deployments.jobs.lab import CHAIN, TENANT, Lab, dead_claim, die, queued, until, working
+from tests.deployments.jobs.lab import CHAIN, TENANT, Lab, dead_claim, die, queued, working
 from tests.deployments.jobs.wire import Wire
+from tests.patience import until
 
 ENCODE = EncodePlan(AudioFormat.WAV, RATE_HZ, 1, 16, Metadata(title="Sketch"))
 

@@ -15,10 +15,11 @@ import pytest
 from deployments.jobs.heart import Heart
 from storage.chain.jobs import Job, JobKind, JobState, claim, finish
 from storage.jobs import Jobs
-from tests.deployments.jobs.lab import TENANT, Lab, queued, until
+from tests.deployments.jobs.lab import TENANT, Lab, queued
 from tests.deployments.jobs.wire import Wire
+from tests.patience import until
 
-LEASE_S = 1.5
+LEASE_S = 2.4
 
 
 @pytest.fixture

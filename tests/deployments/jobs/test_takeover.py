@@ -14,9 +14,9 @@ from deployments.jobs.worker import Worker
 from storage.chain.jobs import JobState
 from storage.chain.model import NodeStatus
 from tests.deployments.jobs.generators import ScriptedGenerator, good, stalled, take_audio
-from tests.deployments.jobs.lab import Lab, die, freeze_heart, until, working
+from tests.deployments.jobs.lab import Lab, die, freeze_heart, working
 from tests.deployments.jobs.wire import Wire
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 
 LEASE_S = 1.5
 """Where a lease is to run out: long enough that a busy machine keeps one that is not."""

@@ -42,7 +42,8 @@ from tests.deployments.jobs.generators import (
     stalled,
     take_audio,
 )
-from tests.deployments.jobs.lab import CHAIN, TENANT, Lab, dead_claim, until, working
+from tests.deployments.jobs.lab import CHAIN, TENANT, Lab, dead_claim, working
+from tests.patience import until
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ async def test_an_engine_that_stays_broken_fails_the_job_with_its_reason(
 async def test_a_retry_waits_a_little(lab: Lab) -> None:
     generator = ScriptedGenerator(breaks(EngineBroken("once")), good())
     key = await lab.take()
-    worker = lab.worker(generator, retry_delay_s=0.3, sweep_s=60)
+    worker = lab.worker(generator, retry_delay_s=1.5, sweep_s=60)
     async with working(worker):
         worker.submit(key)
         await until(lambda: generator.started == 1)
@@ -264,8 +265,8 @@ async def test_a_parent_discarded_meanwhile_is_a_conflict(lab: Lab) -> None:
     worker = lab.worker(generator)
     async with working(worker):
         await lab.ended("parent")
-        await lab.accept("child", parent_id="parent-node", add_node=False)
         await lab.chains.change(TENANT, CHAIN, lambda chain, now: edits.discard(chain, "parent-node", now))
+        await lab.accept("child", parent_id="parent-node", add_node=False)
         job = await lab.ended("child")
     assert job.error is not None
     assert (job.state, job.error.code) == (JobState.FAILED, "conflict")
@@ -314,13 +315,18 @@ async def test_a_record_that_nobody_can_read_hides_no_other(lab: Lab) -> None:
 async def test_a_marker_without_a_record_stays_and_one_of_an_ended_job_goes(lab: Lab) -> None:
     """The first may be of a request that is being accepted; the second is what a crash left."""
     await lab.take()
-    async with working(lab.worker()):
+    worker = lab.worker()
+    async with working(worker):
         await lab.ended()
         await lab.store.put(paths.active(TENANT, "one"), b"")
         await lab.store.put(paths.active(TENANT, "being-written"), b"")
-        await lab.ended()
-        await asyncio.sleep(0.1)
-        assert await lab.jobs.active() == [JobKey(TENANT, "being-written")]
+
+        async def only_the_first_is_left() -> bool:
+            return await lab.jobs.active() == [JobKey(TENANT, "being-written")]
+
+        await until(only_the_first_is_left)
+        await worker.sweep()
+        assert await only_the_first_is_left()
 
 
 async def test_progress_is_told_and_never_falls(lab: Lab) -> None:

@@ -16,7 +16,7 @@ from deployments.notices import (
     SegmentStored,
 )
 from serve_app.services.listener import QUEUED_NOTICES, Listener, Subscription, segments_of
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def test_notices_reach_their_own_subscribers_alone() -> None:
         ):
             notice = ChainChanged("t", "c", 2)
             await bus.publish(notice)
-            assert await mine.next(1) == await also.next(1) == notice
+            assert await mine.next(PATIENCE_S) == await also.next(PATIENCE_S) == notice
             assert await other.next(0.02) is None
             assert await foreign.next(0.02) is None
 
@@ -52,7 +52,7 @@ async def test_segments_are_told_to_those_alone_who_listen() -> None:
         with listener.subscribe("t", segments_of("j")) as ear, listener.subscribe("t", "c", "j") as eye:
             notice = SegmentStored("t", "j", 1, 0)
             await bus.publish(notice)
-            assert await ear.next(1) == notice
+            assert await ear.next(PATIENCE_S) == notice
             assert await eye.next(0.02) is None
 
 
@@ -62,12 +62,11 @@ async def test_progress_is_remembered_and_told_to_a_job_and_its_chain() -> None:
         with listener.subscribe("t", "job") as job, listener.subscribe("t", "chain") as chain:
             notice = JobProgressed("t", "job", 1, "chain", "node", 0.4)
             await bus.publish(notice)
-            assert await job.next(1) == await chain.next(1) == notice
+            assert await job.next(PATIENCE_S) == await chain.next(PATIENCE_S) == notice
         assert listener.progress_of("job", 1) == 0.4
         assert listener.progress_of("another", 1) is None
         await bus.publish(JobProgressed("t", "alone", 1, None, None, 0.7))
-        await asyncio.sleep(0.01)
-        assert listener.progress_of("alone", 1) == 0.7
+        await until(lambda: listener.progress_of("alone", 1) == 0.7)
 
 
 async def test_progress_rises_under_a_claim_and_begins_anew_with_the_next() -> None:
@@ -76,7 +75,7 @@ async def test_progress_rises_under_a_claim_and_begins_anew_with_the_next() -> N
         with listener.subscribe("t", "job") as ear:
             for fence, progress in ((1, 0.2), (1, 0.6), (1, 0.4), (2, 0.1), (1, 0.8), (2, 0.3)):
                 await bus.publish(JobProgressed("t", "job", fence, None, None, progress))
-            told = [notice for _ in range(4) if (notice := await ear.next(1)) is not None]
+            told = [notice for _ in range(4) if (notice := await ear.next(PATIENCE_S)) is not None]
             assert await ear.next(0.02) is None
     assert [(each.fence, each.progress) for each in told] == [(1, 0.2), (1, 0.6), (2, 0.1), (2, 0.3)]
     assert listener.progress_of("job", 2) == 0.3
@@ -108,4 +107,4 @@ async def test_a_full_queue_drops_the_oldest() -> None:
     subscription = Subscription()
     for version in range(QUEUED_NOTICES + 3):
         subscription.put(ChainChanged("t", "c", version))
-    assert await subscription.next(1) == ChainChanged("t", "c", 3)
+    assert await subscription.next(PATIENCE_S) == ChainChanged("t", "c", 3)

@@ -37,6 +37,7 @@ from tests.deployments.engines.loaded import (
     stock_engine,
     tiny_engine,
 )
+from tests.patience import until
 
 pytestmark = pytest.mark.torch
 
@@ -260,7 +261,7 @@ class TestRoom:
         notes = Notes()
         async with _engine(notes) as engine:
             await hear(engine, _continue(1.0, 2.0))
-            await asyncio.sleep(0.2)
+            await until(lambda: notes.states[-1].takes == 0)
         # 100 prompt frames, 50 new, 4 looked ahead, 3 of delay, and the column of special tokens that the
         # model is given first; the last column is not taken in.
         positions, bytes_per_position = 100 + 50 + 4 + 3, 2 * 2 * 2 * 32 * 4
@@ -294,18 +295,24 @@ class TestRoom:
 
     async def test_too_many_waiting_takes_are_turned_away(self) -> None:
         async with _engine(takes=1, waiting=1) as engine:
-            running = [
+            takes = [
                 asyncio.create_task(hear(engine, make_request(duration_s=60.0, seed=seed)))
-                for seed in range(2)
+                for seed in range(4)
             ]
-            await asyncio.sleep(0.05)
-            with pytest.raises(EngineBusy):
-                await hear(engine, make_request())
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            await asyncio.sleep(0.3)
-            await hear(engine, make_request())
+            await until(lambda: sum(take.done() for take in takes) >= 2)
+            assert all(isinstance(take.exception(), EngineBusy) for take in takes if take.done())
+            for take in takes:
+                take.cancel()
+            await asyncio.gather(*takes, return_exceptions=True)
+
+            async def is_free() -> bool:
+                try:
+                    await hear(engine, make_request())
+                except EngineBusy:
+                    return False
+                return True
+
+            await until(is_free)
 
     async def test_a_cancelled_takes_room_is_used_again_at_once(self) -> None:
         notes = Notes()

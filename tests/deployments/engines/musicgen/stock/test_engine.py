@@ -26,6 +26,7 @@ from deployments.engines.protocols import (
 )
 from deployments.engines.registry import find
 from tests.deployments.engines.loaded import chord, hear, level_db, make_request, model_cache, stock_engine
+from tests.patience import PATIENCE_S, until
 
 pytestmark = pytest.mark.torch
 
@@ -267,17 +268,19 @@ class TestHealth:
 async def test_queued_work_that_nobody_wants_never_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = stock_engine()
     made: list[str] = []
-    make = engine._maker.make
+    make, go_on = engine._maker.make, threading.Event()
 
     def noting(request, on_progress):  # type: ignore[no-untyped-def]
         made.append(request.request_id)
+        go_on.wait(PATIENCE_S)
         return make(request, on_progress)
 
     monkeypatch.setattr(engine._maker, "make", noting)
-    first = asyncio.create_task(hear(engine, replace(make_request(duration_s=1.0), request_id="first")))
+    first = asyncio.create_task(hear(engine, replace(make_request(), request_id="first")))
     second = asyncio.create_task(hear(engine, replace(make_request(), request_id="second")))
-    await asyncio.sleep(0.05)
+    await until(lambda: made == ["first"])
     second.cancel()
+    go_on.set()
     await first
     await hear(engine, replace(make_request(), request_id="third"))
     assert made == ["first", "third"]
