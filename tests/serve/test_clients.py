@@ -86,11 +86,11 @@ def test_who_hangs_up_once_is_answered_the_next_time(monkeypatch: pytest.MonkeyP
 
     @app.post("/work")
     async def work() -> Response:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.5)
         return JSONResponse({}, 202)
 
     with serving(app) as url, PatientClient(url) as client:
-        assert client.ask("POST", "/work", first_timeout_s=0.01).status_code == 202
+        assert client.ask("POST", "/work", first_timeout_s=0.5).status_code == 202
     assert client.unanswered == {"ReadTimeout": 1}
 
 

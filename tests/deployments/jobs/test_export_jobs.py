@@ -185,7 +185,7 @@ async def test_a_failing_ffmpeg_fails_the_job_at_once_and_names_no_path(
     ffmpeg = FakeFfmpeg(tmp_path, body)
     await lab.upload()
     await _asked(lab)
-    async with working(lab.worker(ffmpeg=ffmpeg.path, ffmpeg_timeout_s=0.5)):
+    async with working(lab.worker(ffmpeg=ffmpeg.path, ffmpeg_timeout_s=3.0)):
         job = await lab.ended()
     assert ffmpeg.runs == 1
     assert job.error is not None
