@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from benchmarks.child import REPOSITORY, Child
 from benchmarks.studio import Studio
 from benchmarks.summary import Summary
 from benchmarks.tables import Row, Table
+from tests.ports import free_port
 
 CLIENTS = (1, 8)
 ROOT_S = 2.97  # of stereo float32 at 44.1 kHz: a megabyte
@@ -150,9 +150,7 @@ def _row(
 @contextmanager
 def _uvicorn() -> Iterator[int]:
     """Bare FastAPI on one plain uvicorn process; gives its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     options = f"--host 127.0.0.1 --port {port} --no-access-log --log-level warning"
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "benchmarks.bare:app", *options.split()], cwd=REPOSITORY

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
 from tests.serve.session import Ended, Session
 
 NODE_START_TIMEOUT_S = 90.0
@@ -177,10 +177,3 @@ def wait_until(
             return result
         time.sleep(0.1)
     raise TimeoutError(f"after {timeout_s:g} s it did not come true that {what}\n{tell()}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

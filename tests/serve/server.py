@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.serve.cluster import RAY_ENVIRONMENT, Cluster, free_port, wait_until
+from tests.ports import free_port
+from tests.serve.cluster import RAY_ENVIRONMENT, Cluster, wait_until
 from tests.serve.session import REPOSITORY, Session, kill
 
 START_TIMEOUT_S = 150.0

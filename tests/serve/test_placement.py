@@ -12,7 +12,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.serve.cluster import Cluster, free_port, wait_until
+from tests.ports import free_port
+from tests.serve.cluster import Cluster, wait_until
 from tests.serve.server import cluster_deploy_file
 
 pytestmark = [pytest.mark.serve, pytest.mark.torch, pytest.mark.timeout(600)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from deployments.engines.protocols import ModelUnavailable
 from serve_app.musicgen_service import create_service
 from tests.harness import problem, tone, wav
 from tests.patience import until
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -94,9 +94,7 @@ async def test_a_model_that_cannot_be_had_is_an_error_that_it_tells(
 
 
 def test_the_command_as_a_host_starts_it(shared: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "serve_app.musicgen_service"]
     command += ["--model", "facebook/musicgen-melody", "--port", str(port), "--gpu-id", "0"]
     environment = {**os.environ, "CF_MUSICGEN_MOCK": "1", "SEGUE_TOOLS__FOLDER": str(shared)}

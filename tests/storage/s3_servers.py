@@ -25,6 +25,7 @@ import pytest
 from botocore.config import Config
 
 from configs.settings import StorageSettings
+from tests.ports import free_port
 
 BUCKET = f"segue-test-{secrets.token_hex(6)}"
 REGION = "us-east-1"
@@ -90,11 +91,6 @@ def s3_settings(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Storage
     return StorageSettings(
         url=f"s3://{BUCKET}/test/{secrets.token_hex(8)}", endpoint_url=s3_server.endpoint_url
     )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
 
 
 def named_server() -> AbstractContextManager[S3Server] | None:

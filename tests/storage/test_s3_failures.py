@@ -29,8 +29,9 @@ from storage.s3.failures import (
     StoreMisconfigured,
     TlsFailed,
 )
+from tests.ports import free_port
 from tests.storage.s3_proxy import Answer, Fault, Proxy, running_proxy
-from tests.storage.s3_servers import BUCKET, S3Server, free_port
+from tests.storage.s3_servers import BUCKET, S3Server
 
 KEY = "tenants/t/blobs/b"
 SECRET = "wJalrXUtnFEMIbPxRfiCYEXAMPLEKEY"  # noqa: S105  # invented

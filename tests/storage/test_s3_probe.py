@@ -15,8 +15,9 @@ from storage.s3 import S3Store
 from storage.s3.failures import BucketMissing
 from storage.s3.probe import ProbeReport, probe
 from storage.stores import UnsafeStore, check_store, open_store
+from tests.ports import free_port
 from tests.storage.s3_proxy import Answer, Fault, Proxy, Request, Treat, Treatment, running_proxy
-from tests.storage.s3_servers import S3Server, free_port
+from tests.storage.s3_servers import S3Server
 
 SAFE = ProbeReport(True, True, True, True, True)
 
