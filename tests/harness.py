@@ -132,15 +132,15 @@ class Running:
         """Every key in the store."""
         return {info.key async for info in self.store.list("")}
 
-    async def keys_at_rest(self) -> set[str]:
-        """Every key once the worker has nothing left to do: a node is ready before its job has tidied up."""
+    async def rest(self) -> None:
+        """Waits until the worker has nothing left to do and no job is marked as active: a node is ready before
+        its job has tidied up."""
 
         async def is_idle() -> bool:
             busy = self.worker.running or self.worker.queued
             return not busy and not any("/active/" in key for key in await self.keys())
 
         await until(is_idle)
-        return await self.keys()
 
     async def node(self, chain_id: str, node_id: str) -> dict[str, Any]:
         answer = await self.http.get(f"/v1/chains/{chain_id}/nodes/{node_id}")

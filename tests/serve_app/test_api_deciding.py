@@ -199,11 +199,7 @@ async def test_deleting_a_chain_stops_its_work() -> None:
         for job_id in jobs:
             assert (await app.ended(job_id))["state"] == "cancelled"
 
-        # Nobody is left to look at them: the runners forget them too.
-        async def forgotten() -> bool:
-            return not any("/active/" in key for key in await app.keys())
-
-        await until(forgotten)
+        await app.rest()  # nobody is left to look at them: the runners forget them too
 
 
 async def test_a_jobs_events_follow_it_to_its_end() -> None:

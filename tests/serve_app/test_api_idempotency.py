@@ -46,7 +46,8 @@ async def test_a_branch_sent_again_is_the_same_branch() -> None:
         first = await branch(app, chain, takes=2)
         for node in first.json()["nodes"]:
             await app.finished(chain["id"], node["id"])
-        keys = await app.keys_at_rest()
+        await app.rest()
+        keys = await app.keys()
         again = await branch(app, chain, takes=2)
         assert again.status_code == 202
         assert again.json()["job_ids"] == first.json()["job_ids"]

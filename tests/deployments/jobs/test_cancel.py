@@ -13,7 +13,7 @@ from storage.chain.model import NodeStatus
 from storage.jobs import JobKey
 from tests.deployments.jobs.generators import ScriptedGenerator, good, stalled
 from tests.deployments.jobs.lab import CHAIN, TENANT, Lab, working
-from tests.patience import PATIENCE_S, until
+from tests.patience import until
 
 
 @pytest.fixture
@@ -70,8 +70,7 @@ async def test_a_signal_is_quicker_than_the_watch(lab: Lab) -> None:
         await until(lambda: generator.started == 1)
         await _cancel_node(lab)
         worker.look_at(key)
-        async with asyncio.timeout(PATIENCE_S):
-            await until(lambda: generator.stopped == 1)
+        await until(lambda: generator.stopped == 1)
         assert (await lab.ended()).state is JobState.CANCELLED
 
 
