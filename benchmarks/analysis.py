@@ -15,11 +15,11 @@ from typing import TypeVar
 import torch
 
 from benchmarks import analysis_key, analysis_melody, analysis_rhythm, analysis_speed, machine
-from benchmarks.corpus.clips import DEV_SEEDS, TEST_SEEDS, Clip, clips
-from benchmarks.corpus.render import RendererMissing
 from benchmarks.generator_findings import Findings
 from benchmarks.report import Report, options
 from deployments.engines.analysis.rhythm_onsets import RATE_HZ
+from training.corpus.clips import DEV_SEEDS, TEST_SEEDS, Clip, clips
+from training.corpus.render import RendererMissing
 
 PACKAGES = ("numpy", "scipy", "librosa", "torch")
 CLIPS_AT_ONCE = 10

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 import librosa.feature
 import numpy as np
 
-from benchmarks.corpus.clips import Clip
-from benchmarks.corpus.groups import groups
-from benchmarks.corpus.scores import mean, mirex_key, share
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.tables import Row
 from deployments.audio.samples import Samples
@@ -22,6 +19,9 @@ from deployments.engines.analysis.analysis import Key
 from deployments.engines.analysis.clip import LISTENING_RATE_HZ
 from deployments.engines.analysis.key import analyse_key
 from deployments.engines.analysis.keys import ALL_KEYS
+from training.corpus.clips import Clip
+from training.corpus.groups import groups
+from training.corpus.scores import mean, mirex_key, share
 
 KEY = Head(
     "key",

@@ -10,10 +10,6 @@ import librosa
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.corpus.clips import Clip, corpus_folder
-from benchmarks.corpus.music import STRATA, compose_plan, draw_plan
-from benchmarks.corpus.render import render
-from benchmarks.corpus.scores import bootstrap_difference, raw_pitch_accuracy, share
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.tables import Row
 from deployments.audio.samples import Samples
@@ -23,6 +19,10 @@ from deployments.engines.analysis.crepe import Crepe
 from deployments.engines.analysis.leading_voice import LeadingVoice
 from deployments.engines.analysis.melody import HOP_S
 from deployments.engines.protocols import Device
+from training.corpus.clips import Clip, corpus_folder
+from training.corpus.music import STRATA, compose_plan, draw_plan
+from training.corpus.render import render
+from training.corpus.scores import bootstrap_difference, raw_pitch_accuracy, share
 
 LISTENED_S = 10.0
 """To the beginning of a clip: librosa takes a third of the time that the music does, and more."""

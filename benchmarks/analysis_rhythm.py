@@ -9,9 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from librosa.beat import beat_track as librosas_beat_track
 
-from benchmarks.corpus.clips import Clip
-from benchmarks.corpus.groups import groups
-from benchmarks.corpus.scores import f_measure, mean, share, tempo_accuracy_1, tempo_accuracy_2
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.tables import Row
 from deployments.audio.samples import Samples
@@ -19,6 +16,9 @@ from deployments.engines.analysis.analysis import Rhythm
 from deployments.engines.analysis.rhythm import analyse_rhythm
 from deployments.engines.analysis.rhythm_model import read_about
 from deployments.engines.analysis.rhythm_onsets import RATE_HZ
+from training.corpus.clips import Clip
+from training.corpus.groups import groups
+from training.corpus.scores import f_measure, mean, share, tempo_accuracy_1, tempo_accuracy_2
 
 WITHIN = 0.01
 

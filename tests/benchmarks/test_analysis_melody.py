@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.analysis_melody import MELODY, Heard, measure
-from benchmarks.corpus.clips import Clip
-from benchmarks.corpus.music import Truth
 from benchmarks.generator_findings import Findings
+from training.corpus.clips import Clip
+from training.corpus.music import Truth
 
 TRUE_HZ = (None, 220.0, 220.0, 440.0, 440.0)
 

@@ -1,6 +1,6 @@
 """Segue's own critic: a small linear model over signal features.
 
-`adapter.json` beside this module holds it: `python -m benchmarks.train_adapter` made it, from music that the
+`adapter.json` beside this module holds it: `python -m training.analysis.adapter` made it, from music that the
 script writes itself, and `figures` in it says how well it did on pieces that it had not heard. It is a
 stand-in for a model that has heard the world's music: what it says of styles that it never heard is a guess,
 and its confidence says so only in part.

@@ -2,7 +2,7 @@
 
 The weights of a clip's pitches, of the bass and of all above it, are compared with profiles of both modes,
 moved to each of the twelve tonics. `key_profiles.json` beside this module holds them: `python -m
-benchmarks.train_key` made it.
+training.analysis.key` made it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The judges of hypotheses: small networks fitted to music of known truth (`benchmarks.train_rhythm`). Their
+"""The judges of hypotheses: small networks fitted to music of known truth (`training.analysis.rhythm`). Their
 weights are in `rhythm_model.npz`, with the figures of their training."""
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from benchmarks.corpus.scores import f_measure, tempo_accuracy_2
 from deployments.engines.analysis.analysis import Rhythm
 from deployments.engines.analysis.rhythm import NO_RHYTHM, analyse_rhythm
 from deployments.engines.analysis.rhythm_bars import possible_bars
@@ -28,6 +27,7 @@ from tests.deployments.engines.analysis.rhythms import (
     speech_like,
     waltz,
 )
+from training.corpus.scores import f_measure, tempo_accuracy_2
 
 
 class TestTempo:

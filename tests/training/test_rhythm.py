@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import train_rhythm
 from benchmarks.analysis_rhythm import BEATS, CONFIDENCE, TEMPO, Heard, measure
-from benchmarks.corpus.clips import Clip
-from benchmarks.corpus.music import Truth
 from benchmarks.generator_findings import Findings
-from benchmarks.train_rhythm import Case, Network, judge_of, train, validate
 from deployments.engines.analysis.analysis import Rhythm
+from training.analysis import rhythm as train_rhythm
+from training.analysis.rhythm import Case, Network, judge_of, train, validate
+from training.corpus.clips import Clip
+from training.corpus.music import Truth
 
 TRUTH = Truth(120.0, True, 4, (0.5, 1.0, 1.5, 2.0), (0.5,), "C major", 0.0, ())
 CLIP = Clip(0, "drums", "none", Path("none.flac"), TRUTH)

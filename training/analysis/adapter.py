@@ -1,4 +1,4 @@
-"""Makes the adapter: `python -m benchmarks.train_adapter [--pieces N] [--json FILE]`.
+"""Makes the adapter: `python -m training.analysis.adapter [--pieces N] [--json FILE]`.
 
 Music of known style and mood is rendered (needs FluidSynth), described as the analyser describes clips, and a
 linear model is fitted: softmax regression for styles, ridge regression for valence and arousal, each held
@@ -20,9 +20,6 @@ import numpy.typing as npt
 import soundfile
 from scipy.optimize import minimize
 
-from benchmarks.corpus.clips import corpus_folder
-from benchmarks.corpus.render import RATE_HZ, render
-from benchmarks.style_music import Mood, as_recorded, mood_of, style_piece
 from deployments.engines.analysis.adapter import FILE
 from deployments.engines.analysis.chroma import find_peaks
 from deployments.engines.analysis.clip import Clip
@@ -31,6 +28,9 @@ from deployments.engines.analysis.key import key_of
 from deployments.engines.analysis.rhythm import analyse_rhythm
 from deployments.engines.analysis.styles import STYLE_IDS
 from deployments.engines.analysis.timbre import describe_timbre
+from training.corpus.clips import corpus_folder
+from training.corpus.render import RATE_HZ, render
+from training.corpus.style_music import Mood, as_recorded, mood_of, style_piece
 
 LEARNING_SEEDS = range(20_000, 20_060)
 HELD_OUT_SEEDS = range(30_000, 30_020)
@@ -52,7 +52,7 @@ class Heard:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.train_adapter", description="Make the adapter.")
+    parser = argparse.ArgumentParser(prog="training.analysis.adapter", description="Make the adapter.")
     parser.add_argument(
         "--pieces", type=int, default=len(LEARNING_SEEDS), help="pieces of each style to learn from"
     )

@@ -12,11 +12,11 @@ import numpy as np
 import soundfile
 from scipy.signal import fftconvolve
 
-from benchmarks.corpus.music import STRATA, Truth, compose_plan, draw_plan
-from benchmarks.corpus.render import RATE_HZ, render
 from deployments.audio.resample import resample
 from deployments.audio.samples import Samples
 from deployments.export.ffmpeg import find_ffmpeg, run_ffmpeg
+from training.corpus.music import STRATA, Truth, compose_plan, draw_plan
+from training.corpus.render import RATE_HZ, render
 
 DEV_SEEDS = range(4000)
 """For whatever is chosen or trained."""

@@ -1,4 +1,4 @@
-"""Makes the key profiles: `python -m benchmarks.train_key [--clips N] [--json FILE]`.
+"""Makes the key profiles: `python -m training.analysis.key [--clips N] [--json FILE]`.
 
 Softmax regression over the 24 keys, with one pair of profiles for all tonics, on the corpus's clips for
 development (needs FluidSynth). Profiles are held near EDMA's (A. Faraldo et al., "Key Estimation in
@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from benchmarks.corpus.clips import DEV_SEEDS, clips
-from benchmarks.corpus.scores import mirex_key
 from deployments.engines.analysis.chroma import find_peaks, tuning_of
 from deployments.engines.analysis.clip import LISTENING_RATE_HZ
 from deployments.engines.analysis.key import FILE, key_features
 from deployments.engines.analysis.keys import ALL_KEYS, MODES
+from training.corpus.clips import DEV_SEEDS, clips
+from training.corpus.scores import mirex_key
 
 CLIPS = 240
 
@@ -43,7 +43,7 @@ _Values = npt.NDArray[np.float64]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.train_key", description="Make the key profiles.")
+    parser = argparse.ArgumentParser(prog="training.analysis.key", description="Make the key profiles.")
     parser.add_argument("--clips", type=int, default=CLIPS, help="clips to learn from")
     parser.add_argument("--json", type=Path, default=FILE, metavar="FILE", help="where the profiles go")
     arguments = parser.parse_args()

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.corpus.drums import CLAP, CLOSED_HAT, OPEN_HAT, RIDE, SHAKER, SNARE, STICK, Groove
-from benchmarks.corpus.music import Piece, Plan, compose_plan, draw_plan
 from deployments.audio.samples import Samples
+from training.corpus.drums import CLAP, CLOSED_HAT, OPEN_HAT, RIDE, SHAKER, SNARE, STICK, Groove
+from training.corpus.music import Piece, Plan, compose_plan, draw_plan
 
 CLIP_S = 12.0
 

@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import fftconvolve
 
-from benchmarks.corpus import midi, render
-from benchmarks.corpus.clips import DETUNED_CENTS, DEV_SEEDS, TEST_SEEDS, make_clip
-from benchmarks.corpus.disguises import DISGUISED_SEEDS
-from benchmarks.corpus.harmony import SCALES, TONICS, Key, nearest, voiced
-from benchmarks.corpus.music import MELODY_HOP_S, STRATA, Piece, compose, compose_plan, draw_plan
-from benchmarks.corpus.scores import (
+from deployments.engines.analysis.rhythm_onsets import RATE_HZ
+from training.corpus import midi, render
+from training.corpus.clips import DETUNED_CENTS, DEV_SEEDS, TEST_SEEDS, make_clip
+from training.corpus.disguises import DISGUISED_SEEDS
+from training.corpus.harmony import SCALES, TONICS, Key, nearest, voiced
+from training.corpus.music import MELODY_HOP_S, STRATA, Piece, compose, compose_plan, draw_plan
+from training.corpus.scores import (
     bootstrap,
     bootstrap_difference,
     f_measure,
@@ -28,7 +29,6 @@ from benchmarks.corpus.scores import (
     tempo_accuracy_1,
     tempo_accuracy_2,
 )
-from deployments.engines.analysis.rhythm_onsets import RATE_HZ
 
 
 def events(song: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from benchmarks.corpus.clips import DEGRADATIONS, Clip
-from benchmarks.corpus.music import STRATA
+from training.corpus.clips import DEGRADATIONS, Clip
+from training.corpus.music import STRATA
 
 T = TypeVar("T")
 

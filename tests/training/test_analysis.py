@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import train_adapter, train_key
-from benchmarks.style_music import CLIP_S, as_recorded, mood_of, style_piece
 from deployments.engines.analysis.keys import ALL_KEYS
 from deployments.engines.analysis.styles import STYLE_IDS
+from training.analysis import adapter as train_adapter
+from training.analysis import key as train_key
+from training.corpus.style_music import CLIP_S, as_recorded, mood_of, style_piece
 
 
 @pytest.mark.parametrize("style", STYLE_IDS)

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from benchmarks.corpus.midi import encode
-from benchmarks.corpus.music import Piece
 from deployments.audio.samples import Samples
+from training.corpus.midi import encode
+from training.corpus.music import Piece
 
 RATE_HZ = 44_100
 SOUND_FONT_VARIABLE = "SEGUE_SOUND_FONT"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.corpus.clips import Clip, corpus_folder, kept
-from benchmarks.corpus.midi import DRUM_CHANNEL, Voice
-from benchmarks.corpus.music import STRATA, Piece, Plan, compose_plan, draw_plan
-from benchmarks.corpus.render import RATE_HZ, find_other_sound_font, find_sound_font, render
 from deployments.audio.samples import Samples
+from training.corpus.clips import Clip, corpus_folder, kept
+from training.corpus.midi import DRUM_CHANNEL, Voice
+from training.corpus.music import STRATA, Piece, Plan, compose_plan, draw_plan
+from training.corpus.render import RATE_HZ, find_other_sound_font, find_sound_font, render
 
 DISGUISED_SEEDS = range(4000, 6000)
 

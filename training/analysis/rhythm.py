@@ -1,4 +1,4 @@
-"""Fit the judges of rhythm to clips of known truth: `python -m benchmarks.train_rhythm`.
+"""Fit the judges of rhythm to clips of known truth: `python -m training.analysis.rhythm`.
 
 They learn from the development clips and from clips in disguise, and are then asked about a fifth of both that was
 held back: the figures are in what this writes, `deployments/engines/analysis/rhythm_model.npz`. A clip's hypotheses
@@ -28,14 +28,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import deployments.engines.analysis.rhythm_model as shipped
-from benchmarks.corpus.clips import DEV_SEEDS, Clip, clips
-from benchmarks.corpus.disguises import DISGUISED_SEEDS, disguised
-from benchmarks.corpus.scores import f_measure, tempo_accuracy_1
 from deployments.engines.analysis.rhythm_bars import Bars, possible_bars
 from deployments.engines.analysis.rhythm_beats import refine_beats
 from deployments.engines.analysis.rhythm_hypotheses import Hearing, Hypothesis, hypotheses
 from deployments.engines.analysis.rhythm_model import LARGEST, Judge
 from deployments.engines.analysis.rhythm_onsets import FRAMES_PER_S, RATE_HZ, Curve, find_onsets
+from training.corpus.clips import DEV_SEEDS, Clip, clips
+from training.corpus.disguises import DISGUISED_SEEDS, disguised
+from training.corpus.scores import f_measure, tempo_accuracy_1
 
 Marks = npt.NDArray[np.bool_]
 
@@ -66,7 +66,7 @@ class Case:
 
 
 def main() -> None:
-    argparse.ArgumentParser(prog="benchmarks.train_rhythm", description=__doc__).parse_args()
+    argparse.ArgumentParser(prog="training.analysis.rhythm", description=__doc__).parse_args()
     context = multiprocessing.get_context("spawn")
     # The processes share the processors; one thread each is quicker, and gives the same judge everywhere.
     with ProcessPoolExecutor(mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -78,7 +78,7 @@ def main() -> None:
         figures = dict(zip(cases, pool.map(validate, cases.values()), strict=True))
         judges = dict(zip(cases, pool.map(train, cases.values()), strict=True))
     about = {
-        "trained by": "python -m benchmarks.train_rhythm",
+        "trained by": "python -m training.analysis.rhythm",
         "seeds": [[seeds[0], seeds[-1]] for seeds in (DEV_SEEDS, DISGUISED_SEEDS)],
         "clips": {name: len(own) for name, own in cases.items()},
         "right": figures,

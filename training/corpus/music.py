@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.corpus.drums import Groove, draw_groove
-from benchmarks.corpus.harmony import SCALES, Key, nearest, voiced
-from benchmarks.corpus.midi import DRUM_CHANNEL, Note, Voice
+from training.corpus.drums import Groove, draw_groove
+from training.corpus.harmony import SCALES, Key, nearest, voiced
+from training.corpus.midi import DRUM_CHANNEL, Note, Voice
 
 STRATA = ("drums", "no drums", "swing", "half-time", "waltz", "drift")
 """`drums`: 4/4 with the backbeat on 2 and 4 (or none). `no drums`: the same without. `swing`: swung eighths.

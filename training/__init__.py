@@ -1,0 +1,1 @@
+"""What makes the weights that the project ships: the corpus, and the trainers. Not in the wheel."""
