@@ -17,7 +17,7 @@ import torch
 from benchmarks import analysis_key, analysis_melody, analysis_rhythm, analysis_speed, machine
 from benchmarks.generator_findings import Findings
 from benchmarks.report import Report, options
-from deployments.engines.analysis.rhythm_onsets import RATE_HZ
+from deployments.engines.analysis.rhythm.onsets import RATE_HZ
 from training.corpus.clips import DEV_SEEDS, TEST_SEEDS, Clip, clips
 from training.corpus.render import RendererMissing
 

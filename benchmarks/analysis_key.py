@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.tables import Row
 from deployments.audio.samples import Samples
-from deployments.engines.analysis import adapter
 from deployments.engines.analysis.analysis import Key
 from deployments.engines.analysis.clip import LISTENING_RATE_HZ
-from deployments.engines.analysis.key import analyse_key
-from deployments.engines.analysis.keys import ALL_KEYS
+from deployments.engines.analysis.mood import adapter
+from deployments.engines.analysis.pitch.key import analyse_key
+from deployments.engines.analysis.pitch.keys import ALL_KEYS
 from training.corpus.clips import Clip
 from training.corpus.groups import groups
 from training.corpus.scores import mean, mirex_key, share

@@ -13,9 +13,9 @@ from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.tables import Row
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.analysis import Rhythm
-from deployments.engines.analysis.rhythm import analyse_rhythm
-from deployments.engines.analysis.rhythm_model import read_about
-from deployments.engines.analysis.rhythm_onsets import RATE_HZ
+from deployments.engines.analysis.rhythm.estimate import analyse_rhythm
+from deployments.engines.analysis.rhythm.model import read_about
+from deployments.engines.analysis.rhythm.onsets import RATE_HZ
 from training.corpus.clips import Clip
 from training.corpus.groups import groups
 from training.corpus.scores import f_measure, mean, share, tempo_accuracy_1, tempo_accuracy_2

@@ -18,15 +18,15 @@ from benchmarks.tables import Row
 from benchmarks.turns import take_turns, timed, times_faster
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.clip import Clip
-from deployments.engines.analysis.crepe import RATE_HZ as CREPE_RATE_HZ
-from deployments.engines.analysis.crepe import Crepe
 from deployments.engines.analysis.energy import energy_curve
-from deployments.engines.analysis.key import analyse_key
-from deployments.engines.analysis.leading_voice import LeadingVoice
-from deployments.engines.analysis.melody import HOP_S
-from deployments.engines.analysis.rhythm import analyse_rhythm
-from deployments.engines.analysis.rhythm_onsets import RATE_HZ
-from deployments.engines.protocols import Device
+from deployments.engines.analysis.pitch.crepe import RATE_HZ as CREPE_RATE_HZ
+from deployments.engines.analysis.pitch.crepe import Crepe
+from deployments.engines.analysis.pitch.key import analyse_key
+from deployments.engines.analysis.pitch.leading_voice import LeadingVoice
+from deployments.engines.analysis.pitch.melody import HOP_S
+from deployments.engines.analysis.rhythm.estimate import analyse_rhythm
+from deployments.engines.analysis.rhythm.onsets import RATE_HZ
+from deployments.engines.music.protocol import Device
 
 SPEED = Head(
     "speed",

@@ -13,8 +13,8 @@ from benchmarks.storage_clients import NODES, new_chain
 from benchmarks.tables import Table
 from benchmarks.ways import TENANT
 from storage import paths
-from storage.chains import Chains
-from storage.memory import MemoryStore
+from storage.repositories.chains import Chains
+from storage.stores.memory import MemoryStore
 
 WRITERS, PROCESSES = 16, 4
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks.child import answer_questions
 from configs.environment import load_settings
-from deployments.engines import registry
-from deployments.engines.protocols import Device, GenerationMode, GenerationRequest, Sampling
-from tests.clips import music
+from deployments.engines.music import catalog as registry
+from deployments.engines.music.protocol import Device, GenerationMode, GenerationRequest, Sampling
+from tests.support.clips import music
 
 THREADS = 1
 """torch's threads, here and in the service's replica: Ray gives a replica of half a CPU one."""

@@ -13,8 +13,8 @@ from benchmarks.generator_field import Field
 from benchmarks.generator_findings import Findings
 from benchmarks.generator_models import CPU_MODELS, GPU_MODELS
 from benchmarks.report import Report, options
-from deployments.engines.musicgen.audiocraft_import import import_audiocraft
-from deployments.engines.musicgen.quiet import quietly
+from deployments.engines.music.audiocraft.importing import import_audiocraft
+from deployments.engines.music.audiocraft.quiet import quietly
 
 PACKAGES = ("torch", "audiocraft", "transformers", "numpy")
 

@@ -20,17 +20,16 @@ from torch import Tensor
 from benchmarks.generator_models import PAST_VALUE, Model
 from benchmarks.turns import timed
 from deployments.audio.samples import Samples
-from deployments.engines.meter import BatchState, NoMeter
-from deployments.engines.musicgen.batched.batch import Batch, BatchLimits
-from deployments.engines.musicgen.batched.conditions import Conditioner, Conditions
-from deployments.engines.musicgen.batched.decoder import Cache, Decoder
-from deployments.engines.musicgen.batched.engine import PREFILL_POSITIONS, use_threads
-from deployments.engines.musicgen.batched.linear import Precision, linear_maker
-from deployments.engines.musicgen.batched.sequence import pattern_delays
-from deployments.engines.musicgen.batched.take import Take
-from deployments.engines.musicgen.codec_stream import CodecDecoder
-from deployments.engines.musicgen.plan import GenerationPlan
-from deployments.engines.protocols import (
+from deployments.engines.music.batching.batch import Batch, BatchLimits
+from deployments.engines.music.batching.conditions import Conditioner, Conditions
+from deployments.engines.music.batching.decoder import Cache, Decoder
+from deployments.engines.music.batching.engine import PREFILL_POSITIONS, use_threads
+from deployments.engines.music.batching.linear import Precision, linear_maker
+from deployments.engines.music.batching.sequence import pattern_delays
+from deployments.engines.music.batching.take import Take
+from deployments.engines.music.codec.stream import CodecDecoder
+from deployments.engines.music.meter import BatchState, NoMeter
+from deployments.engines.music.protocol import (
     EngineError,
     GenerationEvent,
     GenerationMode,
@@ -38,6 +37,7 @@ from deployments.engines.protocols import (
     Sampling,
     Segment,
 )
+from deployments.engines.music.windows import GenerationPlan
 
 MOST_TAKES = 8
 FRAME_RATE_HZ = 50

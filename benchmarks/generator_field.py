@@ -13,8 +13,8 @@ from benchmarks.generator_batch import SegueBatch, Wish
 from benchmarks.generator_models import Model, load_model
 from benchmarks.generator_stock import Audiocraft
 from benchmarks.generator_transformers import Transformers
-from deployments.engines.musicgen.batched.linear import Precision
-from deployments.engines.protocols import Sampling
+from deployments.engines.music.batching.linear import Precision
+from deployments.engines.music.protocol import Sampling
 
 AUDIOCRAFT = "audiocraft"
 TRANSFORMERS = "transformers"

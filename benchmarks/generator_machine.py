@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.turns import timed
-from deployments.engines.musicgen.batched.linear import Precision, linear_maker
+from deployments.engines.music.batching.linear import Precision, linear_maker
 
 READ_BYTES = 2**29
 """Many times what a processor's caches hold."""

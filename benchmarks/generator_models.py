@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from configs.environment import load_settings
-from deployments.engines.musicgen.batched.engine import use_threads
-from deployments.engines.musicgen.checkpoint import load_checkpoint
-from deployments.engines.musicgen.precision import choose_dtype, convert
-from deployments.engines.registry import find
-from tests.deployments.engines.musicgen.models import Shape, random_lm
+from deployments.engines.music.audiocraft.checkpoint import load_checkpoint
+from deployments.engines.music.audiocraft.precision import choose_dtype, convert
+from deployments.engines.music.batching.engine import use_threads
+from deployments.engines.music.catalog import find
+from tests.deployments.engines.music.models import Shape, random_lm
 
 TINY = "tiny"
 SMALL = "small"

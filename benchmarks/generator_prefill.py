@@ -11,8 +11,8 @@ from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.generator_machine import product_probe
 from benchmarks.generator_models import SMALL
 from benchmarks.turns import take_turns, times_faster
-from deployments.engines.musicgen.batched.engine import PREFILL_POSITIONS
-from deployments.engines.musicgen.batched.linear import Precision
+from deployments.engines.music.batching.engine import PREFILL_POSITIONS
+from deployments.engines.music.batching.linear import Precision
 
 PREFILL = Head(
     "prefill",

@@ -18,11 +18,11 @@ from benchmarks.generator_models import CPU_MODELS, Model, load_model
 from benchmarks.report import Report, options
 from benchmarks.tables import Row
 from benchmarks.turns import timed
-from deployments.engines.musicgen.audiocraft_import import import_audiocraft
-from deployments.engines.musicgen.batched.engine import use_threads
-from deployments.engines.musicgen.batched.linear import Linear, Precision
-from deployments.engines.musicgen.quiet import quietly
-from deployments.engines.protocols import Sampling
+from deployments.engines.music.audiocraft.importing import import_audiocraft
+from deployments.engines.music.audiocraft.quiet import quietly
+from deployments.engines.music.batching.engine import use_threads
+from deployments.engines.music.batching.linear import Linear, Precision
+from deployments.engines.music.protocol import Sampling
 
 PACKAGES = ("torch", "audiocraft", "numpy")
 PRECISIONS = (Precision.FLOAT32, Precision.BFLOAT16, Precision.INT8)

@@ -15,7 +15,7 @@ from benchmarks.generator_machine import read_probe
 from benchmarks.generator_models import SMALL
 from benchmarks.tables import Row
 from benchmarks.turns import take_turns, timed, times_faster
-from deployments.engines.musicgen.batched.linear import Precision
+from deployments.engines.music.batching.linear import Precision
 
 PAST_POSITIONS = 1400
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from benchmarks.generator_models import PAST_VALUE, Model
 from benchmarks.turns import timed
-from deployments.engines.musicgen.precision import autocast
-from deployments.engines.protocols import Sampling
+from deployments.engines.music.audiocraft.precision import autocast
+from deployments.engines.music.protocol import Sampling
 
 
 class Audiocraft:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from benchmarks.generator_models import PAST_VALUE, Model
 from benchmarks.turns import timed
-from deployments.engines.protocols import Sampling
+from deployments.engines.music.protocol import Sampling
 
 _LONGEST = 2048
 """Positions in the model's table: those of Meta's checkpoints."""

@@ -16,12 +16,19 @@ from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.generator_models import TINY
 from benchmarks.turns import take_turns, times_faster
 from configs.environment import load_settings
-from deployments.engines import registry
-from deployments.engines.meter import BatchState, NoMeter
-from deployments.engines.musicgen.plan import GenerationPlan
-from deployments.engines.musicgen.tiny_configs import CODEBOOKS, WINDOW_S
-from deployments.engines.protocols import Device, Engine, GenerationMode, GenerationRequest, Sampling, Segment
-from deployments.engines.registry import EngineKind, EngineOptions
+from deployments.engines.music import catalog as registry
+from deployments.engines.music.audiocraft.tiny_configs import CODEBOOKS, WINDOW_S
+from deployments.engines.music.catalog import EngineKind, EngineOptions
+from deployments.engines.music.meter import BatchState, NoMeter
+from deployments.engines.music.protocol import (
+    Device,
+    Engine,
+    GenerationMode,
+    GenerationRequest,
+    Sampling,
+    Segment,
+)
+from deployments.engines.music.windows import GenerationPlan
 
 WHOLE = Head(
     "whole",

@@ -24,7 +24,7 @@ from benchmarks.turns import take_turns, times_faster
 from deployments.audio.loudness import Loudness, LoudnessMeter
 from deployments.audio.track import TrackReader, TrackWriter
 from deployments.export.ffmpeg import find_ffmpeg
-from tests.clips import music
+from tests.support.clips import music
 
 PACKAGES = ("numpy", "librosa", "scipy", "imageio-ffmpeg")
 RATE_HZ = 44_100

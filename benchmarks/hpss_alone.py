@@ -19,7 +19,7 @@ from benchmarks.child import answer_questions
 from benchmarks.memory import most_resident_mb, resident_mb
 from deployments.audio.hpss import Parts, StreamingHpss
 from deployments.audio.track import TrackReader, TrackWriter
-from tests.clips import music
+from tests.support.clips import music
 
 SEGUE, LIBROSA = "segue", "librosa"
 

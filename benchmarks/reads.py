@@ -18,7 +18,7 @@ from benchmarks.child import REPOSITORY, Child
 from benchmarks.studio import Studio
 from benchmarks.summary import Summary
 from benchmarks.tables import Row, Table
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 CLIENTS = (1, 8)
 ROOT_S = 2.97  # of stereo float32 at 44.1 kHz: a megabyte

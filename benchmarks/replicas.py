@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from benchmarks.child import answer_questions
-from serve_app.cluster import serve_details
+from serve_app.system.cluster import serve_details
 
 
 def main() -> None:

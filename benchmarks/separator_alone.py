@@ -17,11 +17,11 @@ from benchmarks.child import answer_questions
 from benchmarks.memory import most_resident_mb, resident_mb
 from configs.environment import load_settings
 from deployments.audio.track import TrackReader, TrackWriter
-from deployments.engines.protocols import Device
-from deployments.engines.separation import registry
+from deployments.engines.music.protocol import Device
+from deployments.engines.separation import catalog as registry
+from deployments.engines.separation.catalog import SeparatorOptions
 from deployments.engines.separation.protocol import Separator
-from deployments.engines.separation.registry import SeparatorOptions
-from deployments.engines.separation.whole import separate_track
+from deployments.engines.separation.track import separate_track
 
 
 async def main(model: str) -> None:

@@ -29,7 +29,7 @@ from benchmarks.separator_models import (
 from benchmarks.turns import take_turns, timed, times_faster
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader
-from deployments.engines.separation.demucs import DemucsEngine
+from deployments.engines.separation.demucs.engine import DemucsEngine
 from deployments.engines.separation.options import SeparationOptions
 
 CLIPS = 4

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.child import Child
 from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.separator_models import SEGUE, Effort, noise
-from deployments.engines.separation.tiny import TINY_MODELS
+from deployments.engines.separation.demucs.tiny import TINY_MODELS
 
 MODEL = TINY_MODELS[0]
 

@@ -16,12 +16,12 @@ from demucs.htdemucs import HTDemucs
 
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
-from deployments.engines.protocols import Device
-from deployments.engines.separation.demucs import DemucsEngine
-from deployments.engines.separation.loading import bag_of
+from deployments.engines.music.protocol import Device
+from deployments.engines.separation.catalog import SeparatorOptions, find
+from deployments.engines.separation.demucs.bag import bag_of
+from deployments.engines.separation.demucs.engine import DemucsEngine
 from deployments.engines.separation.options import SeparationOptions
-from deployments.engines.separation.registry import SeparatorOptions, find
-from deployments.engines.separation.whole import separate_track
+from deployments.engines.separation.track import separate_track
 
 RATE_HZ = 44_100
 SOURCES = ("drums", "bass", "other", "vocals")

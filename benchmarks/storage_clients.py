@@ -20,11 +20,11 @@ from typing import Any
 from benchmarks.child import answer_questions
 from benchmarks.ways import TENANT, ByBoto3, ThroughSegue, Turns, Way
 from configs.settings import StorageSettings
-from storage.chain.model import Chain
-from storage.chains import Chains
-from storage.objects import Condition, ObjectStore
-from storage.stores import open_store
-from tests.storage.chain.builders import chain_of, grow
+from storage.domain.model import Chain
+from storage.repositories.chains import Chains
+from storage.stores.object_store import Condition, ObjectStore
+from storage.stores.opening import open_store
+from tests.storage.domain.builders import chain_of, grow
 
 NODES = 8
 

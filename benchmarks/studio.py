@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.clips import encoded, music
+from tests.support.clips import encoded, music
 
 RATE_HZ = 44_100
 FINISH_TIMEOUT_S = 180.0

@@ -12,8 +12,8 @@ from benchmarks.child import Child
 from benchmarks.studio import RATE_HZ, Studio
 from benchmarks.summary import Summary
 from benchmarks.tables import Row, Table
-from tests.clips import encoded, music
 from tests.serve.server import Server
+from tests.support.clips import encoded, music
 
 BYTES_PER_S = RATE_HZ * 2 * 2
 PHRASE_S = 2

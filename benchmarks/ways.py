@@ -24,10 +24,10 @@ from botocore.exceptions import ClientError
 
 from configs.settings import StorageSettings
 from storage import paths
-from storage.chain import edits
-from storage.chains import Chains
-from storage.objects import ObjectStore
-from storage.s3.connections import MULTIPART_BYTES, THREADS
+from storage.domain import edits
+from storage.repositories.chains import Chains
+from storage.stores.object_store import ObjectStore
+from storage.stores.s3.connections import MULTIPART_BYTES, THREADS
 
 TENANT = "bench"
 REGION = "us-east-1"

@@ -8,19 +8,26 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from serve_app.access import Access
-from serve_app.errors import install_error_handlers
-from serve_app.middleware import (
+from serve_app.access.callers import Access
+from serve_app.analysis import routes as analysis
+from serve_app.chains import node_routes as nodes
+from serve_app.chains import routes as chains
+from serve_app.chains.schemas import NewChain
+from serve_app.http.errors import install_error_handlers
+from serve_app.http.middleware import (
     BodyLimitMiddleware,
     HostCheckMiddleware,
     RequestContextMiddleware,
     SecurityHeadersMiddleware,
 )
-from serve_app.routes import analysis, chains, jobs, nodes, processing, stems, system, tools
-from serve_app.schemas.chains import NewChain
-from serve_app.schemas.processing import NewProcess
-from serve_app.schemas.tools import AnalyzeTool, ComposeTool
-from serve_app.services.bundle import Services
+from serve_app.jobs import routes as jobs
+from serve_app.processing import routes as processing
+from serve_app.processing.schemas import NewProcess
+from serve_app.stems import routes as stems
+from serve_app.system import routes as system
+from serve_app.tools import routes as tools
+from serve_app.tools.schemas import AnalyzeTool, ComposeTool
+from serve_app.wiring import Services
 
 MAX_JSON_BYTES = 256 * 1024
 CORS_REQUEST_HEADERS = (

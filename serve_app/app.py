@@ -12,16 +12,16 @@ from ray.serve import Application
 from ray.serve.schema import ServeApplicationSchema
 
 from configs.environment import DEFAULT_PROFILE, load_settings
-from deployments.analyser import AnalyserDeployment
-from deployments.engines import registry
-from deployments.engines.analysis import registry as analysis
-from deployments.engines.separation import registry as separation
-from deployments.event_hub import EventHubDeployment
-from deployments.generator import GeneratorDeployment
-from deployments.runner import JobRunnerDeployment
-from deployments.separator import SeparatorDeployment
+from deployments.engines.analysis import catalog as analysis
+from deployments.engines.music import catalog as registry
+from deployments.engines.separation import catalog as separation
+from deployments.serve.analyser import AnalyserDeployment
+from deployments.serve.event_hub import EventHubDeployment
+from deployments.serve.generator import GeneratorDeployment
+from deployments.serve.runner import JobRunnerDeployment
+from deployments.serve.separator import SeparatorDeployment
 from serve_app.ingress import IngressDeployment
-from serve_app.placement import require_resources
+from serve_app.system.placement import require_resources
 
 
 class BuildArgs(BaseModel):

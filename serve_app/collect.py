@@ -1,4 +1,4 @@
-"""`python -m serve_app.collect`: delete what nothing needs any more (`storage.collector`), or only list it.
+"""`python -m serve_app.collect`: delete what nothing needs any more (`storage.gc.collector`), or only list it.
 
 To be run now and then, by cron or by hand, while Segue runs or not. It reads the settings that the server reads:
 the environment; `--storage` names another store.
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 from configs.environment import load_settings
 from configs.settings import StorageSettings
-from storage.chain.model import DomainError
-from storage.collector import Collector
-from storage.garbage import DAY_S, Doomed, Retention
-from storage.objects import StoreError
-from storage.stores import open_store
+from storage.domain.model import DomainError
+from storage.gc.collector import Collector
+from storage.gc.rules import DAY_S, Doomed, Retention
+from storage.stores.object_store import StoreError
+from storage.stores.opening import open_store
 
 EXIT_ERROR = 1
 

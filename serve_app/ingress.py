@@ -8,20 +8,20 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 
-from configs.logs import configure_logging
 from configs.settings import Settings
-from deployments.engines import registry
-from deployments.engines.separation import registry as separation
-from deployments.load import Load
-from deployments.notices import HubBus
-from deployments.served import ServedAnalyser, ServedGenerator
+from deployments.engines.music import catalog as registry
+from deployments.engines.separation import catalog as separation
+from deployments.events.bus import HubBus
+from deployments.serve.handles import ServedAnalyser, ServedGenerator
+from deployments.telemetry.load import Load
+from deployments.telemetry.logs import configure_logging
 from serve_app.api import create_api
-from serve_app.cluster import ServeCluster
-from serve_app.proxy_loss import ProxyLossMiddleware
-from serve_app.replica import OpenRequests, ReplicaMiddleware
-from serve_app.services.bundle import build_services
-from serve_app.services.queue import RunnerQueue
-from storage.stores import open_store
+from serve_app.http.proxy_loss import ProxyLossMiddleware
+from serve_app.http.replica import OpenRequests, ReplicaMiddleware
+from serve_app.jobs.queue import RunnerQueue
+from serve_app.system.cluster import ServeCluster
+from serve_app.wiring import build_services
+from storage.stores.opening import open_store
 
 
 class Ingress:

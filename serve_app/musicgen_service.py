@@ -23,17 +23,17 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from configs.environment import MOCK_MODEL, load_settings
-from configs.logs import configure_logging
 from configs.settings import Settings
-from deployments.engine_options import engine_options
-from deployments.engines import registry
-from deployments.engines.protocols import Engine, EngineError
-from serve_app.attendance import attended
-from serve_app.errors import install_error_handlers
-from serve_app.middleware import BodyLimitMiddleware, RequestContextMiddleware, SecurityHeadersMiddleware
-from serve_app.problems import Unavailable, problem_responses, request_id_of
-from serve_app.schemas.tools import ContinuedView, ContinueTool
-from serve_app.services.tools import ContinueRequest, ToolService
+from deployments.engines.music import catalog as registry
+from deployments.engines.music.protocol import Engine, EngineError
+from deployments.serve.engine_options import engine_options
+from deployments.telemetry.logs import configure_logging
+from serve_app.http.attendance import attended
+from serve_app.http.errors import install_error_handlers
+from serve_app.http.middleware import BodyLimitMiddleware, RequestContextMiddleware, SecurityHeadersMiddleware
+from serve_app.http.problems import Unavailable, problem_responses, request_id_of
+from serve_app.tools.schemas import ContinuedView, ContinueTool
+from serve_app.tools.service import ContinueRequest, ToolService
 
 DEFAULT_MODEL = "facebook/musicgen-melody"
 MAX_JSON_BYTES = 64 * 1024

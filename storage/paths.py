@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from storage.objects import BadKey
+from storage.stores.object_store import BadKey
 
 TENANTS = "tenants/"
 _COMPONENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")

@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from storage.memory import MemoryStore
+from storage.stores.memory import MemoryStore
 
 LONGEST_S = 0.1
 

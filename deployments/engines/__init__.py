@@ -1,2 +1,1 @@
-"""Models behind Protocols. `registry` turns a model's name into an engine; torch is imported inside
-constructors only, so importing this package is cheap."""
+"""Models behind Protocols, numpy in and numpy out: `music`, `separation`, `analysis`, and `common` to all."""

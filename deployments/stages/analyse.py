@@ -12,11 +12,11 @@ from deployments.audio.samples import Samples
 from deployments.audio.wav import decode_wav
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import Analyser, AnalysisRequest
-from deployments.engines.protocols import UnknownModel
-from storage.analyses import Analyses
-from storage.blobs import Blobs
-from storage.chain.derivations import Made
-from storage.chain.model import NodeAudio
+from deployments.engines.music.protocol import UnknownModel
+from storage.domain.derivations import Made
+from storage.domain.model import NodeAudio
+from storage.repositories.analyses import Analyses
+from storage.repositories.blobs import Blobs
 
 Document = dict[str, Any]
 """An analysis as `Analysis.to_record` gives it."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from deployments.audio.levels import last_samples
 from deployments.audio.resample import resample, to_channels
 from deployments.audio.samples import Samples, SoundFormat
-from deployments.engines.protocols import GenerationMode, GenerationRequest, MusicGenerator, Sampling
+from deployments.engines.music.protocol import GenerationMode, GenerationRequest, MusicGenerator, Sampling
 from deployments.stages.generate import listen
 from deployments.stages.take import Take
 

@@ -14,11 +14,11 @@ from deployments.audio.samples import Samples
 from deployments.audio.wav import encode_wav
 from deployments.export.ffmpeg import run_ffmpeg
 from deployments.export.plan import EncodePlan, ExportPiece, ExportPlan, ffmpeg_arguments
-from deployments.stages.lines import Lines
-from storage.blobs import Blobs
-from storage.chain.model import NodeAudio
-from storage.clock import Clock, utc_now
-from storage.exports import Export, Exports
+from deployments.stages.render import Lines
+from storage.domain.model import NodeAudio
+from storage.repositories.blobs import Blobs
+from storage.repositories.exports import Export, Exports
+from storage.stores.clock import Clock, utc_now
 
 RENDERER_VERSION = 1
 """Raised whenever the same line would sound different, so that old files are not given for new ones."""

@@ -22,7 +22,7 @@ from deployments.audio.resample import resample, to_channels
 from deployments.audio.samples import Samples, SoundFormat
 from deployments.audio.wav import encode_wav
 from deployments.engines.analysis.adherence import Target, adherence
-from deployments.engines.protocols import (
+from deployments.engines.music.protocol import (
     EngineError,
     EngineInfo,
     GenerationMode,
@@ -35,13 +35,13 @@ from deployments.engines.protocols import (
     UnknownModel,
 )
 from deployments.stages.analyse import AnalyseStage
-from deployments.stages.compose import SOURCE_S, WISHES, Brief, brief_of, worded
-from deployments.stages.lines import Lines
+from deployments.stages.prompting import SOURCE_S, WISHES, Brief, brief_of, worded
+from deployments.stages.render import Lines
 from deployments.stages.take import LEAD_IN_S, Sound, Take
-from storage.blobs import Blobs
-from storage.chain.derivations import Made
-from storage.chain.model import BlobRef, Chain, Node, NodeAudio
-from storage.chain.tree import path_to
+from storage.domain.derivations import Made
+from storage.domain.model import BlobRef, Chain, Node, NodeAudio
+from storage.domain.tree import path_to
+from storage.repositories.blobs import Blobs
 
 logger = logging.getLogger("segue.generate")
 

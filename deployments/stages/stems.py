@@ -8,12 +8,12 @@ from pathlib import Path
 
 from deployments.engines.separation.options import SeparationOptions
 from deployments.engines.separation.protocol import Separator
-from deployments.stages.blocks import Progress
-from deployments.stages.separation import SeparationStage
-from deployments.stages.workspace import MIX, Workspace
-from storage.blobs import Blobs
-from storage.chain.derivations import Made
-from storage.chain.model import NodeAudio
+from deployments.stages.pipeline.blocks import Progress
+from deployments.stages.pipeline.separation import SeparationStage
+from deployments.stages.pipeline.workspace import MIX, Workspace
+from storage.domain.derivations import Made
+from storage.domain.model import NodeAudio
+from storage.repositories.blobs import Blobs
 
 
 class StemsStage:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deployments.audio.continuation import Continuation, TooFewSamples
 from deployments.audio.levels import matching_gain, peak_dbfs, rms_dbfs
 from deployments.audio.samples import Samples, SoundFormat
-from deployments.engines.protocols import EngineBroken
+from deployments.audio.seam.continuation import Continuation, TooFewSamples
+from deployments.engines.music.protocol import EngineBroken
 
 LEAD_IN_S = 0.06
 """How much of the codec's reconstruction is kept to be mixed over the parent's tail."""

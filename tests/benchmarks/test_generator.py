@@ -10,10 +10,10 @@ from benchmarks.generator_batch import Wish
 from benchmarks.generator_field import SEGUE, Field
 from benchmarks.generator_findings import Findings
 from benchmarks.turns import take_turns, times_faster
-from deployments.engines.musicgen.audiocraft_import import import_audiocraft
-from deployments.engines.musicgen.batched.linear import Precision
-from deployments.engines.musicgen.quiet import quietly
-from tests.deployments.engines.musicgen.models import Shape
+from deployments.engines.music.audiocraft.importing import import_audiocraft
+from deployments.engines.music.audiocraft.quiet import quietly
+from deployments.engines.music.batching.linear import Precision
+from tests.deployments.engines.music.models import Shape
 
 FRAMES = 20
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.local_folder import LocalFolderStore
-from storage.memory import MemoryStore
-from storage.objects import ObjectStore
-from storage.s3 import S3Store
-from tests.storage.s3_servers import s3_server, s3_settings
+from storage.stores.local_folder import LocalFolderStore
+from storage.stores.memory import MemoryStore
+from storage.stores.object_store import ObjectStore
+from storage.stores.s3 import S3Store
+from tests.storage.stores.s3_servers import s3_server, s3_settings
 
 __all__ = ["s3_server", "s3_settings"]
 

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from deployments.audio.samples import Samples
-from deployments.engines.analysis import registry
+from deployments.engines.analysis import catalog as registry
 from deployments.engines.analysis.analysis import Analysis
-from deployments.engines.analysis.emotion import LABELS
-from deployments.engines.analysis.keys import parse_key
+from deployments.engines.analysis.catalog import AnalyserOptions, MelodyModel
 from deployments.engines.analysis.mock import MockAnalyser
+from deployments.engines.analysis.mood.emotion import LABELS
+from deployments.engines.analysis.mood.styles import STYLE_IDS
+from deployments.engines.analysis.pitch.keys import parse_key
 from deployments.engines.analysis.protocol import AnalyserEngine, AnalysisRequest
-from deployments.engines.analysis.registry import AnalyserOptions, MelodyModel
-from deployments.engines.analysis.styles import STYLE_IDS
-from deployments.engines.protocols import BadRequest, Device, EngineBroken
+from deployments.engines.music.protocol import BadRequest, Device, EngineBroken
 from tests.deployments.engines.analysis.sounds import babble, cadence, click, noise, time_s
 from tests.deployments.engines.loaded import model_cache
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from deployments.engines.mock import MockEngine
-from deployments.engines.protocols import (
+from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import (
     BadRequest,
     Engine,
     GenerationMode,
@@ -20,7 +20,7 @@ from deployments.engines.protocols import (
     Segment,
 )
 from tests.deployments.engines.loaded import chord, hear, make_request, stock_engine, tiny_engine
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 
 ENGINES: dict[str, Callable[[], Engine]] = {
     "mock": MockEngine,

@@ -1,4 +1,4 @@
-"""What every object store promises, whichever it is: the words of `storage.objects.ObjectStore` as tests."""
+"""What every object store promises, whichever it is: `storage.stores.object_store.ObjectStore` as tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.objects import (
+from storage.stores.object_store import (
     BadKey,
     Condition,
     IfAbsent,

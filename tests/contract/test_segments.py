@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from storage.objects import ObjectStore
-from storage.segments import SegmentKey, Segments
+from storage.repositories.segments import SegmentKey, Segments
+from storage.stores.object_store import ObjectStore
 
 TENANT = "t"
 

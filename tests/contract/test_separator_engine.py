@@ -15,15 +15,15 @@ import pytest
 
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
-from deployments.engines.protocols import BadRequest, Device, EngineBroken, EngineBusy
-from deployments.engines.separation import registry
+from deployments.engines.music.protocol import BadRequest, Device, EngineBroken, EngineBusy
+from deployments.engines.separation import catalog as registry
+from deployments.engines.separation.catalog import SeparatorOptions
 from deployments.engines.separation.mock import MockSeparator
-from deployments.engines.separation.plan import padded_samples
+from deployments.engines.separation.passes import padded_samples
 from deployments.engines.separation.protocol import SegmentRequest, SeparatorEngine, SeparatorInfo
-from deployments.engines.separation.registry import SeparatorOptions
-from deployments.engines.separation.whole import separate_track
-from tests.clips import music
+from deployments.engines.separation.track import separate_track
 from tests.deployments.engines.loaded import model_cache
+from tests.support.clips import music
 
 pytestmark = pytest.mark.torch
 

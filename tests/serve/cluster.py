@@ -13,8 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.ports import free_port
 from tests.serve.session import Ended, Session
+from tests.support.ports import free_port
 
 NODE_START_TIMEOUT_S = 90.0
 NODE_STARTS = 3

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import httpx
 
-from serve_app.client_events import EventDecoder, ServerEvent
+from segue_client.events import EventDecoder, ServerEvent
 
 PAUSE_S = 0.5
 # Heartbeats come every 15 s: three missed ones are a dead connection, which a browser would not notice.

@@ -9,10 +9,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from tests.serve import patient
-from tests.serve.event_source import EventSource
-from tests.serve.patient import PatientClient
-from tests.serve_app.fake_segue import (
+from tests.segue_client.fake_segue import (
     DROP,
     SONG,
     TAKE,
@@ -24,6 +21,9 @@ from tests.serve_app.fake_segue import (
     serving,
     song,
 )
+from tests.serve import patient
+from tests.serve.event_source import EventSource
+from tests.serve.patient import PatientClient
 
 
 def test_an_event_source_that_is_cut_goes_on_after_the_last_id() -> None:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from serve_app.client_events import EventDecoder
-from tests.clips import FORMATS, encoded, music
+from segue_client.events import EventDecoder
 from tests.serve.server import Server
+from tests.support.clips import FORMATS, encoded, music
 
 pytestmark = [pytest.mark.serve, pytest.mark.torch]
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import soundfile
 
-from tests.clips import encoded, music
 from tests.serve.chaos.stand import Stand, Victim
 from tests.serve.event_source import EventSource
 from tests.serve.patient import PatientClient
+from tests.support.clips import encoded, music
 
 pytestmark = [pytest.mark.serve, pytest.mark.torch]
 

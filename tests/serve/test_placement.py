@@ -12,9 +12,9 @@ import httpx
 import pytest
 import yaml
 
-from tests.ports import free_port
 from tests.serve.cluster import Cluster, wait_until
 from tests.serve.server import cluster_deploy_file
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.serve, pytest.mark.torch, pytest.mark.timeout(600)]
 

@@ -15,11 +15,11 @@ import httpx
 import pytest
 import soundfile
 
-from serve_app.client_events import EventDecoder
-from serve_app.replica import REPLICA_HEADER
-from tests.clips import encoded, music
+from segue_client.events import EventDecoder
+from serve_app.http.replica import REPLICA_HEADER
 from tests.serve.server import Server, deployment_options, local_deploy_file, only_generate
-from tests.storage.s3_servers import BUCKET, S3Server, s3_server
+from tests.storage.stores.s3_servers import BUCKET, S3Server, s3_server
+from tests.support.clips import encoded, music
 
 __all__ = ["s3_server"]
 

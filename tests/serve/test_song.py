@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.clips import encoded, music
 from tests.serve.conftest import SHORT_LEASES
 from tests.serve.server import Server
+from tests.support.clips import encoded, music
 
 pytestmark = [pytest.mark.slow, pytest.mark.serve, pytest.mark.torch, pytest.mark.timeout(900)]
 

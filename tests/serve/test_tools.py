@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.clips import encoded, music
 from tests.serve.server import Server
+from tests.support.clips import encoded, music
 
 pytestmark = [pytest.mark.serve, pytest.mark.torch]
 

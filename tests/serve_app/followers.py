@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from tests.harness import Running, listening
-from tests.patience import PATIENCE_S
+from tests.support.harness import Running, listening
+from tests.support.patience import PATIENCE_S
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from deployments.engines.mock import MockEngine
-from tests.harness import Running, problem, running
+from deployments.engines.music.mock import MockEngine
+from tests.support.harness import Running, problem, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from deployments.engines.mock import MockEngine
-from storage.memory import MemoryStore
-from storage.objects import StoreUnavailable
-from tests.deployments.audio.files import SIX_FORMATS, encoded, tones
-from tests.harness import Running, listening, problem, running, tone, wav
-from tests.patience import until
+from deployments.engines.music.mock import MockEngine
+from storage.stores.memory import MemoryStore
+from storage.stores.object_store import StoreUnavailable
+from tests.deployments.audio.decode.files import SIX_FORMATS, encoded, tones
+from tests.support.harness import Running, listening, problem, running, tone, wav
+from tests.support.patience import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.engines.mock import MockEngine
-from deployments.engines.protocols import BadRequest, GenerationEvent, GenerationRequest
-from tests.harness import Running, problem, running, tone, wav
-from tests.patience import until
+from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import BadRequest, GenerationEvent, GenerationRequest
+from tests.support.harness import Running, problem, running, tone, wav
+from tests.support.patience import until
 
 SLOW_S = 30.0
 """A step that no test waits for."""

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from deployments.engines.mock import MockEngine
-from deployments.notices import Batch, ChainChanged, Cursor, LocalBus, Notice
-from serve_app.services import streams
-from tests import harness
-from tests.harness import Running, listening, problem, running, tone, wav
-from tests.patience import PATIENCE_S
+from deployments.engines.music.mock import MockEngine
+from deployments.events.bus import Batch, ChainChanged, Cursor, LocalBus, Notice
+from serve_app.events import streams
 from tests.serve_app.followers import Follower, Frame, Replica, following, frames_in
+from tests.support import harness
+from tests.support.harness import Running, listening, problem, running, tone, wav
+from tests.support.patience import PATIENCE_S
 
 BRIEF = {"events": {"poll_s": 0.02, "max_stream_s": 0.01}}
 """A stream that ends once it has said what the client lacked."""

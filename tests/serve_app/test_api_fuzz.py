@@ -12,12 +12,12 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.engines.mock import MockEngine
-from deployments.engines.protocols import GenerationMode
+from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import GenerationMode
 from deployments.export.plan import AudioFormat
-from serve_app.schemas.chains import ChainPatch, NewChain, NewExport, NewNodes
-from storage.memory import MemoryStore
-from tests.harness import Running, problem, running
+from serve_app.chains.schemas import ChainPatch, NewChain, NewExport, NewNodes
+from storage.stores.memory import MemoryStore
+from tests.support.harness import Running, problem, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

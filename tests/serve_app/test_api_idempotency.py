@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.engines.mock import MockEngine
-from storage.chain.model import Failure
-from storage.chain.seeds import seed_of_take
-from storage.memory import MemoryStore
-from storage.objects import Condition, StoreUnavailable
-from tests.harness import Running, problem, running, tone, wav
+from deployments.engines.music.mock import MockEngine
+from storage.domain.model import Failure
+from storage.domain.seeds import seed_of_take
+from storage.stores.memory import MemoryStore
+from storage.stores.object_store import Condition, StoreUnavailable
+from tests.support.harness import Running, problem, running, tone, wav
 
 KEY = {"Idempotency-Key": "3b0c-again"}
 

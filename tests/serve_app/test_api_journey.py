@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import soundfile
 
-from deployments.engines.mock import MockEngine
-from deployments.engines.protocols import GenerationEvent, GenerationRequest
-from serve_app.client_answers import Chain
-from serve_app.client_events import EventDecoder, LiveChain
-from tests.deployments.audio.files import SIX_FORMATS, encoded, tones
-from tests.harness import Running, listening, problem, running, tone, wav
+from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
+from segue_client.answers import Chain
+from segue_client.events import EventDecoder, LiveChain
+from tests.deployments.audio.decode.files import SIX_FORMATS, encoded, tones
+from tests.support.harness import Running, listening, problem, running, tone, wav
 
 RATE_HZ = 44_100
 

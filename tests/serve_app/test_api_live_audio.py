@@ -15,20 +15,20 @@ import pytest
 import soundfile
 
 from deployments.audio.wav import HEADER_BYTES, decode_wav
-from deployments.engines.mock import MockEngine
-from deployments.engines.protocols import (
+from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import (
     EngineBroken,
     EngineInfo,
     GenerationEvent,
     GenerationRequest,
     Segment,
 )
-from storage.memory import MemoryStore
-from storage.objects import Condition, StoreUnavailable
-from tests.clips import music
-from tests.deployments.jobs.wire import Wire
-from tests.harness import Running, listening, problem, running, wav
-from tests.patience import PATIENCE_S, until
+from storage.stores.memory import MemoryStore
+from storage.stores.object_store import Condition, StoreUnavailable
+from tests.deployments.worker.wire import Wire
+from tests.support.clips import music
+from tests.support.harness import Running, listening, problem, running, wav
+from tests.support.patience import PATIENCE_S, until
 
 
 class GatedEngine(MockEngine):

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from configs.settings import StorageSettings
-from deployments.engines.mock import MockEngine
-from storage.local_folder import LocalFolderStore
-from storage.s3 import S3Store
-from tests.harness import Running, problem, running, tone, wav
+from deployments.engines.music.mock import MockEngine
+from storage.stores.local_folder import LocalFolderStore
+from storage.stores.s3 import S3Store
+from tests.support.harness import Running, problem, running, tone, wav
 
 PRESIGN = {"storage": {"presign": True, "presign_expiry_s": 90}}
 CLIP = wav(tone(0.3))

@@ -18,13 +18,13 @@ import soundfile
 
 from deployments.audio.samples import Samples
 from deployments.audio.wav import decode_wav
-from deployments.engines.mock import MockEngine
-from deployments.engines.protocols import EngineBroken
+from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import EngineBroken
 from deployments.engines.separation.mock import MockSeparator
 from deployments.engines.separation.protocol import Estimates, SegmentRequest
-from storage.memory import MemoryStore
-from tests.harness import Running, problem, running, wav
-from tests.patience import until
+from storage.stores.memory import MemoryStore
+from tests.support.harness import Running, problem, running, wav
+from tests.support.patience import until
 
 RATE_HZ = 44_100
 STEMS = ["drums", "bass", "other", "vocals", "residual"]
@@ -245,7 +245,7 @@ class TestTroubles:
         """The runner dies while the composite is made; its successor neither separates nor splits again."""
         store, separator = MemoryStore(), Faulty(0)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("deployments.stages.composite.split", _never)
+            patch.setattr("deployments.stages.pipeline.composite.split", _never)
             async with studio(separator, store=store) as app:
                 job_id = await post(app, wav(song(1.0)))
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
-from deployments.engines.mock import MockEngine
-from deployments.engines.protocols import GenerationEvent, GenerationRequest
-from storage.memory import MemoryStore
-from storage.objects import Condition, StoreUnavailable
-from tests.harness import running, tone, wav
-from tests.patience import until
+from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
+from storage.stores.memory import MemoryStore
+from storage.stores.object_store import Condition, StoreUnavailable
+from tests.support.harness import running, tone, wav
+from tests.support.patience import until
 
 
 class CountingEngine(MockEngine):

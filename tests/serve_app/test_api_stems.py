@@ -12,12 +12,12 @@ import pytest
 
 from deployments.audio.samples import Samples
 from deployments.audio.wav import decode_wav
-from deployments.engines.mock import MockEngine
-from deployments.engines.protocols import EngineBroken
+from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import EngineBroken
 from deployments.engines.separation.mock import MockSeparator
 from deployments.engines.separation.protocol import Estimates, SegmentRequest
-from tests.harness import Running, problem, running, wav
-from tests.patience import until
+from tests.support.harness import Running, problem, running, wav
+from tests.support.patience import until
 
 RATE_HZ = 32_000
 STEMS = ["drums", "bass", "other", "vocals", "residual"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deployments.engines.mock import MockEngine
-from tests.harness import problem, running
+from deployments.engines.music.mock import MockEngine
+from tests.support.harness import problem, running
 
 ORIGIN = "https://studio.example"
 ROUTES = {

@@ -17,13 +17,13 @@ import httpx
 import pytest
 
 from configs.environment import load_settings
-from deployments.engines import registry
-from deployments.engines.mock import MockEngine
-from deployments.engines.protocols import ModelUnavailable
+from deployments.engines.music import catalog as registry
+from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import ModelUnavailable
 from serve_app.musicgen_service import create_service
-from tests.harness import problem, tone, wav
-from tests.patience import until
-from tests.ports import free_port
+from tests.support.harness import problem, tone, wav
+from tests.support.patience import until
+from tests.support.ports import free_port
 
 
 @pytest.fixture

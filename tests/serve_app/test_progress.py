@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from serve_app.schemas.parts import progress_of_job
-from storage.chain.jobs import JobState, beat, claim, finish, release
-from tests.storage.chain.builders import NOW, queued_job
-from tests.storage.chain.test_jobs import claimed
+from serve_app.http.fields import progress_of_job
+from storage.domain.jobs import JobState, beat, claim, finish, release
+from tests.storage.domain.builders import NOW, queued_job
+from tests.storage.domain.test_jobs import claimed
 
 
 def heard(fence: int, progress: float):

@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from deployments.engines.protocols import GenerationMode
+from deployments.engines.music.protocol import GenerationMode
 from deployments.export.plan import AudioFormat
-from serve_app.problems import Problem
-from serve_app.services.drafts import BranchRequest
-from serve_app.services.exports import ExportRequest
-from serve_app.services.takes import Branched
-from storage.chain.model import Chain, DomainError, Node
-from storage.objects import StoreError
+from serve_app.chains.drafts import BranchRequest
+from serve_app.chains.takes import Branched
+from serve_app.exports.service import ExportRequest
+from serve_app.http.problems import Problem
+from storage.domain.model import Chain, DomainError, Node
+from storage.stores.object_store import StoreError
 from tests.simulation.processes import MODEL, Ingress
 from tests.simulation.virtual import VirtualLoop
 

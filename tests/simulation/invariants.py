@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from storage.chain.model import Node, NodeStatus
-from tests.invariants import (
+from storage.domain.model import Node, NodeStatus
+from tests.simulation.clients import TENANT
+from tests.simulation.world import Story
+from tests.support.invariants import (
     Versions,
     check_blobs,
     check_chain_history,
@@ -17,8 +19,6 @@ from tests.invariants import (
     check_shape,
     read_versions,
 )
-from tests.simulation.clients import TENANT
-from tests.simulation.world import Story
 
 
 def violations(story: Story) -> list[str]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from configs.settings import Settings
-from deployments.engines import registry
-from deployments.engines.protocols import (
+from deployments.engines.music import catalog as registry
+from deployments.engines.music.protocol import (
     EngineBroken,
     EngineBusy,
     EngineInfo,
@@ -25,29 +25,29 @@ from deployments.engines.protocols import (
     Prefilled,
     Segment,
 )
-from deployments.jobs.export import ExportHandler
-from deployments.jobs.generate import GenerateHandler
-from deployments.jobs.heart import keep_beating
-from deployments.jobs.worker import Worker
-from deployments.notices import Announcer, LocalBus
+from deployments.events.bus import Announcer, LocalBus
 from deployments.stages.export import ExportStage
 from deployments.stages.generate import GenerateStage
-from serve_app.services.chains import ChainService
-from serve_app.services.exports import ExportService
-from serve_app.services.jobs import JobService
-from serve_app.services.models import ServedModels
-from serve_app.services.new_chains import NewChains
-from serve_app.services.takes import TakeService
-from storage.blobs import Blobs
-from storage.chain.jobs import Job, JobKind
-from storage.chains import Chains
-from storage.clock import Clock
-from storage.collector import Collector
-from storage.exports import Exports
-from storage.garbage import Retention
-from storage.jobs import JobKey, Jobs
-from storage.objects import ObjectStore, StoreError
-from storage.segments import Segments
+from deployments.worker.handlers.export import ExportHandler
+from deployments.worker.handlers.generate import GenerateHandler
+from deployments.worker.heartbeat import keep_beating
+from deployments.worker.worker import Worker
+from serve_app.chains.new_chains import NewChains
+from serve_app.chains.service import ChainService
+from serve_app.chains.takes import TakeService
+from serve_app.exports.service import ExportService
+from serve_app.jobs.service import JobService
+from serve_app.system.models import ServedModels
+from storage.domain.jobs import Job, JobKind
+from storage.gc.collector import Collector
+from storage.gc.rules import Retention
+from storage.repositories.blobs import Blobs
+from storage.repositories.chains import Chains
+from storage.repositories.exports import Exports
+from storage.repositories.jobs import JobKey, Jobs
+from storage.repositories.segments import Segments
+from storage.stores.clock import Clock
+from storage.stores.object_store import ObjectStore, StoreError
 from tests.simulation.plan import Plan
 from tests.simulation.virtual import Strand, VirtualLoop
 

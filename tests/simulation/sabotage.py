@@ -8,19 +8,21 @@ from typing import Any
 
 import pytest
 
-from deployments.jobs import attempt, generate, heart, worker
-from deployments.jobs.worker import Worker
-from serve_app.services import jobs as job_service
-from serve_app.services import new_chains, takes
-from serve_app.services.jobs import JobService
-from storage.blobs import Blobs
-from storage.chain import edits, jobs
-from storage.chain.ids import random_id
-from storage.chain.jobs import Job, JobState, LeaseWatch, sign_of
-from storage.chain.model import BlobRef, Chain
-from storage.document import Document
-from storage.jobs import Jobs
-from storage.objects import Condition
+from deployments.worker import attempt, worker
+from deployments.worker import heartbeat as heart
+from deployments.worker.handlers import generate
+from deployments.worker.worker import Worker
+from serve_app.chains import new_chains, takes
+from serve_app.jobs import service as job_service
+from serve_app.jobs.service import JobService
+from storage.domain import edits, jobs
+from storage.domain.ids import random_id
+from storage.domain.jobs import Job, JobState, LeaseWatch, sign_of
+from storage.domain.model import BlobRef, Chain
+from storage.repositories.blobs import Blobs
+from storage.repositories.jobs import Jobs
+from storage.stores.document import Document
+from storage.stores.object_store import Condition
 from tests.simulation.store import Wire
 
 Sabotage = Callable[[pytest.MonkeyPatch], None]

@@ -12,10 +12,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from storage.memory import MemoryStore
-from storage.objects import Condition, ObjectInfo, PreconditionFailed, StoredObject, StoreUnavailable
-from tests.invariants import Write
+from storage.stores.memory import MemoryStore
+from storage.stores.object_store import (
+    Condition,
+    ObjectInfo,
+    PreconditionFailed,
+    StoredObject,
+    StoreUnavailable,
+)
 from tests.simulation.virtual import VirtualLoop
+from tests.support.invariants import Write
 
 T = TypeVar("T")
 

@@ -18,24 +18,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import paths
-from storage.blobs import Blobs
-from storage.chain import edits
-from storage.chain.jobs import JobState, claim, finish, sign_of
-from storage.chain.model import BlobRef, DomainError, NodeAudio
-from storage.chains import CODEC as CHAINS
-from storage.chains import Chains
-from storage.collector import Collector
-from storage.exports import CODEC as EXPORTS
-from storage.exports import Export, Exports
-from storage.garbage import Reason
-from storage.holdings import names_of
-from storage.jobs import CODEC as JOBS
-from storage.jobs import Jobs
-from storage.objects import ObjectStore
+from storage.domain import edits
+from storage.domain.jobs import JobState, claim, finish, sign_of
+from storage.domain.model import BlobRef, DomainError, NodeAudio
+from storage.gc.collector import Collector
+from storage.gc.inventory import names_of
+from storage.gc.rules import Reason
+from storage.repositories.blobs import Blobs
+from storage.repositories.chains import CODEC as CHAINS
+from storage.repositories.chains import Chains
+from storage.repositories.exports import CODEC as EXPORTS
+from storage.repositories.exports import Export, Exports
+from storage.repositories.jobs import CODEC as JOBS
+from storage.repositories.jobs import Jobs
+from storage.stores.object_store import ObjectStore
 from tests.simulation.store import Fault, Mishap, Owner, Truth, Wire, Write
 from tests.simulation.virtual import Strand, VirtualLoop
 from tests.simulation.world import lawful_chance
-from tests.storage.chain.builders import PROVENANCE, pending, queued_job, uploaded_root
+from tests.storage.domain.builders import PROVENANCE, pending, queued_job, uploaded_root
 
 HOUR_S = 3600.0
 TENANT = "t"
@@ -252,8 +252,8 @@ def test_the_races_are_run() -> None:
 @pytest.mark.parametrize("careless", ["no tombstone first", "no failed job first", "blind to markers"])
 def test_a_careless_collector_is_caught(careless: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if careless == "blind to markers":
-        monkeypatch.setattr("storage.holdings.Holdings.unfinished", property(lambda self: {}))
-        monkeypatch.setattr("storage.garbage._made_under_a_claim", lambda *args: Reason.UNPUBLISHED)
+        monkeypatch.setattr("storage.gc.inventory.Holdings.unfinished", property(lambda self: {}))
+        monkeypatch.setattr("storage.gc.rules._made_under_a_claim", lambda *args: Reason.UNPUBLISHED)
     else:
         wanted = "_bar_chain" if careless == "no tombstone first" else "_bar_job"
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from storage.chain.jobs import JobState
-from tests.invariants import read_versions
+from storage.domain.jobs import JobState
 from tests.simulation.clients import TENANT
 from tests.simulation.invariants import violations
 from tests.simulation.plan import Weather
 from tests.simulation.world import Story, play
+from tests.support.invariants import read_versions
 
 USUAL, THOUSANDS = 250, 5000
 

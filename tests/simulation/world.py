@@ -20,11 +20,10 @@ from configs.settings import Settings
 from deployments.audio.wav import encode_wav
 from deployments.stages import export as export_stage
 from storage import paths
-from storage.blobs import Blobs
-from storage.chain import edits
-from storage.chain.model import Node, NodeAudio, NodeStatus, Origin
-from storage.chains import Chains
-from tests.invariants import Write
+from storage.domain import edits
+from storage.domain.model import Node, NodeAudio, NodeStatus, Origin
+from storage.repositories.blobs import Blobs
+from storage.repositories.chains import Chains
 from tests.simulation.clients import TENANT, Client, Promises
 from tests.simulation.plan import CHAOS_S, Plan, PlannedFates, Weather, draw_plan
 from tests.simulation.processes import (
@@ -39,6 +38,7 @@ from tests.simulation.processes import (
 )
 from tests.simulation.store import Truth, Wire
 from tests.simulation.virtual import VirtualLoop, current_strand
+from tests.support.invariants import Write
 
 CHAIN = "c"
 LONGEST_S = 900.0

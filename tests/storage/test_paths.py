@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import paths
-from storage.keys import check_folder, check_key
-from storage.objects import BadKey
-from tests.storage.chain.builders import START
+from storage.stores.keys import check_folder, check_key
+from storage.stores.object_store import BadKey
+from tests.storage.domain.builders import START
 
 MAKERS: list[Callable[[str, str], str]] = [
     paths.chain,

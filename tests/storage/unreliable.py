@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum, auto
 
-from storage.memory import MemoryStore
-from storage.objects import Condition, PreconditionFailed, StoreUnavailable
+from storage.stores.memory import MemoryStore
+from storage.stores.object_store import Condition, PreconditionFailed, StoreUnavailable
 
 
 class Luck(Enum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deployments.engines.analysis.keys import ALL_KEYS
-from deployments.engines.analysis.styles import STYLE_IDS
+from deployments.engines.analysis.mood.styles import STYLE_IDS
+from deployments.engines.analysis.pitch.keys import ALL_KEYS
 from training.analysis import adapter as train_adapter
 from training.analysis import key as train_key
 from training.corpus.style_music import CLIP_S, as_recorded, mood_of, style_piece

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import fftconvolve
 
-from deployments.engines.analysis.rhythm_onsets import RATE_HZ
+from deployments.engines.analysis.rhythm.onsets import RATE_HZ
 from training.corpus import midi, render
 from training.corpus.clips import DETUNED_CENTS, DEV_SEEDS, TEST_SEEDS, make_clip
 from training.corpus.disguises import DISGUISED_SEEDS

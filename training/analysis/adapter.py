@@ -20,14 +20,14 @@ import numpy.typing as npt
 import soundfile
 from scipy.optimize import minimize
 
-from deployments.engines.analysis.adapter import FILE
-from deployments.engines.analysis.chroma import find_peaks
 from deployments.engines.analysis.clip import Clip
-from deployments.engines.analysis.features import describe
-from deployments.engines.analysis.key import key_of
-from deployments.engines.analysis.rhythm import analyse_rhythm
-from deployments.engines.analysis.styles import STYLE_IDS
-from deployments.engines.analysis.timbre import describe_timbre
+from deployments.engines.analysis.mood.adapter import FILE
+from deployments.engines.analysis.mood.features import describe
+from deployments.engines.analysis.mood.styles import STYLE_IDS
+from deployments.engines.analysis.mood.timbre import describe_timbre
+from deployments.engines.analysis.pitch.chroma import find_peaks
+from deployments.engines.analysis.pitch.key import key_of
+from deployments.engines.analysis.rhythm.estimate import analyse_rhythm
 from training.corpus.clips import corpus_folder
 from training.corpus.render import RATE_HZ, render
 from training.corpus.style_music import Mood, as_recorded, mood_of, style_piece

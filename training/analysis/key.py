@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
-from deployments.engines.analysis.chroma import find_peaks, tuning_of
 from deployments.engines.analysis.clip import LISTENING_RATE_HZ
-from deployments.engines.analysis.key import FILE, key_features
-from deployments.engines.analysis.keys import ALL_KEYS, MODES
+from deployments.engines.analysis.pitch.chroma import find_peaks, tuning_of
+from deployments.engines.analysis.pitch.key import FILE, key_features
+from deployments.engines.analysis.pitch.keys import ALL_KEYS, MODES
 from training.corpus.clips import DEV_SEEDS, clips
 from training.corpus.scores import mirex_key
 

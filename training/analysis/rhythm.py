@@ -1,8 +1,9 @@
 """Fit the judges of rhythm to clips of known truth: `python -m training.analysis.rhythm`.
 
 They learn from the development clips and from clips in disguise, and are then asked about a fifth of both that was
-held back: the figures are in what this writes, `deployments/engines/analysis/rhythm_model.npz`. A clip's hypotheses
-compete with each other (a softmax over their scores), and any that is right will do.
+held back: the figures are in what this writes, `rhythm_model.npz` beside
+`deployments.engines.analysis.rhythm.model`. A clip's hypotheses compete with each other (a softmax over their
+scores), and any that is right will do.
 
 Softmax regression gets 92 % of the development clips right, and one hidden layer 95 %. But such a network learns
 the corpus by heart, and is a poor judge of what else there is: of bands that numpy plays (the tests' `rhythms`) it
@@ -27,12 +28,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-import deployments.engines.analysis.rhythm_model as shipped
-from deployments.engines.analysis.rhythm_bars import Bars, possible_bars
-from deployments.engines.analysis.rhythm_beats import refine_beats
-from deployments.engines.analysis.rhythm_hypotheses import Hearing, Hypothesis, hypotheses
-from deployments.engines.analysis.rhythm_model import LARGEST, Judge
-from deployments.engines.analysis.rhythm_onsets import FRAMES_PER_S, RATE_HZ, Curve, find_onsets
+import deployments.engines.analysis.rhythm.model as shipped
+from deployments.engines.analysis.rhythm.bars import Bars, possible_bars
+from deployments.engines.analysis.rhythm.beats import refine_beats
+from deployments.engines.analysis.rhythm.hypotheses import Hearing, Hypothesis, hypotheses
+from deployments.engines.analysis.rhythm.model import LARGEST, Judge
+from deployments.engines.analysis.rhythm.onsets import FRAMES_PER_S, RATE_HZ, Curve, find_onsets
 from training.corpus.clips import DEV_SEEDS, Clip, clips
 from training.corpus.disguises import DISGUISED_SEEDS, disguised
 from training.corpus.scores import f_measure, tempo_accuracy_1

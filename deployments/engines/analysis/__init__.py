@@ -1,0 +1,1 @@
+"""Analysers: tempo, key, energy, mood, style, melody and sections of a clip."""

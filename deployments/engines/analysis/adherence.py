@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployments.engines.analysis.analysis import DIGITS, Analysis
-from deployments.engines.analysis.keys import KeyName, parse_key
-from deployments.engines.plain import plain
+from deployments.engines.analysis.pitch.keys import KeyName, parse_key
+from deployments.engines.common.describe import plain
 
 EXACT, WORTHLESS = 0.01, 0.08
 """A tempo within 1 % is right; one that is 8 % off is another one."""

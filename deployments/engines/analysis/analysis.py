@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deployments.engines.plain import plain
+from deployments.engines.common.describe import plain
 
 DIGITS = 4
 """Of what is stored: more mean nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deployments.engines.analysis.protocol import AnalysisRequest
-from deployments.engines.protocols import BadRequest
+from deployments.engines.music.protocol import BadRequest
 
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 192_000
 

@@ -18,21 +18,21 @@ from typing import TypeVar
 import numpy as np
 
 from deployments.engines.analysis.analysis import Analysis, Melody
+from deployments.engines.analysis.catalog import AnalyserEntry, AnalyserKind, AnalyserOptions, MelodyModel
 from deployments.engines.analysis.checks import check_request
-from deployments.engines.analysis.chroma import find_peaks
 from deployments.engines.analysis.clip import LISTENING_RATE_HZ, Clip
-from deployments.engines.analysis.critic import Critic, Evidence
 from deployments.engines.analysis.energy import energy_curve
-from deployments.engines.analysis.key import key_of
 from deployments.engines.analysis.level import measure_level
-from deployments.engines.analysis.melody import PitchTracker
+from deployments.engines.analysis.mood.critic import Critic, Evidence
+from deployments.engines.analysis.mood.timbre import describe_timbre
+from deployments.engines.analysis.pitch.chroma import find_peaks
+from deployments.engines.analysis.pitch.key import key_of
+from deployments.engines.analysis.pitch.melody import PitchTracker
 from deployments.engines.analysis.prompt import write_prompt
 from deployments.engines.analysis.protocol import AnalyserInfo, AnalysisRequest
-from deployments.engines.analysis.registry import AnalyserEntry, AnalyserKind, AnalyserOptions, MelodyModel
-from deployments.engines.analysis.rhythm import analyse_rhythm
+from deployments.engines.analysis.rhythm.estimate import analyse_rhythm
 from deployments.engines.analysis.sections import find_sections
-from deployments.engines.analysis.timbre import describe_timbre
-from deployments.engines.protocols import Device, EngineBroken, EngineBusy, EngineError
+from deployments.engines.music.protocol import Device, EngineBroken, EngineBusy, EngineError
 
 # Counted up with every change that gives another answer for the same clip.
 VERSION_OF_RESULTS = 2
@@ -212,10 +212,10 @@ def _failures_of(part: str) -> Iterator[None]:
 
 def _load_critic(entry: AnalyserEntry, cache_dir: Path, device: Device) -> Critic:
     if entry.engine is AnalyserKind.CLAP:
-        from deployments.engines.analysis.clap import ClapCritic
+        from deployments.engines.analysis.mood.clap import ClapCritic
 
         return ClapCritic(entry, cache_dir=cache_dir, device=device)
-    from deployments.engines.analysis.adapter import AdapterCritic
+    from deployments.engines.analysis.mood.adapter import AdapterCritic
 
     return AdapterCritic()
 
@@ -223,8 +223,8 @@ def _load_critic(entry: AnalyserEntry, cache_dir: Path, device: Device) -> Criti
 def _load_tracker(model: MelodyModel, device: Device) -> PitchTracker | None:
     if model is MelodyModel.NONE:
         return None
-    from deployments.engines.analysis.crepe import Crepe
-    from deployments.engines.analysis.leading_voice import LeadingVoice
+    from deployments.engines.analysis.pitch.crepe import Crepe
+    from deployments.engines.analysis.pitch.leading_voice import LeadingVoice
 
     return LeadingVoice(Crepe(model.value.removeprefix("crepe-"), device=device))
 

@@ -23,11 +23,11 @@ from deployments.engines.analysis.analysis import (
 )
 from deployments.engines.analysis.checks import check_request
 from deployments.engines.analysis.energy import HOP_S
+from deployments.engines.analysis.mood.styles import STYLES, chosen_style
 from deployments.engines.analysis.prompt import write_prompt
 from deployments.engines.analysis.protocol import AnalyserInfo, AnalysisRequest
 from deployments.engines.analysis.sections import MIN_DURATION_S
-from deployments.engines.analysis.styles import STYLES, chosen_style
-from deployments.engines.protocols import EngineBroken
+from deployments.engines.music.protocol import EngineBroken
 
 BPM = 120.0
 MELODY_HOP_S, MELODY_MOST_S = 0.01, 60.0

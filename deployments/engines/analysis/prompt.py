@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deployments.engines.analysis.analysis import Emotion, EnergyCurve, Key, Rhythm, Style
-from deployments.engines.analysis.keys import parse_key
-from deployments.engines.analysis.styles import find_style
+from deployments.engines.analysis.mood.styles import find_style
+from deployments.engines.analysis.pitch.keys import parse_key
 
 MIN_CONFIDENCE = 0.2
 """Tempo and key are left out where they are less sure than this: a wrong one is worse than none."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.analysis import Analysis
-from deployments.engines.plain import Described
+from deployments.engines.common.describe import Described
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter1d
 
-from deployments.engines.analysis import chroma, timbre
 from deployments.engines.analysis.analysis import Section
-from deployments.engines.analysis.chroma import Peaks, chroma_of, tuning_of
-from deployments.engines.analysis.timbre import Timbre
+from deployments.engines.analysis.mood import timbre
+from deployments.engines.analysis.mood.timbre import Timbre
+from deployments.engines.analysis.pitch import chroma
+from deployments.engines.analysis.pitch.chroma import Peaks, chroma_of, tuning_of
 
 MIN_DURATION_S = 20.0
 """Shorter clips have no sections."""

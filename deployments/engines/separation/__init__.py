@@ -1,0 +1,1 @@
+"""Source separators: Demucs, segment by segment."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deployments.engines.separation.plan import Pass, Stretch, ramp
+from deployments.engines.separation.passes import Pass, Stretch, ramp
 from deployments.engines.separation.protocol import Estimates
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deployments.audio.samples import Samples
-from deployments.engines.plain import Described
+from deployments.engines.common.describe import Described
 
 Estimates = npt.NDArray[np.float32]
 """What each source has of a segment: float32 [sources, channels, samples]."""

@@ -14,7 +14,7 @@ from deployments.audio.loudness import LoudnessMeter, measure_loudness
 from deployments.audio.samples import Samples
 from deployments.audio.wav import encode_wav
 from deployments.export.ffmpeg import find_ffmpeg
-from tests.clips import music
+from tests.support.clips import music
 
 
 def sine(level_dbfs: float, channels: int, rate_hz: int = 48_000, frequency_hz: float = 997.0) -> Samples:

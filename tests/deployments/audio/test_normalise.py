@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from deployments.audio.loudness import Loudness, measure_loudness
 from deployments.audio.normalise import NormaliseMode, apply_gain, normalising_gain
 from deployments.audio.samples import Samples
-from tests.clips import music
+from tests.support.clips import music
 
 RATE_HZ = 16_000
 

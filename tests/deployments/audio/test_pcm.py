@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from deployments.audio.pcm import L16, PcmFormat, decode_pcm, encode_pcm, l16
 from deployments.audio.samples import Samples
-from tests.clips import music
+from tests.support.clips import music
 
 FORMATS = [PcmFormat(bits, big_endian) for bits in (16, 24, 32) for big_endian in (False, True)]
 signals = hnp.arrays(

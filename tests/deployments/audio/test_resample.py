@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from deployments.audio.resample import StreamingResampler, resample, to_channels
 from deployments.audio.samples import Samples
-from tests.clips import music
+from tests.support.clips import music
 
 RATES_HZ = [8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000]
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deployments.audio.samples import Samples
-from deployments.engines.protocols import (
+from deployments.engines.music.catalog import EngineOptions
+from deployments.engines.music.protocol import (
     Device,
     GenerationEvent,
     GenerationMode,
@@ -24,11 +25,10 @@ from deployments.engines.protocols import (
     Sampling,
     Segment,
 )
-from deployments.engines.registry import EngineOptions
 
 if TYPE_CHECKING:
-    from deployments.engines.musicgen.batched.engine import SegueEngine
-    from deployments.engines.musicgen.stock.engine import AudiocraftEngine
+    from deployments.engines.music.batching.engine import SegueEngine
+    from deployments.engines.music.reference.engine import AudiocraftEngine
 
 
 TINY = EngineOptions(device=Device.CPU, threads=1)
@@ -44,14 +44,14 @@ def model_cache() -> Path:
 
 @cache
 def tiny_engine(name: str = "tiny") -> SegueEngine:
-    from deployments.engines.musicgen.batched.engine import SegueEngine
+    from deployments.engines.music.batching.engine import SegueEngine
 
     return SegueEngine(name, cache_dir=model_cache(), options=TINY)
 
 
 @cache
 def stock_engine(name: str = "tiny") -> AudiocraftEngine:
-    from deployments.engines.musicgen.stock.engine import AudiocraftEngine
+    from deployments.engines.music.reference.engine import AudiocraftEngine
 
     return AudiocraftEngine(name, cache_dir=model_cache(), device=Device.CPU, threads=1)
 

@@ -18,7 +18,7 @@ from deployments.export.ffmpeg import (
     find_ffmpeg,
     run_ffmpeg,
 )
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 
 # It starts a child of its own and tells both pids, as a wrapper around a hanging program would.
 SLOW = 'sleep 60 & echo "$$ $!" > "$1.new"; mv "$1.new" "$1"; wait'

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from deployments.audio.levels import peak_dbfs, rms_dbfs
 from deployments.audio.samples import Samples
 from deployments.audio.wav import decode_wav, encode_wav
-from deployments.engines.protocols import (
+from deployments.engines.music.protocol import (
     EngineInfo,
     GenerationEvent,
     GenerationMode,
@@ -25,12 +25,12 @@ from deployments.engines.protocols import (
     Segment,
 )
 from deployments.stages.generate import GeneratedNode, GenerateStage
-from deployments.stages.lines import Lines
-from storage.blobs import Blobs
-from storage.chain import edits
-from storage.chain.model import BlobRef, Chain, Node, NodeAudio, NodeStatus, Origin
-from storage.chain.tree import path_to
-from storage.memory import MemoryStore
+from deployments.stages.render import Lines
+from storage.domain import edits
+from storage.domain.model import BlobRef, Chain, Node, NodeAudio, NodeStatus, Origin
+from storage.domain.tree import path_to
+from storage.repositories.blobs import Blobs
+from storage.stores.memory import MemoryStore
 
 TENANT = "t"
 MODEL = "fake"

@@ -15,8 +15,8 @@ from deployments.export.ffmpeg import FfmpegFailed, FfmpegMissing, find_ffmpeg
 from deployments.export.plan import AudioFormat, EncodePlan, Metadata
 from deployments.stages.export import ExportStage, FrozenLine, frozen_line, plan_export
 from storage import paths
-from storage.blobs import BlobCorrupt
-from storage.exports import Export, Exports
+from storage.repositories.blobs import BlobCorrupt
+from storage.repositories.exports import Export, Exports
 from tests.deployments.stages.studio import NOW, TENANT, SignalGenerator, Studio, chirp, sampled, tone
 
 RATE_HZ = 44_100

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from deployments.audio.levels import peak_dbfs, rms_dbfs
 from deployments.audio.resample import resample, to_channels
 from deployments.audio.samples import Samples
-from deployments.engines.protocols import (
+from deployments.engines.music.protocol import (
     EngineBroken,
     EngineInfo,
     GenerationEvent,
@@ -28,7 +28,7 @@ from deployments.engines.protocols import (
     UnknownModel,
 )
 from deployments.stages.take import LEAD_IN_S
-from storage.chain import edits
+from storage.domain import edits
 from tests.deployments.stages.studio import (
     NOW,
     SeededGenerator,

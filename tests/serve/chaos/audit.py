@@ -9,10 +9,11 @@ from functools import cached_property
 
 from configs.settings import JobSettings
 from storage import paths
-from storage.chain.jobs import Job, JobKind, JobState
-from storage.chain.model import Chain, Decision, Node, NodeStatus
-from storage.chain.tree import spine
-from tests.invariants import (
+from storage.domain.jobs import Job, JobKind, JobState
+from storage.domain.model import Chain, Decision, Node, NodeStatus
+from storage.domain.tree import spine
+from tests.serve.chaos.promises import Promises, Shown, Sight
+from tests.support.invariants import (
     Versions,
     check_blobs,
     check_chain_history,
@@ -22,7 +23,6 @@ from tests.invariants import (
     check_request,
     check_shape,
 )
-from tests.serve.chaos.promises import Promises, Shown, Sight
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Self
 
 from configs.settings import StorageSettings
 from storage import paths
-from storage.objects import ObjectNotFound, ObjectStore
-from storage.stores import open_store
-from tests.invariants import Write
+from storage.stores.object_store import ObjectNotFound, ObjectStore
+from storage.stores.opening import open_store
+from tests.support.invariants import Write
 
 DOCUMENTS = ("chains", "jobs")
 """Of these all versions are looked at where the store keeps them."""

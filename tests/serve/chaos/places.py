@@ -14,10 +14,10 @@ from unittest.mock import patch
 
 from configs.settings import StorageSettings
 from storage import paths
-from storage.s3.address import S3Address
-from tests.invariants import Write
+from storage.stores.s3.address import S3Address
 from tests.serve.chaos.evidence import DOCUMENTS, StoredObjects
-from tests.storage.s3_servers import ministack, named_server
+from tests.storage.stores.s3_servers import ministack, named_server
+from tests.support.invariants import Write
 
 CONCURRENT_READS = 8
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import httpx
 
 from configs.environment import load_settings
-from storage.chain.jobs import JobState
-from tests.invariants import check_markers, read_versions
+from storage.domain.jobs import JobState
 from tests.serve.chaos.audit import Case, Finding, audit
 from tests.serve.chaos.evidence import StoredObjects
 from tests.serve.chaos.places import Place
@@ -21,6 +20,7 @@ from tests.serve.chaos.schedule import Strike
 from tests.serve.chaos.stand import NobodyToKill, Stand, Victim
 from tests.serve.chaos.users import User
 from tests.serve.cluster import wait_until
+from tests.support.invariants import check_markers, read_versions
 
 TENANT = "local"
 USERS_PER_CHAIN = 2

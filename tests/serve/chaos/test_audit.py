@@ -11,17 +11,17 @@ from dataclasses import replace
 import pytest
 
 from configs.settings import JobSettings
-from deployments.engines.mock import MockEngine
+from deployments.engines.music.mock import MockEngine
 from storage import paths
-from storage.chain.jobs import Job, JobKind, JobState
-from storage.chain.model import Chain, Decision, Node, NodeStatus
-from storage.memory import MemoryStore
-from storage.objects import Condition
-from tests.harness import FAST, Running, running, tone, wav
-from tests.invariants import Write, read_versions
+from storage.domain.jobs import Job, JobKind, JobState
+from storage.domain.model import Chain, Decision, Node, NodeStatus
+from storage.stores.memory import MemoryStore
+from storage.stores.object_store import Condition
 from tests.serve.chaos import audit
 from tests.serve.chaos.audit import Case
 from tests.serve.chaos.promises import Promises, Request, Shown, Sight
+from tests.support.harness import FAST, Running, running, tone, wav
+from tests.support.invariants import Write, read_versions
 
 TENANT = "local"
 

@@ -8,10 +8,10 @@ import threading
 from collections import Counter
 from typing import Any
 
-from tests.clips import encoded, music
 from tests.serve.chaos.promises import Promises, Request, Shown, Sight
 from tests.serve.event_source import EventSource
 from tests.serve.patient import PatientClient
+from tests.support.clips import encoded, music
 
 CLIP_S = 2.0
 RATE_HZ = 16_000

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.engines.analysis.analysis import Emotion, EnergyCurve, Key, Rhythm, Style
-from deployments.engines.analysis.critic import no_impression
-from deployments.engines.analysis.emotion import LABELS, emotion_at, label_of
-from deployments.engines.analysis.key import NO_KEY
+from deployments.engines.analysis.mood.critic import no_impression
+from deployments.engines.analysis.mood.emotion import LABELS, emotion_at, label_of
+from deployments.engines.analysis.mood.styles import STYLE_IDS, STYLES, chosen_style, find_style
+from deployments.engines.analysis.pitch.key import NO_KEY
 from deployments.engines.analysis.prompt import Overrides, write_prompt
-from deployments.engines.analysis.styles import STYLE_IDS, STYLES, chosen_style, find_style
 
 NO_RHYTHM = Rhythm(None, 0.0, None, False, (), (), None)
 FLAT = EnergyCurve(0.1, (0.6,) * 60)

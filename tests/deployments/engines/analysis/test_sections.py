@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from deployments.engines.analysis.chroma import find_peaks
+from deployments.engines.analysis.mood.timbre import describe_timbre
+from deployments.engines.analysis.pitch.chroma import find_peaks
 from deployments.engines.analysis.sections import MIN_DURATION_S, MIN_SECTION_S, find_sections
-from deployments.engines.analysis.timbre import describe_timbre
 from tests.deployments.engines.analysis.sounds import cadence, drums, joined, noise
 
 

@@ -1,0 +1,1 @@
+"""Uploaded files to canonical audio, in a process of its own with limits."""

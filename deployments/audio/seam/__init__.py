@@ -1,0 +1,1 @@
+"""Where two nodes meet: lead-ins, crossfades, and the line that an export renders."""

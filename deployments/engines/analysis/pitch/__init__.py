@@ -1,0 +1,1 @@
+"""Chroma, key, and the melody's pitch."""

@@ -1,0 +1,1 @@
+"""Music generators: MusicGen in audiocraft's format, batched or through audiocraft itself."""

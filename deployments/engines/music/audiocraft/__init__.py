@@ -1,0 +1,1 @@
+"""Checkpoints in audiocraft's format: import, configs, local folders, the tiny models."""

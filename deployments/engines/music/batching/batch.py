@@ -1,0 +1,327 @@
+"""All takes of a replica, step by step, in one thread.
+
+Each turn of the loop: let go what nobody wants, admit what fits, take one stretch of one context in, and go
+one step further with every take that is stepping. A take joins and leaves at any turn, and what it gets does
+not depend on who is there with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from deployments.engines.music.batching.conditions import Conditioner
+from deployments.engines.music.batching.decoder import Decoder, Layout
+from deployments.engines.music.batching.sampling import SamplingRows, choose
+from deployments.engines.music.batching.take import Stage, Take
+from deployments.engines.music.codec.stream import CodecDecoder
+from deployments.engines.music.meter import BatchState, Meter
+from deployments.engines.music.protocol import (
+    BadRequest,
+    EngineBroken,
+    EngineBusy,
+    EngineError,
+    GenerationProgress,
+)
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_IDLE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """`takes` step at once, `waiting` more may wait, whose keys and values together stay below `kv_bytes`.
+    `prefill_positions` of a context are taken in between two steps of the others."""
+
+    takes: int
+    waiting: int
+    kv_bytes: int
+    prefill_positions: int
+
+
+class Batch:
+    """`submit` may be called from any thread. The outcome of a take comes through its `send`: events, then
+    None at its end, or an EngineError."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        codec: CodecDecoder,
+        conditioner: Conditioner,
+        limits: BatchLimits,
+        meter: Meter,
+        name: str,
+        prepare_thread: Callable[[], None],
+    ) -> None:
+        self._decoder = decoder
+        self._codec = codec
+        self._conditioner = conditioner
+        self._limits = limits
+        self._meter = meter
+        self._prepare_thread = prepare_thread
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._waiting: deque[Take] = deque()
+        self._active: list[Take] = []
+        self._under_way: set[Take] = set()
+        self._under_way_lock = threading.Lock()
+        self._kv_bytes = 0
+        self._stepping: _Stepping | None = None
+        self._closed = threading.Event()
+        self._last_sign_s = time.monotonic()
+        self.failure: str | None = None
+        self._conditioning = ThreadPoolExecutor(1, f"{name} conditions", initializer=prepare_thread)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def silent_s(self) -> float:
+        """How long the work in hand has given no sign; 0 while there is none."""
+        return time.monotonic() - self._last_sign_s if self._active else 0.0
+
+    def submit(self, take: Take) -> None:
+        """Raises EngineBusy if too many are waiting already."""
+        with self._under_way_lock:
+            if len(self._under_way) >= self._limits.takes + self._limits.waiting:
+                raise EngineBusy(f"{len(self._under_way)} takes are under way or waiting")
+            self._under_way.add(take)
+        self._conditioning.submit(self._prepare, take)
+
+    def close(self, timeout_s: float) -> None:
+        self._closed.set()
+        self._inbox.put(lambda: None)
+        self._conditioning.shutdown(wait=False, cancel_futures=True)
+        self._thread.join(timeout_s)
+
+    # In the conditioning thread: what a take needs before it can be admitted.
+
+    def _prepare(self, take: Take) -> None:
+        try:
+            if not take.unwanted.is_set():
+                take.send(GenerationProgress(0.0))
+                take.prompt = self._conditioner.encode(take.prompting)
+                take.conditions = take.make_conditions(self._conditioner, 0)
+        except Exception as error:
+            self._inbox.put(partial(self._end, take, _as_engine_error(take, error)))
+        else:
+            self._inbox.put(partial(self._waiting.append, take))
+
+    # In the batch's thread.
+
+    def _run(self) -> None:
+        self._prepare_thread()
+        while not self._closed.is_set():
+            try:
+                self._turn()
+            except Exception as error:
+                logger.exception("a step failed")
+                self._fail_all(error)
+        for take in list(self._under_way):
+            self._end(take, EngineBroken("the engine was closed"))
+
+    def _turn(self) -> None:
+        self._read_inbox()
+        self._last_sign_s = time.monotonic()
+        for take in [take for take in (*self._active, *self._waiting) if take.unwanted.is_set()]:
+            self._end(take, None)
+        self._admit()
+        self._resume()
+        self._prefill()
+        self._step()
+
+    def _read_inbox(self) -> None:
+        """Wait for something to do if there is nothing."""
+        stands_still = all(take.stage is Stage.PREPARING for take in self._active)
+        may_admit = bool(self._waiting) and not self._active
+        try:
+            message = self._inbox.get(block=stands_still and not may_admit, timeout=_LONGEST_IDLE_S)
+            while True:
+                message()
+                message = self._inbox.get_nowait()
+        except queue.Empty:
+            return
+
+    def _admit(self) -> None:
+        """First come, first served: a take that does not fit yet holds up those behind it, or it might never
+        come to its turn."""
+        while self._waiting and len(self._active) < self._limits.takes:
+            take = self._waiting[0]
+            length = take.conditions.prefix.shape[1] + take.positions
+            needed = self._decoder.cache_bytes(take.rows, length)
+            if needed > self._limits.kv_bytes:
+                self._end(
+                    take,
+                    BadRequest(
+                        f"this take needs {needed} bytes for its keys and values, and this replica has "
+                        f"{self._limits.kv_bytes} for all; ask for less duration_s or prompt_duration_s"
+                    ),
+                )
+                continue
+            if self._kv_bytes + needed > self._limits.kv_bytes:
+                return
+            self._waiting.popleft()
+            self._meter.admitted(waited_s=time.monotonic() - take.submitted_s)
+            self._active.append(take)
+            take.kv_bytes = needed
+            self._kv_bytes += needed
+            take.cache = self._decoder.new_cache(take.rows, length, take.conditions.text)
+            self._begin_window(take)
+
+    def _begin_window(self, take: Take) -> None:
+        columns = take.begin_window(self._decoder.card)
+        tokens = self._decoder.embed(columns.T).expand(take.rows, -1, -1)
+        take.start = torch.cat([take.conditions.prefix[: take.rows], tokens], dim=1)
+        take.stage = Stage.PREFILLING
+        if not take.is_last_window:
+            take.next_conditions = self._conditioning.submit(
+                take.make_conditions, self._conditioner, take.window_index + 1
+            )
+            take.next_conditions.add_done_callback(lambda _: self._inbox.put(lambda: None))
+
+    def _resume(self) -> None:
+        """Takes that have come to the end of a window go on with the next as soon as its conditions are
+        there."""
+        for take in [take for take in self._active if take.stage is Stage.PREPARING]:
+            if take.next_conditions is not None and take.next_conditions.done():
+                try:
+                    take.conditions = take.next_conditions.result()
+                except Exception as error:
+                    self._end(take, _as_engine_error(take, error))
+                    continue
+                take.next_window()
+                self._begin_window(take)
+
+    def _prefill(self) -> None:
+        """One stretch of one take's beginning, the oldest first, so that the others' steps go on in between."""
+        take = next((take for take in self._active if take.stage is Stage.PREFILLING), None)
+        if take is None:
+            return
+        sibling = next((other for other in self._active if other.has_same_start(take)), None)
+        if sibling is not None and sibling.start_logits is not None:
+            take.cache.copy_start(sibling.cache, take.start.shape[1])
+            logits = sibling.start_logits
+        else:
+            done = take.cache.used
+            stretch = take.start[:, done : done + self._limits.prefill_positions]
+            logits = self._decoder.prefill(stretch, take.cache)
+            if take.cache.used < take.start.shape[1]:
+                return
+        take.start_logits = logits
+        take.stage = Stage.STEPPING
+        try:
+            if take.voice is None:
+                take.find_voice(self._codec)
+            self._draw(_Stepping([take], self._decoder), logits)
+        except EngineError as error:
+            self._end(take, error)
+
+    def _step(self) -> None:
+        takes = [take for take in self._active if take.stage is Stage.STEPPING]
+        if not takes:
+            if self._stepping is not None:
+                self._stepping = None
+                self._tell(rows=0, takes=0, seconds=0.0)
+            return
+        started_s = time.monotonic()
+        if self._stepping is None or self._stepping.takes != takes:
+            self._stepping = _Stepping(takes, self._decoder)
+        columns = torch.stack([take.column for take in takes])  # [takes, K]
+        logits = self._decoder.step(columns, self._stepping.layout)
+        self._draw(self._stepping, logits)
+        self._tell(rows=self._stepping.layout.rows, takes=len(takes), seconds=time.monotonic() - started_s)
+
+    def _tell(self, *, rows: int, takes: int, seconds: float) -> None:
+        state = BatchState(rows, takes, len(self._waiting), self._kv_bytes, self._limits.kv_bytes)
+        self._meter.stepped(state, seconds=seconds)
+
+    @torch.inference_mode()
+    def _draw(self, stepping: _Stepping, logits: Tensor) -> None:
+        """One more column for each of the takes. logits: float32 [R, K, card]"""
+        noise = torch.stack(
+            [take.next_noise(self._decoder.codebooks, self._decoder.card) for take in stepping.takes]
+        )
+        drawn = choose(stepping.guide(logits.float()), noise, stepping.sampling)  # [takes, K]
+        for take, tokens in zip(stepping.takes, drawn, strict=True):
+            self._enter(take, tokens)
+
+    def _enter(self, take: Take, tokens: Tensor) -> None:
+        was_silent = not take.is_audible
+        try:
+            take.enter(tokens)
+        except EngineError as error:
+            self._end(take, error)
+            return
+        now_s = time.monotonic()
+        if was_silent and take.is_audible:
+            self._meter.first_audio(after_s=now_s - take.submitted_s, steps=take.steps_made)
+        if take.window_is_done:
+            if take.is_last_window:
+                self._meter.finished(audio_s=take.request.duration_s, after_s=now_s - take.submitted_s)
+                self._end(take, None)
+            else:
+                take.stage = Stage.PREPARING
+
+    def _end(self, take: Take, outcome: EngineError | None) -> None:
+        with self._under_way_lock:
+            if take not in self._under_way:
+                return
+            self._under_way.remove(take)
+        if take in self._active:
+            self._active.remove(take)
+            self._kv_bytes -= take.kv_bytes
+        elif take in self._waiting:
+            self._waiting.remove(take)
+        if take.unwanted_since_s is not None:
+            self._meter.let_go(after_s=time.monotonic() - take.unwanted_since_s)
+        take.finish(outcome)
+
+    def _fail_all(self, error: Exception) -> None:
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        elif isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error):
+            # After a failed kernel the process's CUDA context stays unusable.
+            self.failure = f"{type(error).__name__}: {error}"
+        for take in list(self._active):
+            self._end(take, _as_engine_error(take, error))
+
+
+class _Stepping:
+    """The takes that step together, and what is the same for all their steps."""
+
+    def __init__(self, takes: Sequence[Take], decoder: Decoder) -> None:
+        self.takes = list(takes)
+        self.layout = Layout([take.cache for take in takes], decoder.device)
+        settings = [take.request.sampling for take in takes]
+        self.sampling = SamplingRows.of(settings, decoder.card, decoder.device)
+        self._cfg_coef = torch.tensor([take.cfg_coef for take in settings], device=decoder.device)[
+            :, None, None
+        ]
+
+    def guide(self, logits: Tensor) -> Tensor:
+        """Classifier-free guidance: float32 [R, K, card] -> [takes, K, card]. A take with one row has it on
+        both sides."""
+        conditional, null = logits[self.layout.conditional], logits[self.layout.null]
+        return null + (conditional - null) * self._cfg_coef
+
+
+def _as_engine_error(take: Take, error: Exception) -> EngineError:
+    if isinstance(error, EngineError):
+        return error
+    logger.error("take %s failed", take.request.request_id, exc_info=error)
+    failure = EngineBroken(f"{type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure

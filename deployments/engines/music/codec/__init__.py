@@ -1,0 +1,1 @@
+"""EnCodec decoded in exact stretches."""

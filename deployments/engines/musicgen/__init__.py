@@ -1,1 +1,0 @@
-"""MusicGen: loading audiocraft's checkpoints, and two engines over them, `batched` (Segue's) and `stock`."""

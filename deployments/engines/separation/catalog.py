@@ -1,0 +1,187 @@
+"""Which separators there are: names and facts that need no torch, and one function that loads an engine.
+
+Operators configure models by name; a request names one of those, never a path. `find` also takes the absolute
+path of a local folder in Demucs's format (see `packages`); its entry is called `local/<folder name>`. Adding a
+model is adding an entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from deployments.engines.common.describe import HIDDEN, Described
+from deployments.engines.music.audiocraft.local_config import read_licence
+from deployments.engines.music.protocol import Device, UnknownModel
+from deployments.engines.separation.folder import is_folder_of_packages
+from deployments.engines.separation.protocol import SeparatorEngine
+
+RESEARCH_ONLY = "research only (weights without a licence; Demucs's code is MIT)"
+"""Demucs's author on its weights: not covered by the code's MIT licence, provided for scientific purposes only
+(https://github.com/facebookresearch/demucs/issues/327, /508)."""
+
+_RATE_HZ = 44_100
+_FOUR = ("drums", "bass", "other", "vocals")
+_SIX = (*_FOUR, "guitar", "piano")
+
+
+class SeparatorKind(StrEnum):
+    DEMUCS = "demucs"
+    MOCK = "mock"
+
+
+class Origin(StrEnum):
+    """Where a model's weights come from: Demucs's repositories on Hugging Face, made here, a local folder."""
+
+    HUB = "hub"
+    MADE = "made"
+    FOLDER = "folder"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class SeparatorOptions:
+    """How a model runs.
+
+    `dtype` is `auto` (float32), `float32`, `bfloat16`, or `float16` (GPU). On a CPU `threads` are shared out
+    among `lanes`, each of which works on a segment of its own. On a GPU up to `batch` segments of one length go
+    through a network together. More than `waiting` segments in the queue are refused as EngineBusy.
+    """
+
+    device: Device = Device.AUTO
+    dtype: str = "auto"
+    threads: int | None = None
+    lanes: int | None = None
+    gpu_memory_fraction: float | None = None
+    batch: int = 4
+    waiting: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SeparatorEntry(Described):
+    """A model as it is before it is loaded. `networks` is how many it has; `sources` is empty and `networks` 0
+    where only loading tells. `folder` is where a local model lies, and never shown."""
+
+    name: str
+    engine: SeparatorKind
+    origin: Origin = field(metadata=HIDDEN)
+    licence: str
+    sample_rate_hz: int
+    channels: int
+    sources: tuple[str, ...]
+    networks: int
+    description: str
+    folder: Path | None = field(default=None, metadata=HIDDEN)
+    threads: int | None = field(default=None, metadata=HIDDEN)
+    """Torch threads that measured best; None for all. A tiny model is slower on two than on one."""
+
+
+def entries() -> tuple[SeparatorEntry, ...]:
+    """Every named model, smallest first."""
+    return tuple(_catalogue().values())
+
+
+def find(name: str) -> SeparatorEntry:
+    """The entry of a name, or of a local folder's absolute path. Raises UnknownModel."""
+    entry = _catalogue().get(name)
+    if entry is not None:
+        return entry
+    folder = Path(name)
+    if folder.is_absolute() and is_folder_of_packages(folder):
+        return _entry(
+            f"local/{folder.name}",
+            "Local model",
+            licence=read_licence(folder),
+            sources=(),
+            networks=0,
+            origin=Origin.FOLDER,
+            folder=folder,
+        )
+    raise UnknownModel(
+        f"unknown separator {name!r}; known are {', '.join(_catalogue())}, and absolute paths of folders with "
+        "Demucs's packages"
+    )
+
+
+def load(name: str, *, cache_dir: Path, options: SeparatorOptions | None = None) -> SeparatorEngine:
+    """Load a model; blocks, and downloads what is not there yet. Raises UnknownModel, ModelUnavailable."""
+    options = options or SeparatorOptions()
+    entry = find(name)
+    match entry.engine:
+        case SeparatorKind.MOCK:
+            from deployments.engines.separation.mock import MockSeparator
+
+            return MockSeparator()
+        case SeparatorKind.DEMUCS:
+            from deployments.engines.separation.demucs.engine import DemucsEngine
+
+            return DemucsEngine(entry, cache_dir=cache_dir, options=options)
+
+
+@cache
+def _catalogue() -> dict[str, SeparatorEntry]:
+    catalogue = [
+        SeparatorEntry(
+            name="mock",
+            engine=SeparatorKind.MOCK,
+            origin=Origin.NONE,
+            licence="MIT",
+            sample_rate_hz=_RATE_HZ,
+            channels=2,
+            sources=_FOUR,
+            networks=0,
+            description="No model: every source gets a fixed share of the mixture",
+        ),
+        _tiny("tiny", "Pseudo-random weights: noise, from the real HTDemucs code"),
+        _tiny("tiny-ft", "As tiny: a bag with one HTDemucs for each source", networks=4),
+        _tiny("tiny-mixed", "As tiny: a weighted bag of all three generations of Demucs", networks=3),
+        _hub("htdemucs", "Hybrid Transformer Demucs (v4)"),
+        _hub("htdemucs_ft", "htdemucs fine-tuned for each source: better, four times the work", networks=4),
+        _hub("htdemucs_6s", "htdemucs with guitar and piano, of which the piano is poor", sources=_SIX),
+        _hub("hdemucs_mmi", "Hybrid Demucs (v3), retrained on htdemucs's data"),
+        _hub("mdx", "Demucs v3's bag for the MDX challenge, trained on MusDB HQ only", networks=4),
+        _hub("mdx_extra", "As mdx, trained with extra data", networks=4),
+        _hub("mdx_q", "mdx, quantized: needs the package diffq", networks=4),
+        _hub("mdx_extra_q", "mdx_extra, quantized: needs the package diffq", networks=4),
+    ]
+    return {entry.name: entry for entry in catalogue}
+
+
+def _tiny(name: str, description: str, *, networks: int = 1) -> SeparatorEntry:
+    return _entry(name, description, licence="MIT", networks=networks, origin=Origin.MADE, threads=1)
+
+
+def _hub(
+    name: str, description: str, *, sources: tuple[str, ...] = _FOUR, networks: int = 1
+) -> SeparatorEntry:
+    return _entry(
+        name, description, licence=RESEARCH_ONLY, sources=sources, networks=networks, origin=Origin.HUB
+    )
+
+
+def _entry(
+    name: str,
+    description: str,
+    *,
+    licence: str,
+    networks: int,
+    origin: Origin,
+    sources: tuple[str, ...] = _FOUR,
+    folder: Path | None = None,
+    threads: int | None = None,
+) -> SeparatorEntry:
+    return SeparatorEntry(
+        name=name,
+        engine=SeparatorKind.DEMUCS,
+        origin=origin,
+        licence=licence,
+        sample_rate_hz=_RATE_HZ,
+        channels=2,
+        sources=sources,
+        networks=networks,
+        description=description,
+        folder=folder,
+        threads=threads,
+    )

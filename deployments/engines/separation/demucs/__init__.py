@@ -1,0 +1,1 @@
+"""Demucs's networks and bags, and a quick path for HTDemucs on CPUs."""

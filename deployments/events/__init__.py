@@ -1,0 +1,1 @@
+"""Events between processes: what changed, and who waits for it."""

@@ -1,1 +1,0 @@
-"""The job worker: claims, heartbeats, cancellation, retries and the sweep."""

@@ -1,0 +1,1 @@
+"""Serve classes, thin: each wraps one engine, worker or hub."""

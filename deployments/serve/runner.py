@@ -1,0 +1,93 @@
+"""The `JobRunner` deployment: a worker on the store, and models behind Serve handles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray import serve
+
+from configs.settings import Settings
+from deployments.events.bus import Announcer, HubBus
+from deployments.serve.handles import ServedAnalyser, ServedGenerator, ServedSeparator
+from deployments.telemetry.load import Load
+from deployments.telemetry.logs import configure_logging
+from deployments.worker.assembly import build_worker
+from deployments.worker.collection import Housekeeper
+from storage.gc.collector import Collector
+from storage.gc.rules import Retention
+from storage.repositories.jobs import JobKey
+from storage.stores.object_store import ObjectStore
+from storage.stores.opening import check_store, open_store
+
+WRITING_PROCESSES = 2
+"""At least: an ingress and a runner. So the store is always held to what several writers need."""
+
+
+class JobRunner:
+    async def __init__(  # type: ignore[misc]
+        self,
+        settings: Settings,
+        generators: Mapping[str, Any],
+        separators: Mapping[str, Any],
+        analyser: Any | None,
+        hub: Any,
+    ) -> None:
+        configure_logging(settings)
+        self._store = open_store(settings.storage)
+        await check_store(self._store, settings.storage, replicas=WRITING_PROCESSES)
+        self._generators = {model: ServedGenerator(handle) for model, handle in generators.items()}
+        self._separators = {model: ServedSeparator(handle) for model, handle in separators.items()}
+        self._analyser = ServedAnalyser(analyser) if analyser is not None else None
+        self._worker = build_worker(
+            self._store,
+            self._generators,
+            self._separators,
+            self._analyser,
+            Announcer(HubBus(hub)),
+            settings,
+        )
+        self._worker.start()
+        self._housekeeper = housekeeper(self._store, settings)
+        if self._housekeeper is not None:
+            self._housekeeper.start()
+
+    async def submit(self, key: JobKey) -> None:
+        self._worker.submit(key)
+
+    async def look_at(self, key: JobKey) -> None:
+        self._worker.look_at(key)
+
+    async def load(self) -> dict[str, Load]:
+        """This runner's jobs, its takes at each generator, its segments at each separator and its clips at the
+        analyser, by the deployment's name."""
+        takes = {generator.deployment: generator.load for generator in self._generators.values()}
+        segments = {separator.deployment: separator.load for separator in self._separators.values()}
+        clips = {self._analyser.deployment: self._analyser.load} if self._analyser is not None else {}
+        return {"JobRunner": Load(self._worker.running, self._worker.queued), **takes, **segments, **clips}
+
+    async def check_health(self) -> None:
+        if not self._worker.is_alive():
+            raise RuntimeError("the worker's tasks have ended")
+
+    async def __del__(self) -> None:
+        if self._housekeeper is not None:
+            await self._housekeeper.stop()
+        await self._worker.stop()
+        await self._store.close()
+
+
+def housekeeper(store: ObjectStore, settings: Settings) -> Housekeeper | None:
+    """None where the settings leave collecting to others."""
+    kept = settings.retention
+    if kept.collect_every_s is None:
+        return None
+    retention = Retention(
+        kept.grace_s, kept.exports_s, kept.tombstones_s, settings.process.outputs_s, kept.analyses_s
+    )
+    return Housekeeper(Collector(store, retention), kept.collect_every_s)
+
+
+JobRunnerDeployment = serve.deployment(
+    name="JobRunner", max_ongoing_requests=100, ray_actor_options={"num_cpus": 0.1}
+)(JobRunner)

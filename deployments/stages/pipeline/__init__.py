@@ -1,0 +1,1 @@
+"""The stages of `/process`: each reads and writes files in one workspace."""

@@ -1,0 +1,89 @@
+"""Deliver tracks in another format than the one in which they are worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deployments.export.ffmpeg import run_ffmpeg
+from deployments.export.plan import AudioFormat, EncodePlan, Metadata, ffmpeg_arguments
+from deployments.stages.pipeline.blocks import Progress
+from deployments.stages.pipeline.workspace import MIX, Workspace
+from storage.domain.model import Track
+
+VERSION = 1
+FLOAT_BITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The format that tracks are given out in. `bit_depth` None: 32-bit float for WAV, else the format's own
+    default. Raises ValueError for a depth that the format does not have."""
+
+    format: AudioFormat = AudioFormat.WAV
+    bit_depth: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.format is AudioFormat.WAV and self.bit_depth is None:
+            object.__setattr__(self, "bit_depth", FLOAT_BITS)
+        EncodePlan(self.format, 44_100, 2, self.bit_depth)
+
+    @property
+    def is_as_worked_on(self) -> bool:
+        return self.format is AudioFormat.WAV and self.bit_depth == FLOAT_BITS
+
+
+AS_WORKED_ON = Delivery()
+
+
+class EncodeStage:
+    """Satisfies `PipelineStage`: every track but the mix as a file of its own, under its own name."""
+
+    name = "encode"
+    share = 0.5
+
+    def __init__(self, delivery: Delivery, ffmpeg: Path, timeout_s: float) -> None:
+        self._delivery = delivery
+        self._ffmpeg = ffmpeg
+        self._timeout_s = timeout_s
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return {
+            "format": self._delivery.format.value,
+            "bit_depth": self._delivery.bit_depth,
+            "version": VERSION,
+        }
+
+    def missing(self, names: Sequence[str]) -> str | None:
+        return None if any(name != MIX for name in names) else "there is no track to encode"
+
+    async def run(self, workspace: Workspace, on_progress: Progress) -> Sequence[Track]:
+        """Raises ExportError. Cancelling kills ffmpeg."""
+        names = [name for name in workspace.names if name != MIX]
+        made = []
+        for count, name in enumerate(names, 1):
+            made.append(await self._encode(workspace, name))
+            on_progress(count / len(names))
+        return made
+
+    async def _encode(self, workspace: Workspace, name: str) -> Track:
+        reader = await workspace.read(name)
+        plan = EncodePlan(
+            self._delivery.format,
+            reader.rate_hz,
+            reader.channels,
+            self._delivery.bit_depth,
+            Metadata(title=name),
+        )
+        target = workspace.folder / f"{name}.encoded{plan.format.suffix}"
+        await run_ffmpeg(
+            ffmpeg_arguments(plan, reader.path, target), ffmpeg=self._ffmpeg, timeout_s=self._timeout_s
+        )
+        facts = {"bit_depth": plan.bit_depth, "bitrate_kbps": plan.bitrate_kbps}
+        said = {key: value for key, value in facts.items() if value is not None}
+        track = await workspace.store_file(name, target, plan.format.value, said)
+        target.unlink()
+        return replace(track, sample_rate_hz=plan.encoded_rate_hz)

@@ -1,0 +1,1 @@
+"""Metrics, load figures and logs."""

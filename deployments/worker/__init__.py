@@ -1,0 +1,1 @@
+"""Jobs at work: claims, attempts, heartbeats, live segments."""

@@ -1,0 +1,72 @@
+"""A worker with all its handlers, from a store and generators. The deployment and the tests use the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from configs.settings import Settings
+from deployments.engines.analysis.protocol import Analyser
+from deployments.engines.music.protocol import MusicGenerator
+from deployments.engines.separation.protocol import Separator
+from deployments.events.bus import Announcer, ChainChanged, SegmentStored
+from deployments.export.ffmpeg import find_ffmpeg
+from deployments.stages.analyse import AnalyseStage
+from deployments.stages.export import ExportStage
+from deployments.stages.generate import GenerateStage
+from deployments.stages.stems import StemsStage
+from deployments.worker.handlers.analysis import AnalysisHandler
+from deployments.worker.handlers.export import ExportHandler
+from deployments.worker.handlers.generate import GenerateHandler
+from deployments.worker.handlers.process import PipelineTools, ProcessHandler
+from deployments.worker.handlers.stems import StemsHandler
+from deployments.worker.worker import Worker
+from storage.domain.jobs import JobKind
+from storage.repositories.analyses import Analyses
+from storage.repositories.blobs import Blobs
+from storage.repositories.chains import Chains
+from storage.repositories.exports import Exports
+from storage.repositories.jobs import Jobs
+from storage.repositories.segments import Segments
+from storage.stores.object_store import ObjectStore
+
+
+def build_worker(
+    store: ObjectStore,
+    generators: Mapping[str, MusicGenerator],
+    separators: Mapping[str, Separator],
+    analyser: Analyser | None,
+    announcer: Announcer,
+    settings: Settings,
+) -> Worker:
+    """`generators` and `separators` are by model name; `analyser` None: nothing is analysed here.
+
+    Raises FfmpegMissing.
+    """
+    chains = Chains(
+        store,
+        on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
+    )
+    segments = Segments(
+        store,
+        on_stored=lambda key: announcer.announce(
+            SegmentStored(key.tenant, key.job_id, key.fence, key.number)
+        ),
+    )
+    blobs, jobs, ffmpeg = Blobs(store), Jobs(store), find_ffmpeg(settings.export.ffmpeg_path)
+    in_flight = settings.separation.in_flight
+    tools = PipelineTools(separators, ffmpeg, settings.export.ffmpeg_timeout_s, in_flight)
+    analyse = AnalyseStage(blobs, Analyses(store), analyser, settings.analysis.max_duration_s)
+    return Worker(
+        jobs,
+        {
+            JobKind.GENERATE: GenerateHandler(chains, GenerateStage(blobs, generators, analyse), segments),
+            JobKind.STEMS: StemsHandler(chains, StemsStage(blobs, separators, in_flight)),
+            JobKind.ANALYSIS: AnalysisHandler(chains, analyse),
+            JobKind.PROCESS: ProcessHandler(jobs, blobs, tools, settings.jobs.max_attempts),
+            JobKind.EXPORT: ExportHandler(
+                ExportStage(blobs, Exports(store), ffmpeg, settings.export.ffmpeg_timeout_s)
+            ),
+        },
+        settings.jobs,
+        announcer,
+    )

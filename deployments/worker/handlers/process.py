@@ -1,0 +1,156 @@
+"""Jobs that take an uploaded track through the pipeline. Their own record is the manifest, kept stage by stage."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployments.engines.separation.options import SeparationOptions
+from deployments.engines.separation.protocol import Separator
+from deployments.export.plan import AudioFormat
+from deployments.stages.pipeline.chain import PipelineStage, run_pipeline
+from deployments.stages.pipeline.composite import CompositeStage
+from deployments.stages.pipeline.encode import AS_WORKED_ON, Delivery, EncodeStage
+from deployments.stages.pipeline.harmonic import HarmonicPercussiveStage
+from deployments.stages.pipeline.normalisation import Normalisation, NormalisationStage
+from deployments.stages.pipeline.separation import SeparationStage, options_from_record, options_to_record
+from deployments.stages.pipeline.workspace import MIX, Workspace
+from deployments.worker.handlers.handler import Progress
+from storage.domain.jobs import Job, JobState, StageRecord, StageState, record_stage
+from storage.domain.model import Failure, Track
+from storage.domain.outcomes import Outcome
+from storage.domain.records import track_from_record, track_to_record
+from storage.repositories.blobs import Blobs
+from storage.repositories.jobs import Jobs
+
+
+@dataclass(frozen=True, slots=True)
+class PipelinePlan:
+    """What is to be made of a track. `normalisation` None: no normalised copies."""
+
+    model: str
+    separation: SeparationOptions
+    harmonic_percussive: bool = True
+    composite: bool = True
+    normalisation: Normalisation | None = None
+    delivery: Delivery = AS_WORKED_ON
+
+    def to_record(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "separation": options_to_record(self.separation),
+            "harmonic_percussive": self.harmonic_percussive,
+            "composite": self.composite,
+            "normalisation": None if self.normalisation is None else self.normalisation.to_record(),
+            "delivery": {"format": self.delivery.format.value, "bit_depth": self.delivery.bit_depth},
+        }
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> PipelinePlan:
+        normalisation = record["normalisation"]
+        delivery = record["delivery"]
+        return PipelinePlan(
+            model=record["model"],
+            separation=options_from_record(record["separation"]),
+            harmonic_percussive=record["harmonic_percussive"],
+            composite=record["composite"],
+            normalisation=None if normalisation is None else Normalisation.from_record(normalisation),
+            delivery=Delivery(AudioFormat(delivery["format"]), delivery["bit_depth"]),
+        )
+
+
+def process_params(source: Track, filename: str, plan: PipelinePlan) -> dict[str, Any]:
+    """The parameters of a process job's record. `source` is the upload as a float32 WAV."""
+    return {"source": track_to_record(source), "filename": filename, "plan": plan.to_record()}
+
+
+def source_of(job: Job) -> Track:
+    """The upload that a process job works on."""
+    return track_from_record(job.params["source"])
+
+
+def delivered(job: Job) -> tuple[Track, ...]:
+    """The tracks that a process job gives out: encoded ones where that was asked for and could be done."""
+    made = {record.name: record for record in job.stages if record.state is StageState.SUCCEEDED}
+    if EncodeStage.name in made:
+        return made[EncodeStage.name].tracks
+    return tuple(track for record in made.values() for track in record.tracks)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineTools:
+    """What the stages work with. `in_flight` segments of one track are separated at once."""
+
+    separators: Mapping[str, Separator]
+    ffmpeg: Path
+    ffmpeg_timeout_s: float
+    in_flight: int = 2
+
+    def stages(self, plan: PipelinePlan) -> list[PipelineStage]:
+        stages: list[PipelineStage] = [
+            SeparationStage(self.separators, plan.model, plan.separation, self.in_flight)
+        ]
+        if plan.harmonic_percussive:
+            stages.append(HarmonicPercussiveStage())
+        if plan.composite:
+            stages.append(CompositeStage())
+        if plan.normalisation is not None:
+            stages.append(NormalisationStage(plan.normalisation))
+        if not plan.delivery.is_as_worked_on:
+            stages.append(EncodeStage(plan.delivery, self.ffmpeg, self.ffmpeg_timeout_s))
+        return stages
+
+
+class ProcessHandler:
+    """Satisfies `JobHandler`. Each stage's record is a commit point: an attempt goes on where the last one was."""
+
+    def __init__(self, jobs: Jobs, blobs: Blobs, tools: PipelineTools, max_attempts: int) -> None:
+        self._jobs = jobs
+        self._blobs = blobs
+        self._tools = tools
+        self._max_attempts = max_attempts
+
+    async def open(self, job: Job) -> Outcome | None:
+        return await self.decided(job)
+
+    async def decided(self, job: Job) -> Outcome | None:
+        return Outcome(JobState.CANCELLED) if job.cancel_requested else None
+
+    async def run(self, job: Job, on_progress: Progress) -> Outcome:
+        async def keep(record: StageRecord) -> None:
+            await self._jobs.change(
+                job.tenant, job.id, lambda now_job, now: record_stage(now_job, job.fence, record, now)
+            )
+
+        plan = PipelinePlan.from_record(job.params["plan"])
+        with tempfile.TemporaryDirectory(prefix="segue-process-") as folder:
+            workspace = Workspace(Path(folder), self._blobs, job.tenant, f"{job.id}-{job.fence}")
+            workspace.add(MIX, source_of(job).blob)
+            records = await run_pipeline(
+                self._tools.stages(plan),
+                workspace,
+                job.stages,
+                is_last_attempt=job.attempt >= self._max_attempts,
+                on_stage=keep,
+                on_progress=on_progress,
+            )
+        return _outcome(records)
+
+    async def fail(self, job: Job, failure: Failure) -> Outcome:
+        return Outcome(JobState.FAILED, error=failure)
+
+    async def clean_up(self, job: Job) -> None:
+        """The upload is needed no more; what was made of it is kept for a while."""
+        await self._blobs.delete(job.tenant, source_of(job).blob)
+
+
+def _outcome(records: tuple[StageRecord, ...]) -> Outcome:
+    made = [record for record in records if record.state is StageState.SUCCEEDED]
+    troubles = {record.name: record.error.detail for record in records if record.error is not None}
+    if not made:
+        first = next((record.error for record in records if record.error is not None), None)
+        return Outcome(JobState.FAILED, error=first or Failure("internal", "there was nothing to do"))
+    return Outcome(JobState.SUCCEEDED, {"stages": [record.name for record in made], "troubles": troubles})

@@ -1,0 +1,1 @@
+"""The command `segue` and its HTTP client; imports nothing of the server."""

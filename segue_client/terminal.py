@@ -1,0 +1,202 @@
+"""What the `segue` command shows: a chain's tree, progress, and plain lines where nobody watches.
+
+Results go to stdout, everything about their making to stderr, so that a script reads only results. Off a
+terminal there are no colours, no bars and no control codes, and none from the server's texts anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from segue_client.answers import Chain, Node
+
+Report = Callable[[str, str, float | None], None]
+"""Called with a label, a state and a fraction 0..1 of the work."""
+
+MIN_ID_CHARS = 8
+MAX_TEXT_CHARS = 60
+_MARKS = {"committed": "●", "candidate": "○", "discarded": "×"}
+_STYLES = {"running": "cyan", "pending": "yellow", "failed": "red", "cancelled": "red", "ready": ""}
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
+
+
+class Terminal:
+    """Two streams, each treated as what it is: a terminal, or a file or pipe that gets plain lines."""
+
+    def __init__(self, out: TextIO, err: TextIO) -> None:
+        self._out = _console(out)
+        self._err = _console(err)
+
+    def say(self, line: str | Text) -> None:
+        """A line of the result, to stdout."""
+        self._out.print(line, soft_wrap=True)
+
+    def note(self, line: str) -> None:
+        """A line about what is going on, to stderr."""
+        self._err.print(line, soft_wrap=True)
+
+    def tree(self, chain: Chain) -> None:
+        for line in drawn(chain):
+            self.say(line)
+
+    @contextmanager
+    def progress(self) -> Iterator[Report]:
+        """Bars on a terminal; elsewhere a line for each new state and each tenth of the work."""
+        if not self._err.is_terminal:
+            yield _lines(self.note)
+            return
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%", markup=False),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self._err) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def report(label: str, state: str, fraction: float | None) -> None:
+                if label not in tasks:
+                    tasks[label] = bars.add_task(label, total=1.0)
+                bars.update(tasks[label], description=f"{label}  {state}", completed=fraction or 0.0)
+
+            yield report
+
+
+def printable(text: str, limit: int = MAX_TEXT_CHARS) -> str:
+    """Somebody's text as one short line that cannot steer a terminal."""
+    line = _UNPRINTABLE.sub(" ", text).strip()
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def short_ids(ids: Collection[str]) -> dict[str, str]:
+    """Each id's shortest beginning that names it alone, of at least MIN_ID_CHARS."""
+    length = MIN_ID_CHARS
+    while len({full[:length] for full in ids}) < len(set(ids)):
+        length += 1
+    return {full: full[:length] for full in ids}
+
+
+def tree_lines(chain: Chain) -> Iterator[tuple[str, Node]]:
+    """Every node with what is drawn before it. The spine runs straight down, branches hang to its right:
+
+    ```
+    ● root
+    │ ├─○ a take of the root's continuation
+    │ │ └─○ its own continuation
+    │ └─× another take, discarded
+    ● the take that was committed
+      └─○ what may come next
+    ```
+    """
+    nodes = {node.id: node for node in chain.nodes}
+    trunk = [node_id for node_id in chain.spine if node_id in nodes] or [chain.root_id]
+    children: dict[str | None, list[Node]] = defaultdict(list)
+    for node in chain.nodes:
+        if node.id not in trunk:
+            children[node.parent_id].append(node)
+
+    def hanging(parent_id: str, prefix: str) -> list[tuple[str, str, Node]]:
+        """What goes on the stack for a node's children, the first one on top."""
+        below = children[parent_id]
+        last = below[-1:]
+        return [
+            (prefix + ("└─" if [node] == last else "├─"), prefix + ("  " if [node] == last else "│ "), node)
+            for node in reversed(below)
+        ]
+
+    for node_id in trunk:
+        yield "", nodes[node_id]
+        stack = hanging(node_id, "  " if node_id == trunk[-1] else "│ ")
+        while stack:
+            guide, below, node = stack.pop()
+            yield guide, node
+            stack += hanging(node.id, below)
+
+
+def drawn(chain: Chain) -> Iterator[Text]:
+    """The chain as lines: its title, its tree, its length."""
+    short = short_ids([node.id for node in chain.nodes])
+    yield Text.assemble((printable(chain.title) or "untitled", "bold"), f"  chain {chain.id}")
+    for guide, node in tree_lines(chain):
+        yield Text.assemble((guide, "dim"), described(node, short[node.id]))
+    yield Text(f"{length_line(chain)}, version {chain.version}", style="dim")
+
+
+def described(node: Node, short_id: str) -> Text:
+    """One node in one line: decision, id, length, state, prompt, and why it failed."""
+    style = {"committed": "bold green", "discarded": "dim"}.get(node.decision, "")
+    state = node.status
+    if node.status == "running" and node.progress is not None:
+        state = f"running {node.progress:.0%}"
+    line = Text.assemble(
+        (f"{_MARKS.get(node.decision, '?')} {short_id}", style),
+        f"  {node.duration_s:.1f} s  ",
+        (state, _STYLES.get(node.status, "")),
+        f", {node.decision}",
+    )
+    if node.prompt:
+        line.append(f"  “{printable(node.prompt)}”", style="italic")
+    if node.error is not None:
+        line.append(f"  {printable(node.error.detail)}", style="red")
+    return line
+
+
+def length_line(chain: Chain) -> str:
+    """The spine's size in words: `spine: 3 nodes, 24.0 s`."""
+    spine = [node for node in chain.nodes if node.id in chain.spine]
+    total_s = sum(node.duration_s for node in spine)
+    return f"spine: {len(spine)} node{'' if len(spine) == 1 else 's'}, {total_s:.1f} s"
+
+
+def analysis_lines(said: Mapping[str, Any]) -> list[str]:
+    """An analysis in words: what is not known is left out."""
+    rhythm, key, level = said.get("rhythm") or {}, said.get("key") or {}, said.get("level") or {}
+    facts = {
+        "tempo": _measured(rhythm.get("bpm"), "bpm", rhythm.get("confidence")),
+        "key": _measured(key.get("name"), "", key.get("confidence")),
+        "loudness": _measured(level.get("integrated_lufs"), "LUFS", None),
+        "emotion": (said.get("emotion") or {}).get("label"),
+        "style": (said.get("style") or {}).get("name"),
+        "prompt": said.get("prompt"),
+    }
+    return [f"{name + ':':<10}{printable(str(fact), 300)}" for name, fact in facts.items() if fact]
+
+
+def _measured(value: Any, unit: str, confidence: float | None) -> str | None:
+    if value is None:
+        return None
+    shown = f"{value:.1f}" if isinstance(value, float) else str(value)
+    sure = "" if confidence is None else f" ({confidence:.0%} sure)"
+    return f"{shown} {unit}".strip() + sure
+
+
+def _console(stream: TextIO) -> Console:
+    # Said outright, because rich also takes hints from the environment that a file is a terminal.
+    return Console(
+        file=stream,
+        force_terminal=stream.isatty(),
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=True,
+    )
+
+
+def _lines(note: Callable[[str], None]) -> Report:
+    told: dict[str, tuple[str, int]] = {}
+
+    def report(label: str, state: str, fraction: float | None) -> None:
+        tenths = int(10 * (fraction or 0.0))
+        if told.get(label) != (state, tenths):
+            told[label] = (state, tenths)
+            note(f"{label}  {state}" + (f"  {10 * tenths}%" if state == "running" else ""))
+
+    return report

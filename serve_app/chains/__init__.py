@@ -1,0 +1,1 @@
+"""Chains, nodes and takes over HTTP: uploads, branching, deciding."""

@@ -1,0 +1,242 @@
+"""Chains and their nodes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from deployments.engines.music.protocol import GenerationMode
+from deployments.export.plan import AudioFormat
+from serve_app.analysis.schemas import AnalysisOfNodeView, analysis_of_node_view
+from serve_app.http.fields import ErrorView, ProgressOf, Request, Text, Title, error_view, progress_of_work
+from storage.domain.model import Chain, DerivedKind, Node, NodeAudio
+from storage.domain.ranking import ranks
+from storage.domain.records import format_time
+from storage.domain.seeds import SEED_COUNT
+from storage.domain.tree import spine
+
+
+class Generation(Request):
+    """How to generate. The bounds here are those of the format; the server's own (`GET /v1/config`) may be
+    narrower."""
+
+    prompt: Annotated[Text, Field(max_length=4000, examples=["warm analogue synths, 96 bpm"])] = ""
+    duration_s: Annotated[FiniteFloat, Field(gt=0, examples=[6.0])] = 10.0
+    prompt_duration_s: Annotated[FiniteFloat, Field(gt=0, examples=[10.0])] = 10.0
+    cfg_coef: Annotated[FiniteFloat, Field(ge=0, le=20)] = 3.0
+    temperature: Annotated[FiniteFloat, Field(gt=0, le=5)] = 1.0
+    top_k: Annotated[int, Field(ge=0, le=4096)] = 250
+    top_p: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0
+    seed: Annotated[int | None, Field(ge=0, lt=SEED_COUNT)] = None
+    model: Annotated[str | None, Field(max_length=200, examples=["tiny"])] = None
+    bpm: Annotated[
+        FiniteFloat | None, Field(ge=30, le=300, description="asked for, and compared with what comes out")
+    ] = None
+    key: Annotated[Text | None, Field(max_length=20, description="as bpm", examples=["F# minor"])] = None
+    mood: Annotated[Text | None, Field(max_length=100, examples=["calm"])] = None
+    style: Annotated[Text | None, Field(max_length=100, examples=["funk"])] = None
+
+
+class NewChain(Generation):
+    """A chain whose root is generated from its prompt."""
+
+    title: Title = ""
+
+
+class NewNodes(Generation):
+    """Takes of a continuation."""
+
+    parent_id: Annotated[str, Field(max_length=64)]
+    mode: GenerationMode = GenerationMode.CONTINUE
+    takes: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class ChainPatch(Request):
+    title: Title
+
+
+class NewExport(Request):
+    format: Annotated[AudioFormat, Field(examples=["wav"])]
+    bit_depth: Annotated[int | None, Field(description="wav: 16, 24 (default) or 32; flac: 16 or 24")] = None
+    sample_rate_hz: Annotated[int | None, Field(ge=8000, le=192_000)] = None
+
+
+class AudioView(BaseModel):
+    duration_s: float
+    samples: int
+    sample_rate_hz: int
+    channels: int
+    rms_dbfs: float
+    peak_dbfs: float
+    sha256: str
+    url: str
+    original_format: str | None = None
+
+
+class StemsOfNodeView(BaseModel):
+    """A separation of the node; its tracks are at `GET …/stems`."""
+
+    job_id: str
+    status: str
+    progress: float
+    model: str
+    stems: list[str]
+    error: ErrorView | None = None
+
+
+class NodeView(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "9f2c6a7be01d4c5f8a3b1e77",
+                "parent_id": "5b1d0f3c9a8e7d6c5b4a3f2e",
+                "origin": "generation",
+                "status": "running",
+                "decision": "candidate",
+                "duration_s": 6.0,
+                "prompt": "warm analogue synths, 96 bpm",
+                "params": {"mode": "continue", "prompt_duration_s": 10.0, "cfg_coef": 3.0, "model": "tiny"},
+                "seed": 1234,
+                "take": 0,
+                "job_id": "0c1d2e3f4a5b6c7d8e9f0a1b",
+                "progress": 0.42,
+                "created_at": "2026-01-01T12:00:00.000000Z",
+                "audio": None,
+            }
+        }
+    )
+
+    id: str
+    parent_id: str | None
+    origin: str
+    status: str
+    decision: str
+    duration_s: float
+    prompt: str
+    params: dict[str, Any]
+    seed: int | None
+    take: int
+    job_id: str | None
+    progress: float
+    created_at: str
+    audio: AudioView | None = None
+    error: ErrorView | None = None
+    stems: list[StemsOfNodeView] = []
+    analysis: AnalysisOfNodeView | None = None
+
+
+class ChainView(BaseModel):
+    id: str
+    title: str
+    version: int
+    created_at: str
+    updated_at: str
+    root_id: str
+    sample_rate_hz: int | None
+    channels: int | None
+    nodes: list[NodeView]
+    spine: list[str]
+    job_id: str | None = None
+
+
+class ChainListView(BaseModel):
+    chains: list[ChainView]
+    cursor: str | None
+
+
+class SpineNodeView(NodeView):
+    offset_s: float
+
+
+class SpineView(BaseModel):
+    chain_id: str
+    version: int
+    duration_s: float
+    nodes: list[SpineNodeView]
+
+
+class BranchView(BaseModel):
+    nodes: list[NodeView]
+    job_ids: list[str]
+    job_id: str
+
+
+def node_view(chain_id: str, node: Node, progress_of: ProgressOf, *, rank: int | None = None) -> NodeView:
+    """`rank` is the node's among the takes of its request (`storage.domain.ranking`)."""
+    return NodeView(
+        id=node.id,
+        parent_id=node.parent_id,
+        origin=node.origin.value,
+        status=node.status.value,
+        decision=node.decision.value,
+        duration_s=node.duration_s,
+        prompt=node.prompt,
+        params=dict(node.params),
+        seed=node.seed,
+        take=node.take,
+        job_id=node.job_id,
+        progress=progress_of_work(node, progress_of),
+        created_at=format_time(node.created_at),
+        audio=_audio_view(chain_id, node.id, node.audio) if node.audio is not None else None,
+        error=error_view(node.error),
+        stems=[
+            StemsOfNodeView(
+                job_id=derived.job_id,
+                status=derived.status.value,
+                progress=progress_of_work(derived, progress_of),
+                model=str(derived.params.get("model", "")),
+                stems=[track.name for track in derived.tracks],
+                error=error_view(derived.error),
+            )
+            for derived in node.derived
+            if derived.kind is DerivedKind.STEMS
+        ],
+        analysis=analysis_of_node_view(
+            [derived for derived in node.derived if derived.kind is DerivedKind.ANALYSIS], rank
+        ),
+    )
+
+
+def chain_view(chain: Chain, progress_of: ProgressOf, *, job_id: str | None = None) -> ChainView:
+    ranked = ranks(chain)
+    return ChainView(
+        id=chain.id,
+        title=chain.title,
+        version=chain.version,
+        created_at=format_time(chain.created_at),
+        updated_at=format_time(chain.updated_at),
+        root_id=chain.root_id,
+        sample_rate_hz=chain.sample_rate_hz,
+        channels=chain.channels,
+        nodes=[node_view(chain.id, node, progress_of, rank=ranked.get(node.id)) for node in chain.nodes],
+        spine=[node.id for node in spine(chain)],
+        job_id=job_id,
+    )
+
+
+def spine_view(chain: Chain, progress_of: ProgressOf) -> SpineView:
+    """The committed nodes in order. `offset_s` is the running sum of the samples before, so it never drifts."""
+    offset_s, nodes = 0.0, []
+    samples, ranked = 0, ranks(chain)
+    for node in spine(chain):
+        shown = node_view(chain.id, node, progress_of, rank=ranked.get(node.id))
+        nodes.append(SpineNodeView(**shown.model_dump(), offset_s=offset_s))
+        if node.audio is not None:
+            samples += node.audio.samples
+            offset_s = samples / node.audio.sample_rate_hz
+    return SpineView(chain_id=chain.id, version=chain.version, duration_s=offset_s, nodes=nodes)
+
+
+def _audio_view(chain_id: str, node_id: str, audio: NodeAudio) -> AudioView:
+    return AudioView(
+        duration_s=audio.duration_s,
+        samples=audio.samples,
+        sample_rate_hz=audio.sample_rate_hz,
+        channels=audio.channels,
+        rms_dbfs=audio.rms_dbfs,
+        peak_dbfs=audio.peak_dbfs,
+        sha256=audio.blob.sha256,
+        url=f"/v1/chains/{chain_id}/nodes/{node_id}/audio",
+        original_format=audio.original_format,
+    )

@@ -1,0 +1,51 @@
+"""What a musician does with a chain that is there: read, list, commit, discard, rename, delete."""
+
+from __future__ import annotations
+
+from serve_app.jobs.service import JobService
+from storage.domain import edits
+from storage.domain.model import Chain
+from storage.domain.outcomes import CHAIN_GONE, cancelled_jobs, unfinished_jobs
+from storage.domain.tree import subtree
+from storage.repositories.chains import ChainPage, Chains
+
+
+class ChainService:
+    def __init__(self, chains: Chains, jobs: JobService) -> None:
+        self._chains = chains
+        self._jobs = jobs
+
+    async def read(self, tenant: str, chain_id: str) -> Chain:
+        """Raises ChainNotFound."""
+        return await self._chains.load(tenant, chain_id)
+
+    async def page(self, tenant: str, cursor: str | None, limit: int) -> ChainPage:
+        return await self._chains.page(tenant, cursor=cursor, limit=limit)
+
+    async def commit(self, tenant: str, chain_id: str, node_id: str) -> Chain:
+        """Raises Refused, ChainNotFound, NodeNotFound."""
+        return await self._chains.change(
+            tenant, chain_id, lambda chain, now: edits.commit(chain, node_id, now)
+        )
+
+    async def discard(self, tenant: str, chain_id: str, node_id: str) -> Chain:
+        """Raises Refused, ChainNotFound, NodeNotFound."""
+        chain = await self._chains.change(
+            tenant, chain_id, lambda chain, now: edits.discard(chain, node_id, now)
+        )
+        for node in subtree(chain, node_id):
+            for job_id, outcome in cancelled_jobs(chain, node):
+                await self._jobs.signal_cancel(tenant, job_id, outcome)
+        return chain
+
+    async def rename(self, tenant: str, chain_id: str, title: str) -> Chain:
+        """Raises ChainNotFound."""
+        return await self._chains.change(tenant, chain_id, lambda chain, now: edits.rename(chain, title, now))
+
+    async def delete(self, tenant: str, chain_id: str) -> None:
+        """Raises ChainNotFound, the second time too."""
+        chain = await self._chains.load(tenant, chain_id)
+        await self._chains.delete(tenant, chain_id)
+        for node in chain.nodes:
+            for job_id in unfinished_jobs(node):
+                await self._jobs.signal_cancel(tenant, job_id, CHAIN_GONE)

@@ -1,0 +1,162 @@
+"""Takes: continuations of a node, and roots made from words alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from configs.settings import JobSettings
+from deployments.worker.handlers.generate import ensure_node
+from serve_app.chains.drafts import BranchRequest, Draft, drafted_node, first_seed
+from serve_app.chains.new_chains import NewChains
+from serve_app.http.problems import Conflict
+from serve_app.jobs.idempotency import Earlier, request_hash, request_id
+from serve_app.jobs.service import JobService
+from serve_app.system.models import ServedModels
+from storage.domain import edits
+from storage.domain.ids import derived_id, random_id
+from storage.domain.jobs import Job
+from storage.domain.model import Chain, DomainError, Failure, Node, Origin
+from storage.repositories.chains import Chains
+from storage.stores.clock import Clock, utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class Branched:
+    """Accepted work: `jobs[i]` makes `nodes[i]`."""
+
+    chain: Chain
+    nodes: tuple[Node, ...]
+    jobs: tuple[Job, ...]
+
+
+class TakeService:
+    def __init__(
+        self,
+        chains: Chains,
+        new_chains: NewChains,
+        jobs: JobService,
+        models: ServedModels,
+        settings: JobSettings,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._chains = chains
+        self._new_chains = new_chains
+        self._jobs = jobs
+        self._models = models
+        self._ttl = timedelta(seconds=settings.idempotency_ttl_s)
+        self._clock = clock
+
+    async def generate_root(
+        self, tenant: str, title: str, wanted: BranchRequest, key: str | None
+    ) -> Branched:
+        """A chain whose root is generated from a text prompt alone.
+
+        Raises Unprocessable, IdempotencyMismatch, Conflict, TooManyRequests.
+        """
+        model = self._models.choose(wanted.model, wanted.mode).name
+        request_sha256 = request_hash({"title": title, **wanted.body()})
+        chain_id, earlier_chain = await self._new_chains.name(tenant, key, request_sha256)
+        job_id = derived_id(chain_id, "root-job")
+        earlier_job = await self._jobs.find(tenant, job_id)
+        if earlier_chain is not None and earlier_job is not None:
+            return Branched(earlier_chain, (earlier_chain.node(earlier_chain.root_id),), (earlier_job,))
+        if earlier_job is None:
+            await self._jobs.require_room(tenant, 1)
+        draft = Draft(
+            wanted=wanted,
+            tenant=tenant,
+            chain_id=chain_id,
+            parent_id=None,
+            model=model,
+            seed=first_seed(wanted.seed, chain_id if key is not None else None),
+            request_sha256=request_sha256,
+            created_at=self._clock(),
+            title=title,
+        )
+        jobs = await self._jobs.accept([draft.job(job_id, derived_id(chain_id, "root"))])
+        _require_unfinished(jobs, earlier_chain)
+        node = drafted_node(jobs[0])
+        chain = await ensure_node(self._chains, jobs[0], node)
+        self._jobs.push(jobs)
+        return Branched(chain, (chain.node(node.id),), tuple(jobs))
+
+    async def branch(
+        self,
+        tenant: str,
+        chain_id: str,
+        parent_id: str,
+        wanted: BranchRequest,
+        key: str | None,
+    ) -> Branched:
+        """Ask for takes that go on from `parent_id`.
+
+        The records are durable before this returns; a repeated request with the same key finds them. Raises
+        ChainNotFound, NodeNotFound, Refused if the parent cannot be branched from, Unprocessable,
+        IdempotencyMismatch, TooManyRequests.
+        """
+        model = self._models.choose(wanted.model, wanted.mode).name
+        request_sha256 = request_hash({"chain": chain_id, "parent": parent_id, **wanted.body()})
+        batch_id = await request_id(
+            tenant=tenant,
+            route=f"branch/{chain_id}",
+            key=key,
+            request_sha256=request_sha256,
+            find=lambda candidate: self._earlier(tenant, candidate),
+            ttl=self._ttl,
+            now=self._clock(),
+        )
+        job_ids = [derived_id(batch_id, "take", str(take)) for take in range(wanted.takes)]
+        if await self._jobs.find(tenant, job_ids[0]) is None:
+            # Look before anything is written: most refusals leave no trace at all.
+            chain = await self._chains.load(tenant, chain_id)
+            edits.add_nodes(chain, [_probe(parent_id, self._clock())], self._clock())
+            await self._jobs.require_room(tenant, wanted.takes)
+        draft = Draft(
+            wanted=wanted,
+            tenant=tenant,
+            chain_id=chain_id,
+            parent_id=parent_id,
+            model=model,
+            seed=first_seed(wanted.seed, batch_id if key is not None else None),
+            request_sha256=request_sha256,
+            created_at=self._clock(),
+        )
+        jobs = await self._jobs.accept(
+            [draft.job(job_id, derived_id(job_id, "node"), take) for take, job_id in enumerate(job_ids)]
+        )
+        chain = await self._add(tenant, chain_id, jobs)
+        self._jobs.push(jobs)
+        return Branched(chain, tuple(chain.node(str(job.node_id)) for job in jobs), tuple(jobs))
+
+    async def _add(self, tenant: str, chain_id: str, jobs: Sequence[Job]) -> Chain:
+        """Bring the nodes of accepted jobs into their chain; where it does not take them, the jobs fail."""
+        if any(job.state.is_finished for job in jobs):
+            _require_unfinished(jobs, await self._chains.load(tenant, chain_id))
+        nodes = [drafted_node(job) for job in jobs]
+        try:
+            return await self._chains.change(
+                tenant, chain_id, lambda chain, now: edits.add_nodes(chain, nodes, now)
+            )
+        except DomainError as error:
+            await self._jobs.refuse(jobs, Failure("conflict", str(error)))
+            raise
+
+    async def _earlier(self, tenant: str, batch_id: str) -> Earlier | None:
+        job = await self._jobs.find(tenant, derived_id(batch_id, "take", "0"))
+        return Earlier(job.request_sha256, job.created_at) if job is not None else None
+
+
+def _require_unfinished(jobs: Sequence[Job], chain: Chain | None) -> None:
+    """Raises Conflict for a job that ended before its node came into the chain, as only a request that was
+    broken off leaves one: nobody would ever work on that node."""
+    for job in jobs:
+        if job.state.is_finished and (chain is None or chain.find(str(job.node_id)) is None):
+            reason = f": {job.error.detail}" if job.error is not None else ""
+            raise Conflict(f"the work of this Idempotency-Key ended ({job.state}{reason}); use a new key")
+
+
+def _probe(parent_id: str, now: datetime) -> Node:
+    """A node that is never kept: adding it tells whether its parent can be branched from."""
+    return Node(id=random_id(), parent_id=parent_id, origin=Origin.GENERATION, created_at=now)

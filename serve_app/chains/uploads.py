@@ -1,0 +1,104 @@
+"""Uploads: a clip becomes a chain whose root it is."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from configs.settings import UploadLimits
+from deployments.audio.decode.isolated import DecodedAudio, DecodeLimits, decode_file
+from serve_app.analysis.service import AnalysisService
+from serve_app.chains.new_chains import NewChains
+from serve_app.http.multipart import ReceivedUpload
+from serve_app.jobs.idempotency import request_hash
+from storage.domain import edits
+from storage.domain.ids import derived_id
+from storage.domain.model import Chain, Node, NodeAudio, NodeStatus, Origin
+from storage.repositories.blobs import Blobs
+from storage.repositories.chains import Chains
+from storage.stores.clock import Clock, utc_now
+
+
+class UploadService:
+    """Decodes at most `limits.concurrent` clips at once."""
+
+    def __init__(
+        self,
+        chains: Chains,
+        new_chains: NewChains,
+        blobs: Blobs,
+        analyses: AnalysisService,
+        limits: UploadLimits,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._chains = chains
+        self._new_chains = new_chains
+        self._blobs = blobs
+        self._analyses = analyses
+        self._limits = _decode_limits(limits)
+        self._clock = clock
+        self._decoding = asyncio.Semaphore(limits.concurrent)
+
+    async def upload(self, tenant: str, received: ReceivedUpload, title: str, key: str | None) -> Chain:
+        """A chain whose root is an uploaded clip: decoded in a limited subprocess, the original kept, its analysis
+        begun.
+
+        Raises UnsupportedMedia and BadAudio for what is no such clip, IdempotencyMismatch, Conflict.
+        """
+        request_sha256 = request_hash({"file": received.sha256, "title": title})
+        chain_id, earlier = await self._new_chains.name(tenant, key, request_sha256)
+        if earlier is not None:
+            return earlier
+        with tempfile.TemporaryDirectory(prefix="segue-upload-") as folder:
+            async with self._decoding:
+                decoded = await decode_file(received.path, Path(folder, "canonical.wav"), self._limits)
+            audio = await self._keep(tenant, chain_id, received, decoded)
+        now = self._clock()
+        root = Node(
+            id=derived_id(chain_id, "root"),
+            parent_id=None,
+            origin=Origin.UPLOAD,
+            created_at=now,
+            status=NodeStatus.READY,
+            duration_s=audio.duration_s,
+            audio=audio,
+        )
+        chain, _ = await self._chains.create(
+            edits.new_chain(
+                chain_id=chain_id,
+                tenant=tenant,
+                title=title,
+                root=root,
+                now=now,
+                request_sha256=request_sha256,
+            )
+        )
+        return await self._analyses.welcome(chain)
+
+    async def _keep(
+        self, tenant: str, chain_id: str, received: ReceivedUpload, decoded: DecodedAudio
+    ) -> NodeAudio:
+        owner = f"upload-{chain_id}"
+        return NodeAudio(
+            blob=await self._blobs.put_file(tenant, owner, decoded.path, decoded.sha256),
+            samples=decoded.samples,
+            sample_rate_hz=decoded.rate_hz,
+            channels=decoded.channels,
+            rms_dbfs=decoded.rms_dbfs,
+            peak_dbfs=decoded.peak_dbfs,
+            original=await self._blobs.put_file(tenant, owner, received.path, received.sha256),
+            original_format=decoded.container.value,
+        )
+
+
+def _decode_limits(limits: UploadLimits) -> DecodeLimits:
+    return DecodeLimits(
+        timeout_s=limits.decode_timeout_s,
+        memory_bytes=limits.decode_memory_bytes,
+        max_duration_s=limits.max_duration_s,
+        min_duration_s=limits.min_duration_s,
+        max_channels=limits.max_channels,
+        min_rate_hz=limits.min_rate_hz,
+        max_rate_hz=limits.max_rate_hz,
+    )

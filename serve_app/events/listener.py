@@ -1,0 +1,145 @@
+"""One listener for each ingress process: hears the notice bus and wakes those who wait for a chain or a job.
+
+When the bus is dead or lost something, everybody is woken once and polls; nobody waits for a notice longer
+than a poll interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from configs.settings import EventSettings
+from deployments.events.bus import ChainChanged, Cursor, JobProgressed, Notice, NoticeBus, SegmentStored
+
+logger = logging.getLogger("segue.events")
+
+LONG_POLL_S = 10.0
+RETRY_S = 0.5
+KEPT_PROGRESS = 10_000
+QUEUED_NOTICES = 256
+
+
+class Subscription:
+    """A bounded queue of notices. When it overflows, the oldest go: a reader polls anyway."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Notice | None] = asyncio.Queue(QUEUED_NOTICES)
+
+    async def next(self, timeout_s: float) -> Notice | None:
+        """The next notice; None when there was none in time, or when it is time to poll."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._queue.get()
+        except TimeoutError:
+            return None
+
+    def put(self, notice: Notice | None) -> None:
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(notice)
+
+
+def segments_of(job_id: str) -> str:
+    """The topic of a job's segments, which only those hear of who listen to them."""
+    return f"segments/{job_id}"
+
+
+async def ticks(subscription: Subscription, settings: EventSettings) -> AsyncIterator[Notice | None]:
+    """Notices, and None when it is time to poll; ends with a stream's life.
+
+    It is time to poll after `poll_s` even where notices come all the while: one of them may be missing.
+    """
+    started_s = polled_s = time.monotonic()
+    while (now_s := time.monotonic()) - started_s < settings.max_stream_s:
+        quiet_s = polled_s + settings.poll_s - now_s
+        notice = await subscription.next(quiet_s) if quiet_s > 0 else None
+        if notice is None:
+            polled_s = time.monotonic()
+        yield notice
+
+
+class Listener:
+    def __init__(self, bus: NoticeBus) -> None:
+        self._bus = bus
+        self._subscriptions: dict[tuple[str, str], set[Subscription]] = defaultdict(set)
+        self._progress: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._listen())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @contextmanager
+    def subscribe(self, tenant: str, *record_ids: str) -> Iterator[Subscription]:
+        """Notices about the chains and jobs of these ids, and what `segments_of` names."""
+        subscription = Subscription()
+        topics = [(tenant, record_id) for record_id in record_ids]
+        for topic in topics:
+            self._subscriptions[topic].add(subscription)
+        try:
+            yield subscription
+        finally:
+            for topic in topics:
+                self._subscriptions[topic].discard(subscription)
+                if not self._subscriptions[topic]:
+                    del self._subscriptions[topic]
+
+    def progress_of(self, job_id: str, fence: int) -> float | None:
+        """The last progress heard of this claim on a job; None if none was."""
+        heard = self._progress.get(job_id)
+        return heard[1] if heard is not None and heard[0] == fence else None
+
+    async def _listen(self) -> None:
+        cursor: Cursor | None = None
+        while True:
+            try:
+                batch = await self._bus.after(cursor, LONG_POLL_S)
+            except Exception as error:  # whatever a dying hub raises
+                logger.debug("event hub: %r", error)
+                cursor = None
+                await asyncio.sleep(RETRY_S)
+                continue
+            if not batch.complete and cursor is not None:
+                self._wake_all()
+            cursor = batch.cursor
+            for notice in batch.notices:
+                self._deliver(notice)
+
+    def _deliver(self, notice: Notice) -> None:
+        topics: tuple[str, ...]
+        match notice:
+            case ChainChanged(chain_id=chain_id):
+                topics = (chain_id,)
+            case JobProgressed(chain_id=chain_id, job_id=job_id):
+                topics = (chain_id or "", job_id) if self._remember(notice) else ()
+            case SegmentStored(job_id=job_id):
+                topics = (segments_of(job_id),)
+        for topic in topics:
+            for subscription in self._subscriptions.get((notice.tenant, topic), ()):
+                subscription.put(notice)
+
+    def _remember(self, notice: JobProgressed) -> bool:
+        """Whether it is news: not from an older claim, whose holder may not know yet that it is over, and not
+        overtaken on its way by a later one."""
+        now = (notice.fence, notice.progress)
+        if now < self._progress.get(notice.job_id, now):
+            return False
+        self._progress[notice.job_id] = now
+        self._progress.move_to_end(notice.job_id)
+        while len(self._progress) > KEPT_PROGRESS:
+            self._progress.popitem(last=False)
+        return True
+
+    def _wake_all(self) -> None:
+        for subscriptions in self._subscriptions.values():
+            for subscription in subscriptions:
+                subscription.put(None)

@@ -1,0 +1,1 @@
+"""Exports of the spine over HTTP."""

@@ -1,0 +1,1 @@
+"""HTTP itself: problems, middleware, forms, ranges, event streams; no feature of its own."""

@@ -1,0 +1,103 @@
+"""What several requests and answers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from storage.domain.jobs import Job, JobState
+from storage.domain.model import Derived, Failure, Node, NodeStatus, Track
+
+MAX_TITLE_CHARS = 200
+
+ProgressOf = Callable[[str, int], float | None]
+"""The last progress heard of a claim, by the job's id and the claim's fence."""
+
+
+def _without_surrogates(text: str) -> str:
+    """Lone surrogates can come in through JSON escapes and could not be stored as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("not valid Unicode text") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_surrogates)]
+Title = Annotated[Text, Field(max_length=MAX_TITLE_CHARS, examples=["Night drive"])]
+
+
+class Request(BaseModel):
+    """A request body: an unknown field is an error, so that no misspelt one is silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ErrorView(BaseModel):
+    code: str
+    detail: str
+
+
+class AcceptedView(BaseModel):
+    """Work that was accepted, or that was there already."""
+
+    job_id: str
+    job_ids: list[str]
+    status: Annotated[str, Field(description="the job's state")]
+
+
+class TrackView(BaseModel):
+    """One signal that was made of another."""
+
+    name: str
+    format: str
+    duration_s: float
+    samples: int
+    sample_rate_hz: int
+    channels: int
+    rms_dbfs: float
+    peak_dbfs: float
+    sha256: str
+    size_bytes: int
+    facts: dict[str, Any]
+    url: str
+
+
+def track_view(track: Track, url: str) -> TrackView:
+    return TrackView(
+        name=track.name,
+        format=track.format,
+        duration_s=track.duration_s,
+        samples=track.samples,
+        sample_rate_hz=track.sample_rate_hz,
+        channels=track.channels,
+        rms_dbfs=track.rms_dbfs,
+        peak_dbfs=track.peak_dbfs,
+        sha256=track.blob.sha256,
+        size_bytes=track.blob.size_bytes,
+        facts=dict(track.facts),
+        url=url,
+    )
+
+
+def accepted_view(job: Job) -> AcceptedView:
+    return AcceptedView(job_id=job.id, job_ids=[job.id], status=job.state.value)
+
+
+def error_view(error: Failure | None) -> ErrorView | None:
+    return None if error is None else ErrorView(code=error.code, detail=error.detail)
+
+
+def progress_of_work(made: Node | Derived, progress_of: ProgressOf) -> float:
+    if made.status is NodeStatus.READY:
+        return 1.0
+    if made.status is NodeStatus.RUNNING and made.job_id is not None:
+        return progress_of(made.job_id, made.fence) or 0.0
+    return 0.0
+
+
+def progress_of_job(job: Job, progress_of: ProgressOf) -> float:
+    heard = progress_of(job.id, job.fence) if job.state is JobState.RUNNING else None
+    return job.progress if heard is None else max(heard, job.progress)

@@ -1,0 +1,123 @@
+"""Jobs as clients see them, their creation and their cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from configs.settings import JobSettings
+from serve_app.http.problems import IdempotencyMismatch, TooManyRequests
+from serve_app.jobs.queue import JobQueue
+from storage.domain.derivations import DerivationNotFound
+from storage.domain.ids import derived_id
+from storage.domain.jobs import Job, JobKind, JobState, finish
+from storage.domain.model import Chain, ChainDeleted, ChainNotFound, Failure, NodeNotFound
+from storage.domain.outcomes import (
+    CHAIN_GONE,
+    Outcome,
+    cancel,
+    cancel_work,
+    outcome_in_chain,
+    seen_through_chain,
+)
+from storage.repositories.chains import Chains
+from storage.repositories.jobs import JobKey, JobPage, Jobs
+
+RETRY_AFTER_FULL_S = 10.0
+
+
+class JobService:
+    def __init__(self, jobs: Jobs, chains: Chains, queue: JobQueue, settings: JobSettings) -> None:
+        self._jobs = jobs
+        self._chains = chains
+        self._queue = queue
+        self._settings = settings
+
+    async def find(self, tenant: str, job_id: str) -> Job | None:
+        return await self._jobs.find(tenant, job_id)
+
+    async def read(self, tenant: str, job_id: str) -> Job:
+        """The job; the chain's word where the record lags. Raises JobNotFound."""
+        job = await self._jobs.load(tenant, job_id)
+        return seen_through_chain(await self._chain_of(job), job)
+
+    async def page(self, tenant: str, cursor: str | None, limit: int) -> JobPage:
+        return await self._jobs.page(tenant, cursor=cursor, limit=limit)
+
+    async def id_of_work(self, tenant: str, kind: JobKind, *work: str) -> str:
+        """The id of the one job that does this work; another only after one that failed or was cancelled."""
+        generation = 0
+        while True:
+            job_id = derived_id(tenant, kind.value, *work, str(generation))
+            job = await self._jobs.find(tenant, job_id)
+            if job is None or (await self.read(tenant, job_id)).state not in (
+                JobState.FAILED,
+                JobState.CANCELLED,
+            ):
+                return job_id
+            generation += 1
+
+    async def require_room(self, tenant: str, jobs: int) -> None:
+        """Raises TooManyRequests if the tenant has too many unfinished jobs to add so many."""
+        active = len(await self._jobs.active_of(tenant))
+        if active + jobs > self._settings.max_active_per_tenant:
+            raise TooManyRequests(
+                f"{active} jobs are unfinished, and at most {self._settings.max_active_per_tenant} may be",
+                retry_after_s=RETRY_AFTER_FULL_S,
+            )
+
+    async def accept(self, jobs: Sequence[Job]) -> list[Job]:
+        """Make the records durable; those that are there already stay as they are.
+
+        Raises IdempotencyMismatch if one is there that another request made.
+        """
+        kept = await asyncio.gather(*(self._accept_one(job) for job in jobs))
+        if any(old.request_sha256 != new.request_sha256 for old, new in zip(kept, jobs, strict=True)):
+            raise IdempotencyMismatch("this Idempotency-Key was used for another request")
+        return list(kept)
+
+    async def _accept_one(self, job: Job) -> Job:
+        # Looked for first: making a job anew would leave another entry in the list of jobs.
+        return await self._jobs.find(job.tenant, job.id) or (await self._jobs.create(job))[0]
+
+    def push(self, jobs: Sequence[Job]) -> None:
+        """Tell the runners."""
+        for job in jobs:
+            if not job.state.is_finished:
+                self._queue.submit(JobKey(job.tenant, job.id))
+
+    async def refuse(self, jobs: Sequence[Job], error: Failure) -> None:
+        """End accepted jobs whose nodes the chain would not take."""
+        for job in jobs:
+            await self._jobs.change(
+                job.tenant, job.id, lambda job, now: finish(job, JobState.FAILED, now, error=error)
+            )
+
+    async def cancel(self, tenant: str, job_id: str) -> Job:
+        """Cancel an unfinished job; a finished one stays as it is. Raises JobNotFound."""
+        job = await self._jobs.load(tenant, job_id)
+        await self.signal_cancel(tenant, job_id, await self._cancel_in_chain(job))
+        return await self.read(tenant, job_id)
+
+    async def _cancel_in_chain(self, job: Job) -> Outcome | None:
+        """Cancel what the job makes, if it is unfinished; how it ended, then or before. None if the job makes
+        nothing in a chain, or it is not there yet."""
+        if not job.kind.publishes_in_a_chain or job.chain_id is None:
+            return None
+        try:
+            chain = await self._chains.change(
+                job.tenant, job.chain_id, lambda chain, now: cancel_work(chain, job, now)
+            )
+        except ChainDeleted:
+            return CHAIN_GONE
+        except (ChainNotFound, NodeNotFound, DerivationNotFound):
+            return None
+        return outcome_in_chain(chain, job)
+
+    async def signal_cancel(self, tenant: str, job_id: str, outcome: Outcome | None) -> None:
+        """Ask a job to end; `outcome` is what its chain says of it already."""
+        await self._jobs.change(tenant, job_id, lambda job, now: cancel(job, outcome, now))
+        self._queue.look_at(JobKey(tenant, job_id))
+
+    async def _chain_of(self, job: Job) -> Chain | None:
+        return await self._chains.find(job.tenant, job.chain_id) if job.chain_id and job.node_id else None

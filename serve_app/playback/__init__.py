@@ -1,0 +1,1 @@
+"""Audio over HTTP: files of nodes, and takes while they are being made."""

@@ -1,0 +1,94 @@
+"""Audio as stored, or encoded on demand and kept: a node's own, or a track made of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from deployments.export.plan import AudioFormat, EncodePlan
+from deployments.stages.export import ExportStage, FrozenLine
+from serve_app.http.problems import Conflict
+from storage.domain.model import BlobRef, Node, NodeAudio, Track
+from storage.repositories.blobs import Blobs
+
+CONCURRENT_ENCODINGS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFile:
+    """A blob as a download. `on_demand`: it may have been encoded only because it was asked for."""
+
+    ref: BlobRef
+    media_type: str
+    filename: str
+    on_demand: bool = False
+
+
+class AudioService:
+    """`link_expiry_s` None: every byte comes through this application."""
+
+    def __init__(self, blobs: Blobs, stage: ExportStage, link_expiry_s: int | None = None) -> None:
+        self._blobs = blobs
+        self._stage = stage
+        self._link_expiry_s = link_expiry_s
+        self._encoding = asyncio.Semaphore(CONCURRENT_ENCODINGS)
+
+    async def file(self, tenant: str, node: Node, audio_format: AudioFormat) -> AudioFile:
+        """The node's audio: the stored float WAV itself, or FLAC or MP3 made of it. Raises Conflict if the
+        node has no audio."""
+        if node.audio is None:
+            raise Conflict(f"node {node.id} is {node.status}: it has no audio")
+        return await self._file(tenant, node.audio, node.id, audio_format)
+
+    async def track(self, tenant: str, track: Track, stem: str, audio_format: AudioFormat) -> AudioFile:
+        """A float WAV track itself, or FLAC or MP3 made of it; `stem` is the download's name without its
+        ending."""
+        return await self._file(
+            tenant,
+            NodeAudio(
+                blob=track.blob,
+                samples=track.samples,
+                sample_rate_hz=track.sample_rate_hz,
+                channels=track.channels,
+                rms_dbfs=track.rms_dbfs,
+                peak_dbfs=track.peak_dbfs,
+            ),
+            stem,
+            audio_format,
+        )
+
+    async def _file(self, tenant: str, audio: NodeAudio, stem: str, audio_format: AudioFormat) -> AudioFile:
+        filename = f"{stem}{audio_format.suffix}"
+        if audio_format is AudioFormat.WAV:
+            return AudioFile(audio.blob, audio_format.mime_type, filename)
+        alone = FrozenLine((replace(audio, lead_in=None),))
+        encode = EncodePlan(audio_format, audio.sample_rate_hz, audio.channels)
+        async with self._encoding:
+            export = await self._stage.run(tenant, alone, encode, filename)
+        return AudioFile(export.blob, export.media_type, filename, on_demand=True)
+
+    async def original(self, tenant: str, node: Node) -> AudioFile:
+        """The file as it was uploaded. Raises Conflict if the node was not."""
+        if node.audio is None or node.audio.original is None or node.audio.original_format is None:
+            raise Conflict(f"node {node.id} was not uploaded")
+        suffix = node.audio.original_format
+        return AudioFile(node.audio.original, "application/octet-stream", f"{node.id}-original.{suffix}")
+
+    async def link(self, tenant: str, file: AudioFile, content_disposition: str) -> str | None:
+        """Where else a client gets the file: in the store itself; None where it gets it here.
+
+        What is encoded on demand is answered here: its bytes are in this process's hands at that moment.
+        """
+        if self._link_expiry_s is None or file.on_demand:
+            return None
+        return await self._blobs.presigned_url(
+            tenant,
+            file.ref,
+            expires_s=self._link_expiry_s,
+            content_disposition=content_disposition,
+            media_type=file.media_type,
+        )
+
+    async def read(self, tenant: str, file: AudioFile, start: int, length: int) -> bytes:
+        """Raises BlobCorrupt."""
+        return await self._blobs.read(tenant, file.ref, start, length)

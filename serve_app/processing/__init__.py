@@ -1,0 +1,1 @@
+"""`/process` and its jobs over HTTP."""

@@ -1,0 +1,162 @@
+"""The processing pipeline: upload a track, follow its job, download what was made of it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from deployments.export.plan import AudioFormat
+from serve_app.access.callers import CallerWithStems, CurrentCaller
+from serve_app.http.dependencies import (
+    ELSEWHERE,
+    IdempotencyKey,
+    Provided,
+    file_response,
+    form_body,
+    parse_form,
+)
+from serve_app.http.multipart import receive_upload
+from serve_app.http.problems import problem_responses
+from serve_app.http.ranges import content_disposition
+from serve_app.http.streaming import WholeResponse, started
+from serve_app.playback.audio import AudioFile
+from serve_app.processing.archive import ArchiveFile, Compression, zip_stream
+from serve_app.processing.schemas import (
+    ManifestView,
+    NewProcess,
+    OutputsView,
+    ProcessAcceptedView,
+    manifest_view,
+    outputs_view,
+    process_accepted_view,
+)
+from storage.domain.jobs import Job
+
+router = APIRouter(tags=["processing"])
+
+MAX_FIELDS = 24
+
+
+@router.post(
+    "/process",
+    status_code=202,
+    response_model=ProcessAcceptedView,
+    openapi_extra=form_body(NewProcess),
+    responses=problem_responses(401, 403, 413, 415, 422, 429),
+)
+async def process(
+    request: Request, caller: CallerWithStems, services: Provided, key: IdempotencyKey = None
+) -> ProcessAcceptedView:
+    """Takes a track (part `file`, up to 500 MB by default) apart: stems and residual, harmonic and percussive
+    part, the backing without vocals, and copies of each at one loudness."""
+    with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
+        limit = services.settings.process.max_bytes
+        async with receive_upload(
+            request, max_bytes=limit, spool_dir=Path(folder), max_fields=MAX_FIELDS
+        ) as received:
+            wanted = parse_form(NewProcess, _unpacked(received.fields))
+            plan = services.processing.plan(wanted.request())
+            job = await services.processing.start(caller.tenant, received, plan, key)
+    return process_accepted_view(job)
+
+
+@router.get("/job/{job_id}", response_model=ManifestView, responses=problem_responses(401, 404))
+async def read_job(job_id: str, caller: CurrentCaller, services: Provided) -> ManifestView:
+    """The manifest: every stage with its state, parameters, time and outputs; what is still to come is missing."""
+    job = await services.processing.read(caller.tenant, job_id)
+    return manifest_view(job, services.listener.progress_of)
+
+
+@router.get("/job/{job_id}/outputs", response_model=OutputsView, responses=problem_responses(401, 404, 410))
+async def list_outputs(job_id: str, caller: CurrentCaller, services: Provided) -> OutputsView:
+    """The tracks that can be downloaded by now."""
+    job = await services.processing.read(caller.tenant, job_id)
+    return outputs_view(job, services.processing.outputs(job))
+
+
+# Declared before the route of one track: `all` is never a track's name.
+@router.get(
+    "/download/{job_id}/all",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}}, **problem_responses(401, 404, 409, 410)},
+)
+async def download_all(
+    job_id: str,
+    caller: CurrentCaller,
+    services: Provided,
+    compression: Annotated[Compression, Query()] = Compression.STORED,
+) -> Response:
+    """All tracks and manifest.json as one ZIP, made while it is sent."""
+    job = await services.processing.read(caller.tenant, job_id)
+    tracks = services.processing.all_outputs(job)
+    manifest = manifest_view(job, services.listener.progress_of).model_dump_json(indent=2).encode()
+    files = [
+        ArchiveFile("manifest.json", len(manifest), _once(manifest)),
+        *(
+            ArchiveFile(
+                f"{track.name}{AudioFormat(track.format).suffix}",
+                track.blob.size_bytes,
+                services.processing.content(caller.tenant, track),
+            )
+            for track in tracks
+        ),
+    ]
+    content = await started(zip_stream(files, job.created_at, compression))
+    headers = {
+        "Content-Disposition": content_disposition(f"{_stem(job)}.zip", "attachment"),
+        "Cache-Control": "no-store",
+    }
+    return WholeResponse(content, headers=headers, media_type="application/zip")
+
+
+@router.head("/download/{job_id}/{track}", include_in_schema=False)
+@router.get(
+    "/download/{job_id}/{track}",
+    response_class=Response,
+    responses={
+        200: {"content": {"audio/wav": {}, "audio/flac": {}, "audio/mpeg": {}}},
+        206: {"description": "The range asked for"},
+        **ELSEWHERE,
+        **problem_responses(401, 404, 409, 410, 416),
+    },
+)
+async def download(
+    job_id: str, track: str, request: Request, caller: CurrentCaller, services: Provided
+) -> Response:
+    """One track, in the format that was asked for."""
+    job = await services.processing.read(caller.tenant, job_id)
+    found = services.processing.output(job, track)
+    form = AudioFormat(found.format)
+    file = AudioFile(found.blob, form.mime_type, f"{_stem(job)}-{found.name}{form.suffix}")
+    return await file_response(request, services.audio, caller.tenant, file, disposition="attachment")
+
+
+@router.get("/config")
+async def config(services: Provided) -> dict[str, Any]:
+    """What the pipeline takes and does, for who builds a form for it."""
+    return services.system.pipeline_settings()
+
+
+def _unpacked(fields: Mapping[str, str]) -> dict[str, Any]:
+    """`stems` may be a JSON list, or names and commas."""
+    text = fields.get("stems", "").strip()
+    if not text:
+        return dict(fields)
+    try:
+        stems = json.loads(text) if text.startswith("[") else text.split(",")
+    except ValueError:
+        stems = [text]
+    return {**fields, "stems": stems}
+
+
+def _stem(job: Job) -> str:
+    return Path(str(job.params["filename"])).stem or job.id
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

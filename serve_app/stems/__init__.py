@@ -1,0 +1,1 @@
+"""Stems of nodes over HTTP."""

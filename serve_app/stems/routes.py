@@ -1,0 +1,75 @@
+"""Stems of a node: ask for them, see what there is, listen."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from deployments.export.plan import AudioFormat
+from serve_app.access.callers import CallerWithStems, CurrentCaller
+from serve_app.http.dependencies import ELSEWHERE, IdempotencyKey, Provided, file_response
+from serve_app.http.fields import AcceptedView, accepted_view
+from serve_app.http.problems import problem_responses
+from serve_app.stems.schemas import NewStems, StemsView, stems_view
+from serve_app.stems.service import StemsRequest
+
+router = APIRouter(prefix="/v1/chains/{chain_id}/nodes/{node_id}/stems", tags=["stems"])
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=AcceptedView,
+    responses=problem_responses(401, 403, 404, 409, 422, 429),
+)
+async def separate(
+    chain_id: str,
+    node_id: str,
+    caller: CallerWithStems,
+    services: Provided,
+    wanted: NewStems | None = None,
+    key: IdempotencyKey = None,
+) -> AcceptedView:
+    """Separates a ready node's audio into stems and what they leave of it, `residual`. Asked again with the same
+    options, the same job answers."""
+    asked = wanted or NewStems()
+    job = await services.stems.start(
+        caller.tenant, chain_id, node_id, StemsRequest(asked.model, asked.options()), key
+    )
+    return accepted_view(job)
+
+
+@router.get("", response_model=StemsView, responses=problem_responses(401, 404))
+async def list_stems(chain_id: str, node_id: str, caller: CurrentCaller, services: Provided) -> StemsView:
+    """The newest stems that are ready, and every separation of this node with how it does."""
+    _, made = await services.stems.read(caller.tenant, chain_id, node_id)
+    return stems_view(chain_id, node_id, made, services.listener.progress_of)
+
+
+@router.head("/{stem}", include_in_schema=False)
+@router.get(
+    "/{stem}",
+    response_class=Response,
+    responses={
+        200: {"content": {"audio/wav": {}, "audio/flac": {}, "audio/mpeg": {}}},
+        206: {"description": "The range asked for"},
+        **ELSEWHERE,
+        **problem_responses(401, 404, 409, 416),
+    },
+)
+async def listen(
+    chain_id: str,
+    node_id: str,
+    stem: str,
+    request: Request,
+    caller: CurrentCaller,
+    services: Provided,
+    audio_format: Annotated[AudioFormat, Query(alias="format")] = AudioFormat.WAV,
+    job: Annotated[str | None, Query(description="of this separation, not the newest")] = None,
+) -> Response:
+    """One stem: 32-bit float WAV in the chain's rate and channels, exactly as long as the node, or FLAC or MP3
+    made of it."""
+    track = await services.stems.stem(caller.tenant, chain_id, node_id, stem, job)
+    file = await services.audio.track(caller.tenant, track, f"{node_id}-{track.name}", audio_format)
+    return await file_response(request, services.audio, caller.tenant, file)

@@ -1,0 +1,1 @@
+"""Health, models, capacity and configuration over HTTP."""

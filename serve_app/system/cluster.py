@@ -1,0 +1,131 @@
+"""What Ray and Serve say of the cluster: its GPUs, and how the deployments of an application do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.serve.context import _get_global_client
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import DeploymentDetails, ServeInstanceDetails
+
+from deployments.telemetry.load import Load
+from serve_app.system.models import DeploymentState, Gpus, ModelState
+
+CACHE_S = 1.0
+LOAD_TIMEOUT_S = 2.0
+
+logger = logging.getLogger("segue.cluster")
+
+
+class ServeCluster:
+    """`models` and `separators` map a model's name to the deployment that serves it; `analyser` is one's name, None
+    where there is none. `handles` are of the deployments whose replicas have a method
+    `load() -> Mapping[str, Load]`, by deployment."""
+
+    def __init__(
+        self,
+        app_name: str,
+        models: Mapping[str, str],
+        separators: Mapping[str, str],
+        analyser: str | None,
+        handles: Iterable[Any],
+    ) -> None:
+        self._app_name = app_name
+        self._models = models
+        self._separators = separators
+        self._analyser = analyser
+        self._handles = tuple(handles)
+        self._read: tuple[float, Mapping[str, DeploymentDetails]] | None = None
+
+    async def gpus(self) -> Gpus:
+        total, free = await asyncio.to_thread(lambda: (ray.cluster_resources(), ray.available_resources()))
+        ids = ray.get_gpu_ids()
+        return Gpus(
+            total=float(total.get("GPU", 0.0)),
+            free=float(free.get("GPU", 0.0)),
+            id=int(ids[0]) if ids else None,
+        )
+
+    async def model_states(self) -> Mapping[str, ModelState]:
+        return await self._states(self._models)
+
+    async def separator_states(self) -> Mapping[str, ModelState]:
+        return await self._states(self._separators)
+
+    async def analyser_state(self) -> ModelState | None:
+        if self._analyser is None:
+            return None
+        return _model_state((await self._details(CACHE_S)).get(self._analyser))
+
+    async def _states(self, deployments: Mapping[str, str]) -> Mapping[str, ModelState]:
+        details = await self._details(CACHE_S)
+        return {model: _model_state(details.get(deployment)) for model, deployment in deployments.items()}
+
+    async def deployments(self) -> Mapping[str, DeploymentState]:
+        details, *answers = await asyncio.gather(self._details(0.0), *map(_loads, self._handles))
+        loads: dict[str, Load] = {}
+        for deployment, load in (item for answer in answers for item in answer):
+            loads[deployment] = loads.get(deployment, Load()) + load
+        return {name: _deployment_state(found, loads.get(name)) for name, found in details.items()}
+
+    async def _details(self, max_age_s: float) -> Mapping[str, DeploymentDetails]:
+        now_s = time.monotonic()
+        if self._read is None or now_s - self._read[0] > max_age_s:
+            try:
+                app = (await asyncio.to_thread(serve_details)).applications.get(self._app_name)
+            except (RayError, RayServeException) as error:
+                # Requests are served on without the controller, which is restarted: what it said last holds.
+                if self._read is None:
+                    raise
+                logger.warning("Serve's controller does not answer: %r", error)
+            else:
+                self._read = (now_s, app.deployments if app is not None else {})
+        return self._read[1]
+
+
+def serve_details() -> ServeInstanceDetails:
+    """What `serve.status()` is made of; that leaves out targets, resources and the deployed file. Blocks."""
+    return ServeInstanceDetails(**_get_global_client().get_serve_details())
+
+
+async def _loads(handle: Any) -> list[tuple[str, Load]]:
+    """The loads that each replica knows of; none if not all of them answer in time."""
+    try:
+        answers = await handle.broadcast("load").results_async(timeout_s=LOAD_TIMEOUT_S)
+    except Exception as error:  # whatever comes of replicas that start, stop or hang
+        logger.info("no load of %s: %r", handle.deployment_name, error)
+        return []
+    return [item for answer in answers for item in answer.items()]
+
+
+def _model_state(details: DeploymentDetails | None) -> ModelState:
+    if details is None:
+        return ModelState("loading", 0)
+    running = _replica_states(details).get("RUNNING", 0)
+    if running:
+        return ModelState("ready", running)
+    status = details.status.value
+    return ModelState(
+        "error" if "UNHEALTHY" in status or "FAILED" in status else "loading", 0, details.message
+    )
+
+
+def _deployment_state(details: DeploymentDetails, load: Load | None) -> DeploymentState:
+    return DeploymentState(
+        status=details.status.value,
+        target_replicas=details.target_num_replicas,
+        replicas=_replica_states(details),
+        resources=details.required_resources,
+        load=load,
+    )
+
+
+def _replica_states(details: DeploymentDetails) -> Mapping[str, int]:
+    return Counter(replica.state.value for replica in details.replicas)

@@ -1,0 +1,104 @@
+"""The models that this application serves, and which of them answers a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from deployments.engines.music.catalog import ModelEntry
+from deployments.engines.music.protocol import GenerationMode
+from deployments.telemetry.load import Load
+from serve_app.http.problems import FieldError, Unprocessable
+
+Status = Literal["ready", "loading", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """How a served model is now. `replicas` counts those that run; `detail` says what is wrong, if anything."""
+
+    status: Status
+    replicas: int = 1
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """The cluster's, logical ones and fractions as Ray counts them. `id` is that of this process's own, if any."""
+
+    total: float
+    free: float
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentState:
+    """A deployment as Serve sees it.
+
+    `target_replicas` is what the autoscaler wants now, `replicas` counts those that are there by their state,
+    `resources` are one replica's by Ray's names. `load` None: no replica has told in time.
+    """
+
+    status: str
+    target_replicas: int
+    replicas: Mapping[str, int]
+    resources: Mapping[str, float]
+    load: Load | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the cluster has, what runs in it and what waits. `unfinished_jobs` are those of all tenants."""
+
+    gpus: Gpus
+    deployments: Mapping[str, DeploymentState]
+    unfinished_jobs: int
+
+
+class Cluster(Protocol):
+    """The state of what runs behind the ingress."""
+
+    async def model_states(self) -> Mapping[str, ModelState]:
+        """By model name."""
+        ...
+
+    async def separator_states(self) -> Mapping[str, ModelState]:
+        """By the separation model's name."""
+        ...
+
+    async def analyser_state(self) -> ModelState | None:
+        """None where there is no analyser."""
+        ...
+
+    async def gpus(self) -> Gpus: ...
+
+    async def deployments(self) -> Mapping[str, DeploymentState]:
+        """By deployment."""
+        ...
+
+
+class ServedModels:
+    def __init__(self, entries: Sequence[ModelEntry]) -> None:
+        self._entries = {entry.name: entry for entry in entries}
+        self.default = entries[0].name
+
+    @property
+    def entries(self) -> tuple[ModelEntry, ...]:
+        """The default first."""
+        return tuple(self._entries.values())
+
+    def choose(self, name: str | None, mode: GenerationMode) -> ModelEntry:
+        """The model that a request means. Raises Unprocessable for one that is not served or cannot do it."""
+        chosen = self._entries.get(name or self.default)
+        if chosen is None:
+            served = ", ".join(self._entries)
+            raise _invalid("model", f"model {name!r} is not served here; served are: {served}")
+        if mode not in chosen.modes:
+            able = ", ".join(mode.value for mode in chosen.modes)
+            raise _invalid("mode", f"model {chosen.name} cannot do mode {mode.value!r}; it can do: {able}")
+        return chosen
+
+
+def _invalid(field: str, message: str) -> Unprocessable:
+    return Unprocessable(message, errors=[FieldError(field, message)])

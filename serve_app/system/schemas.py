@@ -1,0 +1,159 @@
+"""Models, capacity, deployments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from deployments.engines.analysis.catalog import AnalyserEntry
+from serve_app.system.models import Capacity, ModelState, ServedModels
+from serve_app.system.separators import ServedSeparators
+
+
+class ModelView(BaseModel):
+    name: str
+    engine: str
+    licence: str
+    sample_rate_hz: int
+    channels: int
+    modes: list[str]
+    description: str
+    default: bool
+    status: str
+    replicas: int
+
+
+class SeparatorView(BaseModel):
+    name: str
+    engine: str
+    licence: str
+    sample_rate_hz: int
+    channels: int
+    sources: list[str]
+    networks: int
+    description: str
+    default: bool
+    status: str
+    replicas: int
+
+
+class AnalyserView(BaseModel):
+    name: str
+    engine: str
+    licence: str
+    description: str
+    status: str
+    replicas: int
+
+
+class ModelListView(BaseModel):
+    """`models` generate, `separators` make stems, `analyser` analyses."""
+
+    models: list[ModelView]
+    separators: list[SeparatorView]
+    analyser: AnalyserView | None
+
+
+class DeploymentView(BaseModel):
+    status: Annotated[str, Field(examples=["HEALTHY", "UPSCALING"])]
+    target_replicas: Annotated[int, Field(description="how many the autoscaler wants now")]
+    replicas: Annotated[dict[str, int], Field(examples=[{"RUNNING": 2, "STARTING": 1}])]
+    resources: Annotated[
+        dict[str, float], Field(description="of one replica", examples=[{"CPU": 1.0, "GPU": 0.25}])
+    ]
+    ongoing: Annotated[
+        int | None,
+        Field(
+            description="worked on now: requests (Ingress), jobs (JobRunner), takes that an engine has begun "
+            "(Generator); null: not counted, or not known at the moment"
+        ),
+    ]
+    queued: Annotated[
+        int | None, Field(description="waits for its turn: jobs in runners, takes for an engine")
+    ]
+
+
+class JobCountView(BaseModel):
+    unfinished: Annotated[int, Field(description="all that storage has, those being worked on among them")]
+    waiting: Annotated[int | None, Field(description="of these, what no runner works on; null: not known")]
+
+
+class CapacityView(BaseModel):
+    """The whole cluster's, not the caller's share of it."""
+
+    gpus_total: Annotated[float, Field(description="as Ray counts them, logical ones among them")]
+    gpus_free: Annotated[float, Field(description="what no replica has taken, in fractions of a GPU")]
+    gpu_id: int | None
+    deployments: dict[str, DeploymentView]
+    jobs: JobCountView
+
+
+def model_list_view(
+    models: ServedModels,
+    states: Mapping[str, ModelState],
+    separators: ServedSeparators,
+    separator_states: Mapping[str, ModelState],
+    analyser: AnalyserEntry | None,
+    analyser_state: ModelState | None,
+) -> ModelListView:
+    unknown = ModelState("loading", 0)
+    return ModelListView(
+        models=[
+            ModelView(
+                name=entry.name,
+                engine=entry.engine,
+                licence=entry.licence,
+                sample_rate_hz=entry.sample_rate_hz,
+                channels=entry.channels,
+                modes=[mode.value for mode in entry.modes],
+                description=entry.description,
+                default=entry.name == models.default,
+                status=states.get(entry.name, unknown).status,
+                replicas=states.get(entry.name, unknown).replicas,
+            )
+            for entry in models.entries
+        ],
+        separators=[
+            SeparatorView(
+                **separator.describe(),
+                default=separator.name == separators.default,
+                status=separator_states.get(separator.name, unknown).status,
+                replicas=separator_states.get(separator.name, unknown).replicas,
+            )
+            for separator in separators.entries
+        ],
+        analyser=None
+        if analyser is None
+        else AnalyserView(
+            **analyser.describe(),
+            status=(analyser_state or unknown).status,
+            replicas=(analyser_state or unknown).replicas,
+        ),
+    )
+
+
+def capacity_view(capacity: Capacity) -> CapacityView:
+    runners = capacity.deployments.get("JobRunner")
+    working = runners.load.ongoing if runners is not None and runners.load is not None else None
+    return CapacityView(
+        gpus_total=capacity.gpus.total,
+        gpus_free=capacity.gpus.free,
+        gpu_id=capacity.gpus.id,
+        deployments={
+            name: DeploymentView(
+                status=found.status,
+                target_replicas=found.target_replicas,
+                replicas=dict(found.replicas),
+                resources=dict(found.resources),
+                ongoing=None if found.load is None else found.load.ongoing,
+                queued=None if found.load is None else found.load.queued,
+            )
+            for name, found in capacity.deployments.items()
+        },
+        jobs=JobCountView(
+            unfinished=capacity.unfinished_jobs,
+            waiting=None if working is None else max(0, capacity.unfinished_jobs - working),
+        ),
+    )

@@ -1,0 +1,136 @@
+"""The state of the whole application: health, capacity, public settings."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from configs.settings import Settings
+from deployments.engines.analysis.catalog import AnalyserEntry
+from serve_app.system.models import Capacity, Cluster, ModelState, ServedModels, Status
+from serve_app.system.separators import ServedSeparators
+from storage.repositories.jobs import Jobs
+
+CACHE_S = 1.0
+INPUT_FORMATS = ("wav", "mp3", "flac", "ogg", "m4a", "aiff")
+
+
+class SystemService:
+    def __init__(
+        self,
+        cluster: Cluster,
+        models: ServedModels,
+        separators: ServedSeparators,
+        analyser: AnalyserEntry | None,
+        jobs: Jobs,
+        settings: Settings,
+    ) -> None:
+        self._cluster = cluster
+        self._models = models
+        self._separators = separators
+        self._analyser = analyser
+        self._jobs = jobs
+        self._settings = settings
+        self._reading = asyncio.Lock()
+        self._capacity: tuple[float, Capacity] | None = None
+
+    async def model_states(self) -> dict[str, ModelState]:
+        return dict(await self._cluster.model_states())
+
+    async def separator_states(self) -> dict[str, ModelState]:
+        return dict(await self._cluster.separator_states())
+
+    async def analyser_state(self) -> ModelState | None:
+        """None where there is no analyser."""
+        return await self._cluster.analyser_state()
+
+    async def capacity(self) -> Capacity:
+        """As it was at most a second ago: asked all the time, it costs no more than that."""
+        async with self._reading:
+            now_s = time.monotonic()
+            if self._capacity is None or now_s - self._capacity[0] > CACHE_S:
+                gpus, deployments, active = await asyncio.gather(
+                    self._cluster.gpus(), self._cluster.deployments(), self._jobs.active()
+                )
+                self._capacity = (now_s, Capacity(gpus, deployments, len(active)))
+            return self._capacity[1]
+
+    async def health(self) -> dict[str, Any]:
+        """The superset of what clients of the older services expect: `ok`, `status`, `gpu`, `gpu_id`, `model`,
+        and every model's own state."""
+        states, gpus = await self.model_states(), await self._cluster.gpus()
+        separators = await self.separator_states()
+        analyser = await self.analyser_state()
+        status = overall(states.get(self._models.default))
+        return {
+            "ok": status == "ready",
+            "status": status,
+            "gpu": gpus.total > 0,
+            "gpu_id": gpus.id,
+            "model": self._models.default,
+            "models": _shown(states),
+            "separators": _shown(separators),
+            "analyser": _shown({"analyser": analyser})["analyser"] if analyser is not None else None,
+        }
+
+    def pipeline_settings(self) -> dict[str, Any]:
+        """What `POST /process` takes and does, and how long it keeps what it made."""
+        process = self._settings.process
+        return {
+            "model": self._separators.default,
+            "models": [entry.describe() for entry in self._separators.entries],
+            "device": self._settings.separation.device,
+            "stages": ["separation", "harmonic_percussive", "composite", "normalisation", "encode"],
+            "normalize": process.normalize,
+            "target_db": process.target_db,
+            "ceiling_dbtp": process.ceiling_dbtp,
+            "max_shifts": self._settings.separation.max_shifts,
+            "max_bytes": process.max_bytes,
+            "max_file_size_mb": process.max_bytes / 1e6,
+            "max_duration_s": process.max_duration_s,
+            "retention_s": process.outputs_s,
+            "input_formats": list(INPUT_FORMATS),
+            "output_formats": {"wav": [16, 24, 32], "flac": [16, 24], "mp3": []},
+        }
+
+    def public_settings(self) -> dict[str, Any]:
+        """The limits and choices that a client may want to know. No address, path or secret."""
+        settings = self._settings
+        return {
+            "profile": settings.profile,
+            "models": [entry.name for entry in self._models.entries],
+            "default_model": self._models.default,
+            "generation": settings.generation.model_dump(),
+            "uploads": {
+                **settings.uploads.model_dump(
+                    include={"max_bytes", "max_duration_s", "min_duration_s", "max_channels"}
+                ),
+                "formats": list(INPUT_FORMATS),
+            },
+            "separators": [entry.name for entry in self._separators.entries],
+            "default_separator": self._separators.default,
+            "analyser": self._analyser.name if self._analyser is not None else None,
+            "automatic_analysis": self._analyser is not None and settings.analysis.automatic,
+            "tools": {
+                **settings.tools.model_dump(include={"max_bytes", "max_input_s", "deadline_s", "logs"}),
+                "continue": settings.tools.folder is not None,
+            },
+            "process": self.pipeline_settings(),
+            "export": {"wait_s": settings.export.wait_s, "formats": ["wav", "mp3", "flac"]},
+            "jobs": {
+                "max_attempts": settings.jobs.max_attempts,
+                "max_active": settings.jobs.max_active_per_tenant,
+                "deadline_s": settings.jobs.deadline_s,
+            },
+            "events": settings.events.model_dump(),
+        }
+
+
+def _shown(states: Mapping[str, ModelState]) -> dict[str, dict[str, Any]]:
+    return {name: {"status": state.status, "replicas": state.replicas} for name, state in states.items()}
+
+
+def overall(state: ModelState | None) -> Status:
+    return "loading" if state is None else state.status

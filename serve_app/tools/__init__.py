@@ -1,0 +1,1 @@
+"""The stateless tools over HTTP: `/continue`, `/analyze`, `/generate`, `/compose`."""

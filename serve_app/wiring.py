@@ -1,0 +1,120 @@
+"""All services of one application, made from a store and what runs the jobs. Neither Ray nor HTTP is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from configs.settings import Settings
+from deployments.engines.analysis import catalog as analysis
+from deployments.engines.analysis.protocol import Analyser
+from deployments.engines.music.catalog import ModelEntry
+from deployments.engines.music.protocol import MusicGenerator
+from deployments.engines.separation.catalog import SeparatorEntry
+from deployments.events.bus import Announcer, ChainChanged, NoticeBus
+from deployments.export.ffmpeg import find_ffmpeg
+from deployments.stages.export import ExportStage
+from serve_app.analysis.service import AnalysisService
+from serve_app.chains.new_chains import NewChains
+from serve_app.chains.service import ChainService
+from serve_app.chains.takes import TakeService
+from serve_app.chains.uploads import UploadService
+from serve_app.events.latest import LatestChains
+from serve_app.events.listener import Listener
+from serve_app.events.streams import EventStreams
+from serve_app.exports.service import ExportService
+from serve_app.jobs.queue import JobQueue
+from serve_app.jobs.service import JobService
+from serve_app.playback.audio import AudioService
+from serve_app.playback.live_audio import LiveAudio
+from serve_app.processing.service import ProcessService
+from serve_app.stems.service import StemsService
+from serve_app.system.models import Cluster, ServedModels
+from serve_app.system.separators import ServedSeparators
+from serve_app.system.service import SystemService
+from serve_app.tools.service import ToolService
+from storage.repositories.blobs import Blobs
+from storage.repositories.chains import Chains
+from storage.repositories.exports import Exports
+from storage.repositories.jobs import Jobs
+from storage.repositories.segments import Segments
+from storage.stores.object_store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`store` and `listener` are here for the application's start and end alone."""
+
+    settings: Settings
+    store: ObjectStore
+    listener: Listener
+    models: ServedModels
+    chains: ChainService
+    uploads: UploadService
+    takes: TakeService
+    jobs: JobService
+    audio: AudioService
+    live: LiveAudio
+    separators: ServedSeparators
+    stems: StemsService
+    analysis: AnalysisService
+    tools: ToolService
+    processing: ProcessService
+    exports: ExportService
+    streams: EventStreams
+    system: SystemService
+
+
+def build_services(
+    settings: Settings,
+    store: ObjectStore,
+    bus: NoticeBus,
+    queue: JobQueue,
+    cluster: Cluster,
+    entries: Sequence[ModelEntry],
+    separators: Sequence[SeparatorEntry],
+    generators: Mapping[str, MusicGenerator],
+    analyser: Analyser | None,
+) -> Services:
+    """`entries` and `separators` are what is served, the default first; `generators` are by model name, `analyser`
+    None where there is none."""
+    announcer = Announcer(bus)
+    chains = Chains(
+        store,
+        on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
+    )
+    blobs, exports, models = Blobs(store), Exports(store), ServedModels(entries)
+    ffmpeg = find_ffmpeg(settings.export.ffmpeg_path)
+    listener = Listener(bus)
+    job_records = Jobs(store)
+    jobs = JobService(job_records, chains, queue, settings.jobs)
+    new_chains = NewChains(chains, settings.jobs)
+    analyser_entry = analysis.find(str(settings.analysis.served)) if analyser is not None else None
+    analyses = AnalysisService(chains, jobs, blobs, analyser_entry, settings.analysis, settings.jobs)
+    served_separators = ServedSeparators(separators, settings.separation)
+    return Services(
+        settings=settings,
+        store=store,
+        listener=listener,
+        models=models,
+        chains=ChainService(chains, jobs),
+        uploads=UploadService(chains, new_chains, blobs, analyses, settings.uploads),
+        takes=TakeService(chains, new_chains, jobs, models, settings.jobs),
+        jobs=jobs,
+        audio=AudioService(
+            blobs,
+            ExportStage(blobs, exports, ffmpeg, settings.export.ffmpeg_timeout_s),
+            settings.storage.presign_expiry_s if settings.storage.presign else None,
+        ),
+        live=LiveAudio(jobs, chains, blobs, Segments(store), listener, settings.events),
+        separators=served_separators,
+        stems=StemsService(chains, jobs, served_separators, settings.jobs),
+        analysis=analyses,
+        tools=ToolService(generators[models.default], analyser, settings),
+        processing=ProcessService(
+            jobs, blobs, served_separators, settings.process, settings.uploads, settings.jobs
+        ),
+        exports=ExportService(chains, exports, jobs, settings.export, settings.jobs),
+        streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
+        system=SystemService(cluster, models, served_separators, analyser_entry, job_records, settings),
+    )

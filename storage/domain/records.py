@@ -1,0 +1,330 @@
+"""Chains and jobs as JSON-able records, and back. `../FORMAT.md` specifies every field.
+
+Reading ignores nothing silently: an unknown format version or a missing field raises `BadRecord`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from storage.domain.jobs import Job, JobKind, JobState, StageRecord, StageState
+from storage.domain.model import (
+    BlobRef,
+    Chain,
+    Decision,
+    Derived,
+    DerivedKind,
+    DomainError,
+    Failure,
+    Node,
+    NodeAudio,
+    NodeStatus,
+    Origin,
+    Track,
+)
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+FORMAT_VERSION = 3
+
+READABLE_VERSIONS = (1, 2, FORMAT_VERSION)
+"""Version 1 knew nothing derived from nodes, and of a job's stages only name and seconds; version 2 no
+documents."""
+
+
+class BadRecord(DomainError):
+    """A stored record that this version cannot read."""
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def chain_to_record(chain: Chain) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "id": chain.id,
+        "tenant": chain.tenant,
+        "title": chain.title,
+        "version": chain.version,
+        "created_at": format_time(chain.created_at),
+        "updated_at": format_time(chain.updated_at),
+        "root_id": chain.root_id,
+        "sample_rate_hz": chain.sample_rate_hz,
+        "channels": chain.channels,
+        "request_sha256": chain.request_sha256,
+        "deleted_at": _optional(format_time, chain.deleted_at),
+        "nodes": [node_to_record(node) for node in chain.nodes],
+    }
+
+
+def chain_from_record(record: Mapping[str, Any]) -> Chain:
+    """Raises BadRecord."""
+    require_format(record)
+    try:
+        return Chain(
+            id=record["id"],
+            tenant=record["tenant"],
+            title=record["title"],
+            version=record["version"],
+            created_at=parse_time(record["created_at"]),
+            updated_at=parse_time(record["updated_at"]),
+            root_id=record["root_id"],
+            sample_rate_hz=record["sample_rate_hz"],
+            channels=record["channels"],
+            request_sha256=record["request_sha256"],
+            deleted_at=_optional(parse_time, record["deleted_at"]),
+            nodes=tuple(node_from_record(node, record["format_version"]) for node in record["nodes"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRecord(f"not a chain record: {error!r}") from error
+
+
+def job_to_record(job: Job) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "id": job.id,
+        "kind": job.kind.value,
+        "tenant": job.tenant,
+        "created_at": format_time(job.created_at),
+        "updated_at": format_time(job.updated_at),
+        "started_at": _optional(format_time, job.started_at),
+        "finished_at": _optional(format_time, job.finished_at),
+        "request_sha256": job.request_sha256,
+        "params": dict(job.params),
+        "state": job.state.value,
+        "attempt": job.attempt,
+        "fence": job.fence,
+        "beat": job.beat,
+        "lease_s": job.lease_s,
+        "progress": job.progress,
+        "cancel_requested": job.cancel_requested,
+        "stages": [stage_to_record(stage) for stage in job.stages],
+        "result": None if job.result is None else dict(job.result),
+        "error": _optional(_failure_to_record, job.error),
+    }
+
+
+def job_from_record(record: Mapping[str, Any]) -> Job:
+    """Raises BadRecord."""
+    require_format(record)
+    try:
+        return Job(
+            id=record["id"],
+            kind=JobKind(record["kind"]),
+            tenant=record["tenant"],
+            created_at=parse_time(record["created_at"]),
+            updated_at=parse_time(record["updated_at"]),
+            started_at=_optional(parse_time, record["started_at"]),
+            finished_at=_optional(parse_time, record["finished_at"]),
+            request_sha256=record["request_sha256"],
+            params=record["params"],
+            state=JobState(record["state"]),
+            attempt=record["attempt"],
+            fence=record["fence"],
+            beat=record["beat"],
+            lease_s=record["lease_s"],
+            progress=record["progress"],
+            cancel_requested=record["cancel_requested"],
+            stages=tuple(_stage_from_record(stage, record["format_version"]) for stage in record["stages"]),
+            result=record["result"],
+            error=_optional(_failure_from_record, record["error"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRecord(f"not a job record: {error!r}") from error
+
+
+def blob_to_record(ref: BlobRef) -> dict[str, Any]:
+    return {"name": ref.name, "sha256": ref.sha256, "size_bytes": ref.size_bytes}
+
+
+def blob_from_record(record: Mapping[str, Any]) -> BlobRef:
+    return BlobRef(record["name"], record["sha256"], record["size_bytes"])
+
+
+def node_to_record(node: Node) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "parent_id": node.parent_id,
+        "origin": node.origin.value,
+        "created_at": format_time(node.created_at),
+        "status": node.status.value,
+        "decision": node.decision.value,
+        "duration_s": node.duration_s,
+        "prompt": node.prompt,
+        "params": dict(node.params),
+        "seed": node.seed,
+        "take": node.take,
+        "job_id": node.job_id,
+        "fence": node.fence,
+        "changed_version": node.changed_version,
+        "audio": _optional(audio_to_record, node.audio),
+        "provenance": None if node.provenance is None else dict(node.provenance),
+        "error": _optional(_failure_to_record, node.error),
+        "derived": [_derived_to_record(derived) for derived in node.derived],
+    }
+
+
+def node_from_record(record: Mapping[str, Any], version: int = FORMAT_VERSION) -> Node:
+    return Node(
+        id=record["id"],
+        parent_id=record["parent_id"],
+        origin=Origin(record["origin"]),
+        created_at=parse_time(record["created_at"]),
+        status=NodeStatus(record["status"]),
+        decision=Decision(record["decision"]),
+        duration_s=record["duration_s"],
+        prompt=record["prompt"],
+        params=record["params"],
+        seed=record["seed"],
+        take=record["take"],
+        job_id=record["job_id"],
+        fence=record["fence"],
+        changed_version=record["changed_version"],
+        audio=_optional(audio_from_record, record["audio"]),
+        provenance=record["provenance"],
+        error=_optional(_failure_from_record, record["error"]),
+        derived=tuple(_derived_from_record(derived, version) for derived in record["derived"])
+        if version > 1
+        else (),
+    )
+
+
+def _derived_to_record(derived: Derived) -> dict[str, Any]:
+    return {
+        "job_id": derived.job_id,
+        "kind": derived.kind.value,
+        "created_at": format_time(derived.created_at),
+        "params": dict(derived.params),
+        "status": derived.status.value,
+        "fence": derived.fence,
+        "tracks": [track_to_record(track) for track in derived.tracks],
+        "document": _optional(blob_to_record, derived.document),
+        "summary": None if derived.summary is None else dict(derived.summary),
+        "provenance": None if derived.provenance is None else dict(derived.provenance),
+        "error": _optional(_failure_to_record, derived.error),
+    }
+
+
+def _derived_from_record(record: Mapping[str, Any], version: int) -> Derived:
+    return Derived(
+        job_id=record["job_id"],
+        kind=DerivedKind(record["kind"]),
+        created_at=parse_time(record["created_at"]),
+        params=record["params"],
+        status=NodeStatus(record["status"]),
+        fence=record["fence"],
+        tracks=tuple(track_from_record(track) for track in record["tracks"]),
+        document=_optional(blob_from_record, record["document"]) if version > 2 else None,
+        summary=record["summary"] if version > 2 else None,
+        provenance=record["provenance"],
+        error=_optional(_failure_from_record, record["error"]),
+    )
+
+
+def track_to_record(track: Track) -> dict[str, Any]:
+    return {
+        "name": track.name,
+        "blob": blob_to_record(track.blob),
+        "format": track.format,
+        "samples": track.samples,
+        "sample_rate_hz": track.sample_rate_hz,
+        "channels": track.channels,
+        "rms_dbfs": track.rms_dbfs,
+        "peak_dbfs": track.peak_dbfs,
+        "facts": dict(track.facts),
+    }
+
+
+def track_from_record(record: Mapping[str, Any]) -> Track:
+    return Track(
+        name=record["name"],
+        blob=blob_from_record(record["blob"]),
+        format=record["format"],
+        samples=record["samples"],
+        sample_rate_hz=record["sample_rate_hz"],
+        channels=record["channels"],
+        rms_dbfs=record["rms_dbfs"],
+        peak_dbfs=record["peak_dbfs"],
+        facts=record["facts"],
+    )
+
+
+def stage_to_record(stage: StageRecord) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "seconds": stage.seconds,
+        "state": stage.state.value,
+        "params": dict(stage.params),
+        "tracks": [track_to_record(track) for track in stage.tracks],
+        "error": _optional(_failure_to_record, stage.error),
+    }
+
+
+def _stage_from_record(record: Mapping[str, Any], version: int) -> StageRecord:
+    if version == 1:
+        return StageRecord(record["name"], record["seconds"])
+    return StageRecord(
+        name=record["name"],
+        seconds=record["seconds"],
+        state=StageState(record["state"]),
+        params=record["params"],
+        tracks=tuple(track_from_record(track) for track in record["tracks"]),
+        error=_optional(_failure_from_record, record["error"]),
+    )
+
+
+def audio_to_record(audio: NodeAudio) -> dict[str, Any]:
+    return {
+        "blob": blob_to_record(audio.blob),
+        "samples": audio.samples,
+        "sample_rate_hz": audio.sample_rate_hz,
+        "channels": audio.channels,
+        "rms_dbfs": audio.rms_dbfs,
+        "peak_dbfs": audio.peak_dbfs,
+        "lead_in": _optional(blob_to_record, audio.lead_in),
+        "original": _optional(blob_to_record, audio.original),
+        "original_format": audio.original_format,
+    }
+
+
+def audio_from_record(record: Mapping[str, Any]) -> NodeAudio:
+    return NodeAudio(
+        blob=blob_from_record(record["blob"]),
+        samples=record["samples"],
+        sample_rate_hz=record["sample_rate_hz"],
+        channels=record["channels"],
+        rms_dbfs=record["rms_dbfs"],
+        peak_dbfs=record["peak_dbfs"],
+        lead_in=_optional(blob_from_record, record["lead_in"]),
+        original=_optional(blob_from_record, record["original"]),
+        original_format=record["original_format"],
+    )
+
+
+def _failure_to_record(failure: Failure) -> dict[str, Any]:
+    return {"code": failure.code, "detail": failure.detail}
+
+
+def _failure_from_record(record: Mapping[str, Any]) -> Failure:
+    return Failure(record["code"], record["detail"])
+
+
+def require_format(record: Mapping[str, Any]) -> None:
+    """Raises BadRecord for a record of a format version that is not known."""
+    if record.get("format_version") not in READABLE_VERSIONS:
+        raise BadRecord(
+            f"record format {record.get('format_version')!r} is none of {READABLE_VERSIONS}, which are read here"
+        )
+
+
+def _optional(convert: Callable[[A], B], value: A | None) -> B | None:
+    return None if value is None else convert(value)

@@ -1,0 +1,176 @@
+"""All that one tenant has in the store, and which blobs are named, as one look from outside sees it.
+
+The order of the look matters: first blobs, then markers, then the records of the jobs that made what nobody
+seems to name, then those jobs' chains. A job ends after its chain has said how, so what is still unnamed
+then, of a job that has ended, will never be named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from storage import paths
+from storage.blob_names import ClaimOf, SourceOf, owner_of
+from storage.domain.jobs import Job, JobKind
+from storage.domain.model import Chain, NodeAudio
+from storage.domain.records import audio_from_record
+from storage.repositories.chains import Chains
+from storage.repositories.exports import Export, Exports
+from storage.repositories.jobs import Jobs
+from storage.stores.object_store import ObjectInfo, ObjectStore
+
+T = TypeVar("T")
+
+CONCURRENT_READS = 16
+
+Objects = dict[str, ObjectInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[T]):
+    """A document, and what the store knows of it."""
+
+    info: ObjectInfo
+    record: T
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Objects by the last part of their key, documents by their id. `now` is the store's own time.
+
+    `marked` are the jobs that have a marker and a record; `makers` those whose blobs no document seemed to
+    name, None for one without a record; `repeated` those that have several list entries.
+    """
+
+    tenant: str
+    now: datetime
+    blobs: Objects
+    segments: Objects
+    released: Objects
+    markers: Objects
+    chain_entries: Objects
+    job_entries: Objects
+    job_records: Objects
+    analyses: Objects
+    marked: dict[str, Job]
+    makers: dict[str, Job | None]
+    repeated: dict[str, Job]
+    chains: dict[str, Kept[Chain]]
+    exports: dict[str, Kept[Export]]
+
+    def age_s(self, info: ObjectInfo) -> float:
+        """By the store's clock, which wrote both times."""
+        return (self.now - info.modified_at).total_seconds()
+
+    @property
+    def unfinished(self) -> dict[str, Job]:
+        return {job_id: job for job_id, job in self.marked.items() if not job.state.is_finished}
+
+    def named_blobs(self) -> frozenset[str]:
+        """Every blob that a node or what is derived from it, an export, or the line of an unfinished export job
+        names."""
+        nodes = [node for kept in self.chains.values() for node in kept.record.nodes]
+        audio = [node.audio for node in nodes]
+        for job in self.unfinished.values():
+            if job.kind is JobKind.EXPORT:
+                audio += [audio_from_record(record) for record in job.params["line"]]
+        exported = {kept.record.blob.name for kept in self.exports.values()}
+        made = [derived for node in nodes for derived in node.derived]
+        tracks = {track.blob.name for derived in made for track in derived.tracks}
+        documents = {derived.document.name for derived in made if derived.document is not None}
+        return names_of(audio) | exported | tracks | documents
+
+
+def names_of(audio: Iterable[NodeAudio | None]) -> frozenset[str]:
+    """The blobs of some nodes' audio."""
+    refs = [ref for each in audio if each is not None for ref in (each.blob, each.lead_in, each.original)]
+    return frozenset(ref.name for ref in refs if ref is not None)
+
+
+async def look(store: ObjectStore, tenant: str) -> Holdings:
+    """Raises StoreError, and BadRecord or DocumentCorrupt for a document that cannot be read: without knowing
+    what it names, nothing is known to be garbage."""
+    chains, jobs, exports = Chains(store), Jobs(store), Exports(store)
+    now = await _time_of(store, tenant)
+    blobs = await _list(store, paths.folder(tenant, "blobs"))
+    segments = await _list(store, paths.folder(tenant, "segments"))
+    released = await _list(store, paths.folder(tenant, "released"))
+    chain_entries = await _list(store, paths.timeline_folder(tenant, "chains"))
+    job_entries = await _list(store, paths.timeline_folder(tenant, "jobs"))
+    markers = await _list(store, paths.active_folder(tenant))
+    marked = await _read(markers, lambda job_id: jobs.find(tenant, job_id))
+    kept_chains = await _list(store, paths.folder(tenant, "chains"))
+    kept_exports = await _list(store, paths.folder(tenant, "exports"))
+    seen = Holdings(
+        tenant=tenant,
+        now=now,
+        blobs=blobs,
+        segments=segments,
+        released=released,
+        markers=markers,
+        chain_entries=chain_entries,
+        job_entries=job_entries,
+        job_records=await _list(store, paths.folder(tenant, "jobs")),
+        analyses=await _list(store, paths.folder(tenant, "analyses")),
+        marked=marked,
+        makers={},
+        repeated=await _read(_repeated(job_entries), lambda job_id: jobs.find(tenant, job_id)),
+        chains=_join(kept_chains, await _read(kept_chains, lambda chain_id: chains.find(tenant, chain_id))),
+        exports=_join(kept_exports, await _read(kept_exports, lambda name: exports.find(tenant, name))),
+    )
+    suspects = _makers_of_unnamed(seen)
+    found = await _read(suspects, lambda job_id: jobs.find(tenant, job_id))
+    again = {job.chain_id for job in found.values() if job.chain_id is not None}
+    chains_again = await _read(again, lambda chain_id: chains.find(tenant, chain_id))
+    return replace(
+        seen,
+        makers={job_id: found.get(job_id) for job_id in suspects},
+        chains=seen.chains | _join(kept_chains, chains_again),
+    )
+
+
+def _makers_of_unnamed(holdings: Holdings) -> frozenset[str]:
+    owners = (owner_of(name) for name in holdings.blobs.keys() - holdings.named_blobs())
+    return frozenset(owner.job_id for owner in owners if isinstance(owner, ClaimOf | SourceOf))
+
+
+def _repeated(entries: Objects) -> frozenset[str]:
+    """The ids that have more than one entry."""
+    counts = Counter(paths.id_of_timeline_entry(name) for name in entries)
+    return frozenset(record_id for record_id, count in counts.items() if count > 1)
+
+
+async def _time_of(store: ObjectStore, tenant: str) -> datetime:
+    """What time it is by the store's clock: an object is written to be told."""
+    key = paths.probe(tenant, secrets.token_hex(8))
+    await store.put(key, b"")
+    try:
+        return (await store.head(key)).modified_at
+    finally:
+        await store.delete(key)
+
+
+async def _list(store: ObjectStore, folder: str) -> Objects:
+    return {info.key.removeprefix(folder).removesuffix(".json"): info async for info in store.list(folder)}
+
+
+async def _read(names: Iterable[str], find: Callable[[str], Awaitable[T | None]]) -> dict[str, T]:
+    """The documents that are there, several read at a time."""
+    gate = asyncio.Semaphore(CONCURRENT_READS)
+
+    async def read(name: str) -> tuple[str, T | None]:
+        async with gate:
+            return name, await find(name)
+
+    found = await asyncio.gather(*(read(name) for name in sorted(names)))
+    return {name: record for name, record in found if record is not None}
+
+
+def _join(objects: Objects, records: Mapping[str, T]) -> dict[str, Kept[T]]:
+    return {name: Kept(objects[name], record) for name, record in records.items() if name in objects}

@@ -1,0 +1,236 @@
+"""What of one tenant's holdings may be deleted, and why. Pure; `collector` says why each is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from storage import paths
+from storage.blob_names import ClaimOf, ExportFile, SourceOf, UploadOf, job_of_segment, owner_of
+from storage.domain.jobs import Job, JobKind
+from storage.domain.model import Chain
+from storage.gc.inventory import Holdings
+from storage.stores.object_store import ObjectInfo
+
+DAY_S = 24 * 3600.0
+
+
+class Reason(StrEnum):
+    ENDED_JOB = "marker of a job that has ended"
+    NO_JOB = "marker of a job that never was"
+    NO_RECORD = "list entry without a record"
+    OLD_ENTRY = "list entry of a record that was deleted or has another time"
+    EXPIRED = "export that has expired"
+    PROCESSED = "upload whose processing has ended"
+    NO_PROCESS = "upload that became no job"
+    OLD_OUTPUT = "output of processing that has expired"
+    UNPUBLISHED = "audio that its attempt did not publish"
+    NO_CHAIN = "upload that became no chain"
+    DELETED_CHAIN = "audio of a deleted chain"
+    NO_EXPORT = "file of no export"
+    HEARD = "segment of a job that has ended"
+    OLD_NOTE = "note about a file that is gone"
+    SAID = "analysis in the cache, long ago"
+    TOMBSTONE = "tombstone of a chain deleted long ago"
+
+
+OWN_TIME = frozenset({Reason.PROCESSED, Reason.OLD_OUTPUT})
+"""What goes without the grace: a job that has ended says that nobody needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long things are kept, in seconds by the store's clock; None: for good.
+
+    `grace_s` is for garbage, `exports_s` for exported files, `tombstones_s` for what is left of deleted
+    chains, `outputs_s` for what was made by processing, counted from its end, `analyses_s` for the cache of
+    analyses (nodes keep their own). Raises ValueError if `exports_s` or `tombstones_s` is shorter than the grace.
+    """
+
+    grace_s: float = DAY_S
+    exports_s: float | None = 30 * DAY_S
+    tombstones_s: float | None = 30 * DAY_S
+    outputs_s: float | None = DAY_S
+    analyses_s: float | None = 30 * DAY_S
+
+    def __post_init__(self) -> None:
+        kept_s = [kept_s for kept_s in (self.exports_s, self.tombstones_s) if kept_s is not None]
+        if self.grace_s <= 0 or min(kept_s, default=self.grace_s) < self.grace_s:
+            raise ValueError("the grace must be longer than nothing, and nothing be kept for less than it")
+        if self.outputs_s is not None and self.outputs_s <= 0:
+            raise ValueError("outputs must be kept for longer than nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """An object to be deleted, `age_s` old by the store's clock when it was found."""
+
+    tenant: str
+    key: str
+    reason: Reason
+    age_s: float
+    size_bytes: int
+    modified_at: datetime
+
+
+def find_garbage(holdings: Holdings, retention: Retention) -> Iterator[Doomed]:
+    """In the order in which it has to go: a record before what it names."""
+    found = (
+        *_markers(holdings, retention),
+        *_entries(holdings, retention),
+        *_expired_exports(holdings, retention),
+        *_blobs(holdings, retention),
+        *_segments(holdings, retention),
+        *_notes(holdings, retention),
+        *_analyses(holdings, retention),
+        *_tombstones(holdings, retention),
+    )
+    for info, reason in found:
+        age_s = holdings.age_s(info)
+        yield Doomed(holdings.tenant, info.key, reason, age_s, info.size_bytes, info.modified_at)
+
+
+_Found = Iterator[tuple[ObjectInfo, Reason]]
+
+
+def _markers(holdings: Holdings, retention: Retention) -> _Found:
+    for job_id, info in holdings.markers.items():
+        job = holdings.marked.get(job_id)
+        if job is not None and job.state.is_finished:
+            yield info, Reason.ENDED_JOB
+        elif job is None and holdings.age_s(info) >= retention.grace_s:
+            yield info, Reason.NO_JOB
+
+
+def _entries(holdings: Holdings, retention: Retention) -> _Found:
+    for name, info in holdings.chain_entries.items():
+        kept = holdings.chains.get(paths.id_of_timeline_entry(name))
+        if holdings.age_s(info) < retention.grace_s:
+            continue
+        if kept is None:
+            yield info, Reason.NO_RECORD
+        elif not leads_to(name, kept.record):
+            yield info, Reason.OLD_ENTRY
+    for name, info in holdings.job_entries.items():
+        job_id = paths.id_of_timeline_entry(name)
+        if holdings.age_s(info) < retention.grace_s:
+            continue
+        if job_id not in holdings.job_records:
+            yield info, Reason.NO_RECORD
+        elif job_id in holdings.repeated and not leads_to(name, holdings.repeated[job_id]):
+            yield info, Reason.OLD_ENTRY
+
+
+def _expired_exports(holdings: Holdings, retention: Retention) -> _Found:
+    for kept in holdings.exports.values():
+        if retention.exports_s is not None and holdings.age_s(kept.info) >= retention.exports_s:
+            yield kept.info, Reason.EXPIRED
+
+
+def _blobs(holdings: Holdings, retention: Retention) -> _Found:
+    named = holdings.named_blobs()
+    for name, info in holdings.blobs.items():
+        reason = None if name in named else _doom(holdings, retention, name)
+        if reason is not None and (reason in OWN_TIME or holdings.age_s(info) >= retention.grace_s):
+            yield info, reason
+
+
+def _doom(holdings: Holdings, retention: Retention, name: str) -> Reason | None:
+    match owner_of(name):
+        case UploadOf(chain_id):
+            return _upload(holdings, retention, chain_id)
+        case SourceOf(job_id):
+            return _source(holdings, job_id)
+        case ExportFile():
+            exporting = any(job.kind is JobKind.EXPORT for job in holdings.unfinished.values())
+            return None if exporting else _export_file(holdings, retention, name)
+        case ClaimOf(job_id):
+            return _made_under_a_claim(holdings, retention, job_id, name)
+        case None:
+            return None
+
+
+def _segments(holdings: Holdings, retention: Retention) -> _Found:
+    for name, info in holdings.segments.items():
+        job_id = job_of_segment(name)
+        if job_id is None or job_id in holdings.markers or holdings.age_s(info) < retention.grace_s:
+            continue
+        yield info, Reason.HEARD
+
+
+def _upload(holdings: Holdings, retention: Retention, chain_id: str) -> Reason | None:
+    kept = holdings.chains.get(chain_id)
+    if kept is None or kept.record.deleted_at is None:
+        return Reason.NO_CHAIN
+    return Reason.DELETED_CHAIN if holdings.age_s(kept.info) >= retention.grace_s else None
+
+
+def _source(holdings: Holdings, job_id: str) -> Reason | None:
+    job = holdings.makers.get(job_id)
+    if job is None:
+        return Reason.NO_PROCESS
+    return Reason.PROCESSED if job.state.is_finished else None
+
+
+def _output(holdings: Holdings, retention: Retention, job: Job, name: str) -> Reason | None:
+    """Of a process job that has ended: its record was written last when it did."""
+    if all(track.blob.name != name for stage in job.stages for track in stage.tracks):
+        return Reason.UNPUBLISHED
+    record = holdings.job_records.get(job.id)
+    if record is None or retention.outputs_s is None or holdings.age_s(record) < retention.outputs_s:
+        return None
+    return Reason.OLD_OUTPUT
+
+
+def _export_file(holdings: Holdings, retention: Retention, name: str) -> Reason | None:
+    note = holdings.released.get(name)
+    return None if note is not None and holdings.age_s(note) < retention.grace_s else Reason.NO_EXPORT
+
+
+def _made_under_a_claim(holdings: Holdings, retention: Retention, job_id: str, name: str) -> Reason | None:
+    job = holdings.makers.get(job_id)
+    if job_id in holdings.unfinished or (job is not None and not job.state.is_finished):
+        return None
+    if job is not None and job.kind is JobKind.EXPORT:
+        return _export_file(holdings, retention, name)
+    if job is not None and job.kind is JobKind.PROCESS:
+        return _output(holdings, retention, job, name)
+    kept = holdings.chains.get(job.chain_id) if job is not None and job.chain_id is not None else None
+    if kept is None or job is None:
+        return Reason.UNPUBLISHED
+    if kept.record.deleted_at is not None:
+        return Reason.DELETED_CHAIN if holdings.age_s(kept.info) >= retention.grace_s else None
+    node = kept.record.find(str(job.node_id))
+    return Reason.UNPUBLISHED if node is None or node.status.is_finished else None
+
+
+def _notes(holdings: Holdings, retention: Retention) -> _Found:
+    for name, info in holdings.released.items():
+        if name not in holdings.blobs and holdings.age_s(info) >= retention.grace_s:
+            yield info, Reason.OLD_NOTE
+
+
+def _analyses(holdings: Holdings, retention: Retention) -> _Found:
+    for info in holdings.analyses.values():
+        if retention.analyses_s is not None and holdings.age_s(info) >= retention.analyses_s:
+            yield info, Reason.SAID
+
+
+def _tombstones(holdings: Holdings, retention: Retention) -> _Found:
+    needed = {job.chain_id for job in holdings.unfinished.values()}
+    for chain_id, kept in holdings.chains.items():
+        if (
+            retention.tombstones_s is not None
+            and kept.record.deleted_at is not None
+            and chain_id not in needed
+            and holdings.age_s(kept.info) >= retention.tombstones_s
+        ):
+            yield kept.info, Reason.TOMBSTONE
+
+
+def leads_to(entry: str, record: Chain | Job) -> bool:
+    """True if a reader of the list who finds this entry shows this record."""
+    deleted = isinstance(record, Chain) and record.deleted_at is not None
+    return not deleted and paths.timeline_entry(record.created_at, record.id) == entry

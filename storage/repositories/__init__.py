@@ -1,0 +1,1 @@
+"""Typed access to what the store holds: chains, jobs, exports, blobs, segments, analyses."""

@@ -1,0 +1,94 @@
+"""Chains in the object store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from storage import paths
+from storage.domain import edits
+from storage.domain.model import Chain, ChainNotFound
+from storage.domain.records import chain_from_record, chain_to_record
+from storage.repositories.time_index import Timeline
+from storage.stores.clock import Clock, utc_now
+from storage.stores.document import Codec, Document
+from storage.stores.object_store import BadKey, ObjectNotFound, ObjectStore
+
+CODEC: Codec[Chain] = Codec(encode=chain_to_record, decode=chain_from_record)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainPage:
+    """Chains, newest first; `cursor` continues the list, None at its end."""
+
+    chains: tuple[Chain, ...]
+    cursor: str | None
+
+
+class Chains:
+    """`on_change` hears of every chain that was changed, after it is durable, and may hear of one that was not."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        clock: Clock = utc_now,
+        on_change: Callable[[Chain], None] = lambda chain: None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._on_change = on_change
+        self._timeline = Timeline(store, "chains")
+
+    async def create(self, chain: Chain) -> tuple[Chain, bool]:
+        """Keep a new chain: (chain, True), or (the one of that id, perhaps deleted, False)."""
+        await self._timeline.add(chain.tenant, chain.id, chain.created_at)
+        return await self._document(chain.tenant, chain.id).create(chain)
+
+    async def load(self, tenant: str, chain_id: str) -> Chain:
+        """Raises ChainNotFound, for a deleted chain too."""
+        chain = await self.find(tenant, chain_id)
+        if chain is None or chain.deleted_at is not None:
+            raise ChainNotFound(chain_id)
+        return chain
+
+    async def find(self, tenant: str, chain_id: str) -> Chain | None:
+        """The chain, a tombstone too, or None."""
+        try:
+            return await self._document(tenant, chain_id).load()
+        except (ObjectNotFound, BadKey):
+            return None
+
+    async def change(self, tenant: str, chain_id: str, edit: Callable[[Chain, datetime], Chain]) -> Chain:
+        """Change a chain by compare-and-swap; `edit` is pure and gets the time.
+
+        Raises ChainNotFound, and what `edit` raises.
+        """
+        try:
+            chain = await self._document(tenant, chain_id).change(lambda chain: edit(chain, self._clock()))
+        except (ObjectNotFound, BadKey) as error:
+            raise ChainNotFound(chain_id) from error
+        self._on_change(chain)
+        return chain
+
+    async def delete(self, tenant: str, chain_id: str) -> Chain:
+        """Turn a chain into a tombstone; returns it. Raises ChainNotFound, ChainDeleted the second time."""
+        chain = await self.change(tenant, chain_id, edits.delete)
+        await self._timeline.remove(tenant, chain_id, chain.created_at)
+        return chain
+
+    async def page(self, tenant: str, *, cursor: str | None = None, limit: int = 50) -> ChainPage:
+        """Raises BadKey for a cursor that no page gave."""
+        entries = await self._timeline.after(tenant, cursor, limit)
+        found = [(entry, await self.find(tenant, entry.record_id)) for entry in entries]
+        chains = tuple(
+            chain
+            for entry, chain in found
+            if chain is not None
+            and chain.deleted_at is None
+            and paths.timeline_entry(chain.created_at, chain.id) == entry.name
+        )
+        return ChainPage(chains, entries[-1].name if len(entries) == limit else None)
+
+    def _document(self, tenant: str, chain_id: str) -> Document[Chain]:
+        return Document(self._store, paths.chain(tenant, chain_id), CODEC)

@@ -1,0 +1,94 @@
+"""What has been exported: one record for each plan, named by the plan's hash, so asked twice is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from storage import paths
+from storage.domain.model import BlobRef
+from storage.domain.records import (
+    FORMAT_VERSION,
+    BadRecord,
+    blob_from_record,
+    blob_to_record,
+    format_time,
+    parse_time,
+    require_format,
+)
+from storage.stores.document import Codec, Document
+from storage.stores.object_store import BadKey, ObjectNotFound, ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A finished file. `id` is the plan's hash; `filename` is what a download is called."""
+
+    id: str
+    tenant: str
+    created_at: datetime
+    blob: BlobRef
+    media_type: str
+    filename: str
+    samples: int
+    sample_rate_hz: int
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / self.sample_rate_hz
+
+
+class Exports:
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def keep(self, export: Export) -> Export:
+        """Keep a finished export; returns the first one kept under its id."""
+        kept, _ = await self._document(export.tenant, export.id).create(export)
+        return kept
+
+    async def find(self, tenant: str, export_id: str) -> Export | None:
+        try:
+            return await self._document(tenant, export_id).load()
+        except (ObjectNotFound, BadKey):
+            return None
+
+    def _document(self, tenant: str, export_id: str) -> Document[Export]:
+        return Document(self._store, paths.export(tenant, export_id), CODEC)
+
+
+def _to_record(export: Export) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "id": export.id,
+        "tenant": export.tenant,
+        "created_at": format_time(export.created_at),
+        "blob": blob_to_record(export.blob),
+        "media_type": export.media_type,
+        "filename": export.filename,
+        "samples": export.samples,
+        "sample_rate_hz": export.sample_rate_hz,
+    }
+
+
+def _from_record(record: Mapping[str, Any]) -> Export:
+    """Raises BadRecord."""
+    require_format(record)
+    try:
+        return Export(
+            id=record["id"],
+            tenant=record["tenant"],
+            created_at=parse_time(record["created_at"]),
+            blob=blob_from_record(record["blob"]),
+            media_type=record["media_type"],
+            filename=record["filename"],
+            samples=record["samples"],
+            sample_rate_hz=record["sample_rate_hz"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRecord(f"not an export record: {error!r}") from error
+
+
+CODEC: Codec[Export] = Codec(encode=_to_record, decode=_from_record)

@@ -1,0 +1,116 @@
+"""Blobs: what comes out is what went in, or an error."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from storage import paths
+from storage.domain.model import BlobRef
+from storage.repositories.blobs import BlobCorrupt, Blobs
+from storage.stores.memory import MemoryStore
+from storage.stores.object_store import StoreError
+
+DATA = bytes(range(256)) * 40_000  # more than two of the pieces in which a blob is checked
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def blobs(store: MemoryStore) -> Blobs:
+    return Blobs(store)
+
+
+async def test_a_blob_is_named_by_its_owner_and_its_hash(blobs: Blobs, store: MemoryStore) -> None:
+    ref = await blobs.put("t", "job-1", b"sound")
+    digest = hashlib.sha256(b"sound").hexdigest()
+    assert ref == BlobRef(f"job-1-{digest}", digest, 5)
+    assert [info.key async for info in store.list("")] == [f"tenants/t/blobs/job-1-{digest}"]
+
+
+async def test_what_went_in_comes_out_whole_and_in_parts(blobs: Blobs) -> None:
+    ref = await blobs.put("t", "job-1", DATA)
+    assert await blobs.get("t", ref) == DATA
+    assert await blobs.read("t", ref, 5_000_001, 1000) == DATA[5_000_001:5_001_001]
+    assert await blobs.read("t", ref, len(DATA) - 3, 100) == DATA[-3:]
+
+
+async def test_a_file_is_kept_under_the_hash_that_the_caller_took(blobs: Blobs, tmp_path: Path) -> None:
+    source = tmp_path / "clip.mp3"
+    source.write_bytes(DATA)
+    ref = await blobs.put_file("t", "upload-1", source, hashlib.sha256(DATA).hexdigest())
+    assert ref.size_bytes == len(DATA)
+    assert await blobs.get("t", ref) == DATA
+
+
+async def test_writing_twice_is_writing_the_same(blobs: Blobs, store: MemoryStore) -> None:
+    assert await blobs.put("t", "job-1", b"sound") == await blobs.put("t", "job-1", b"sound")
+    assert len([info async for info in store.list("")]) == 1
+
+
+async def test_two_attempts_never_write_the_same_blob(blobs: Blobs) -> None:
+    assert await blobs.put("t", "job-1", b"sound") != await blobs.put("t", "job-2", b"sound")
+
+
+async def test_an_empty_blob_is_a_blob(blobs: Blobs) -> None:
+    ref = await blobs.put("t", "job-1", b"")
+    assert await blobs.get("t", ref) == await blobs.read("t", ref, 0, 10) == b""
+
+
+@pytest.mark.parametrize("damage", [DATA[:-1], DATA[:-1] + b"!", b"", DATA + b"more"])
+async def test_damage_is_noticed_before_a_byte_is_given(store: MemoryStore, damage: bytes) -> None:
+    ref = await Blobs(store).put("t", "job-1", DATA)
+    await store.put(paths.blob("t", ref.name), damage)
+    with pytest.raises(BlobCorrupt, match="not what was written"):
+        await Blobs(store).get("t", ref)
+    if not damage.startswith(DATA):
+        with pytest.raises(BlobCorrupt, match="not what was written"):
+            await Blobs(store).read("t", ref, 0, 10)
+
+
+async def test_a_blob_that_is_gone_is_an_error_of_the_store_not_an_empty_one(
+    blobs: Blobs, store: MemoryStore
+) -> None:
+    ref = await blobs.put("t", "job-1", DATA)
+    await store.delete(paths.blob("t", ref.name))
+    for read in (blobs.get("t", ref), blobs.read("t", ref, 0, 10)):
+        with pytest.raises(BlobCorrupt, match="gone"):
+            await read
+    assert issubclass(BlobCorrupt, StoreError)
+
+
+async def test_a_blob_that_went_after_it_was_checked_is_gone_too(blobs: Blobs, store: MemoryStore) -> None:
+    ref = await blobs.put("t", "job-1", DATA)
+    await blobs.read("t", ref, 0, 10)
+    await store.delete(paths.blob("t", ref.name))
+    with pytest.raises(BlobCorrupt, match="gone"):
+        await blobs.read("t", ref, 0, 10)
+
+
+async def test_the_whole_is_checked_once_not_at_each_part(store: MemoryStore) -> None:
+    class Counting(MemoryStore):
+        bytes_read = 0
+
+        async def get_range(self, key: str, start: int, length: int) -> bytes:
+            data = await super().get_range(key, start, length)
+            self.bytes_read += len(data)
+            return data
+
+    counting = Counting()
+    blobs = Blobs(counting)
+    ref = await blobs.put("t", "job-1", DATA)
+    for start in range(0, 1000, 10):
+        await blobs.read("t", ref, start, 10)
+    assert counting.bytes_read == len(DATA) + 1000
+
+
+async def test_tenants_do_not_share_blobs(blobs: Blobs) -> None:
+    ref = await blobs.put("a", "job-1", b"sound")
+    with pytest.raises(BlobCorrupt, match="gone"):
+        await blobs.get("b", replace(ref))
