@@ -18,7 +18,7 @@ from deployments.engines.analysis.clip import Clip as Sound
 from deployments.engines.analysis.pitch.crepe import Crepe
 from deployments.engines.analysis.pitch.leading_voice import LeadingVoice
 from deployments.engines.analysis.pitch.melody import HOP_S
-from deployments.engines.music.protocol import Device
+from deployments.engines.common.device import Device
 from training.corpus.clips import Clip, corpus_folder
 from training.corpus.music import STRATA, compose_plan, draw_plan
 from training.corpus.render import render

@@ -26,7 +26,7 @@ from deployments.engines.analysis.pitch.leading_voice import LeadingVoice
 from deployments.engines.analysis.pitch.melody import HOP_S
 from deployments.engines.analysis.rhythm.estimate import analyse_rhythm
 from deployments.engines.analysis.rhythm.onsets import RATE_HZ
-from deployments.engines.music.protocol import Device
+from deployments.engines.common.device import Device
 
 SPEED = Head(
     "speed",

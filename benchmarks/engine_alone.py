@@ -14,8 +14,10 @@ from typing import Any
 
 from benchmarks.child import answer_questions
 from configs.environment import load_settings
+from deployments.engines.common.device import Device
 from deployments.engines.music import catalog as registry
-from deployments.engines.music.protocol import Device, GenerationMode, GenerationRequest, Sampling
+from deployments.engines.music.load import load
+from deployments.engines.music.protocol import GenerationMode, GenerationRequest, Sampling
 from tests.support.clips import music
 
 THREADS = 1
@@ -29,7 +31,7 @@ NICENESS = 15
 async def main(model: str) -> None:
     os.nice(NICENESS)
     engine = await asyncio.to_thread(
-        registry.load,
+        load,
         model,
         cache_dir=Path(load_settings().models.cache_dir),
         options=registry.EngineOptions(device=Device.CPU, threads=THREADS),

@@ -20,6 +20,7 @@ from torch import Tensor
 from benchmarks.generator_models import PAST_VALUE, Model
 from benchmarks.turns import timed
 from deployments.audio.samples import Samples
+from deployments.engines.common.errors import EngineError
 from deployments.engines.music.batching.batch import Batch, BatchLimits
 from deployments.engines.music.batching.conditions import Conditioner, Conditions
 from deployments.engines.music.batching.decoder import Cache, Decoder
@@ -30,7 +31,6 @@ from deployments.engines.music.batching.take import Take
 from deployments.engines.music.codec.stream import CodecDecoder
 from deployments.engines.music.meter import BatchState, NoMeter
 from deployments.engines.music.protocol import (
-    EngineError,
     GenerationEvent,
     GenerationMode,
     GenerationRequest,

@@ -16,18 +16,12 @@ from benchmarks.generator_findings import Findings, Head, Target
 from benchmarks.generator_models import TINY
 from benchmarks.turns import take_turns, times_faster
 from configs.environment import load_settings
-from deployments.engines.music import catalog as registry
+from deployments.engines.common.device import Device
 from deployments.engines.music.audiocraft.tiny_configs import CODEBOOKS, WINDOW_S
 from deployments.engines.music.catalog import EngineKind, EngineOptions
+from deployments.engines.music.load import load
 from deployments.engines.music.meter import BatchState, NoMeter
-from deployments.engines.music.protocol import (
-    Device,
-    Engine,
-    GenerationMode,
-    GenerationRequest,
-    Sampling,
-    Segment,
-)
+from deployments.engines.music.protocol import Engine, GenerationMode, GenerationRequest, Sampling, Segment
 from deployments.engines.music.windows import GenerationPlan
 
 WHOLE = Head(
@@ -71,7 +65,7 @@ class _Steps(NoMeter):
 def measure(findings: Findings, *, rounds: int, duration_s: float) -> None:
     steps = _Steps()
     engines = {
-        name: registry.load(
+        name: load(
             TINY,
             cache_dir=Path(load_settings().models.cache_dir),
             options=EngineOptions(engine=kind, device=Device.CPU, threads=1),

@@ -17,16 +17,16 @@ from benchmarks.child import answer_questions
 from benchmarks.memory import most_resident_mb, resident_mb
 from configs.environment import load_settings
 from deployments.audio.track import TrackReader, TrackWriter
-from deployments.engines.music.protocol import Device
-from deployments.engines.separation import catalog as registry
+from deployments.engines.common.device import Device
 from deployments.engines.separation.catalog import SeparatorOptions
+from deployments.engines.separation.load import load
 from deployments.engines.separation.protocol import Separator
 from deployments.engines.separation.track import separate_track
 
 
 async def main(model: str) -> None:
     engine = await asyncio.to_thread(
-        registry.load,
+        load,
         model,
         cache_dir=Path(load_settings().models.cache_dir),
         options=SeparatorOptions(device=Device.CPU),

@@ -16,7 +16,7 @@ from demucs.htdemucs import HTDemucs
 
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
-from deployments.engines.music.protocol import Device
+from deployments.engines.common.device import Device
 from deployments.engines.separation.catalog import SeparatorOptions, find
 from deployments.engines.separation.demucs.bag import bag_of
 from deployments.engines.separation.demucs.engine import DemucsEngine

@@ -24,8 +24,10 @@ from fastapi.responses import JSONResponse
 
 from configs.environment import MOCK_MODEL, load_settings
 from configs.settings import Settings
+from deployments.engines.common.errors import EngineError
 from deployments.engines.music import catalog as registry
-from deployments.engines.music.protocol import Engine, EngineError
+from deployments.engines.music.load import load
+from deployments.engines.music.protocol import Engine
 from deployments.serve.engine_options import engine_options
 from deployments.telemetry.logs import configure_logging
 from serve_app.http.attendance import attended
@@ -55,7 +57,7 @@ class Model:
     async def load(self) -> None:
         try:
             self._engine = await asyncio.to_thread(
-                registry.load,
+                load,
                 self._name,
                 cache_dir=Path(self._settings.models.cache_dir),
                 options=engine_options(self._settings),

@@ -9,11 +9,11 @@ from pathlib import Path
 from ray import serve
 
 from configs.settings import Settings
-from deployments.engines.analysis import catalog as registry
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.catalog import AnalyserOptions
+from deployments.engines.analysis.load import load
 from deployments.engines.analysis.protocol import AnalyserEngine, AnalysisRequest
-from deployments.engines.music.protocol import Device
+from deployments.engines.common.device import Device
 from deployments.serve.gpu import gpu_share
 from deployments.serve.replica import EngineReplica
 from deployments.telemetry.logs import configure_logging
@@ -28,7 +28,7 @@ class Analyser(EngineReplica[AnalyserEngine]):
         configure_logging(settings)
         analysis = settings.analysis
         self._engine = await asyncio.to_thread(
-            registry.load,
+            load,
             model,
             cache_dir=Path(settings.models.cache_dir),
             options=AnalyserOptions(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from configs.settings import Settings
+from deployments.engines.common.device import Device
 from deployments.engines.music.catalog import EngineKind, EngineOptions
-from deployments.engines.music.protocol import Device
 
 
 def engine_options(settings: Settings, gpu_memory_fraction: float | None = None) -> EngineOptions:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ray import serve
 
 from configs.settings import Settings
-from deployments.engines.music import catalog as registry
+from deployments.engines.music.load import load
 from deployments.engines.music.protocol import Engine, GenerationEvent, GenerationRequest
 from deployments.serve.engine_options import engine_options
 from deployments.serve.gpu import gpu_share
@@ -31,7 +31,7 @@ class Generator(EngineReplica[Engine]):
     async def __init__(self, model: str, settings: Settings) -> None:  # type: ignore[misc]
         configure_logging(settings)
         self._engine = await asyncio.to_thread(
-            registry.load,
+            load,
             model,
             cache_dir=Path(settings.models.cache_dir),
             options=engine_options(settings, gpu_share()),

@@ -10,10 +10,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import AnalyserInfo, AnalysisRequest
+from deployments.engines.common.errors import EngineBroken, EngineBusy, EngineError
 from deployments.engines.music.protocol import (
-    EngineBroken,
-    EngineBusy,
-    EngineError,
     EngineInfo,
     GenerationEvent,
     GenerationProgress,

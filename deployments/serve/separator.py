@@ -12,9 +12,9 @@ from pathlib import Path
 from ray import serve
 
 from configs.settings import Settings
-from deployments.engines.music.protocol import Device
-from deployments.engines.separation import catalog as registry
+from deployments.engines.common.device import Device
 from deployments.engines.separation.catalog import SeparatorOptions
+from deployments.engines.separation.load import load
 from deployments.engines.separation.protocol import Estimates, SegmentRequest, SeparatorEngine
 from deployments.serve.gpu import gpu_share
 from deployments.serve.replica import EngineReplica
@@ -30,7 +30,7 @@ class Separator(EngineReplica[SeparatorEngine]):
         configure_logging(settings)
         separation = settings.separation
         self._engine = await asyncio.to_thread(
-            registry.load,
+            load,
             model,
             cache_dir=Path(settings.models.cache_dir),
             options=SeparatorOptions(

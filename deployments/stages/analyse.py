@@ -12,7 +12,7 @@ from deployments.audio.samples import Samples
 from deployments.audio.wav import decode_wav
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import Analyser, AnalysisRequest
-from deployments.engines.music.protocol import UnknownModel
+from deployments.engines.common.errors import UnknownModel
 from storage.domain.derivations import Made
 from storage.domain.model import NodeAudio
 from storage.repositories.analyses import Analyses

@@ -22,8 +22,8 @@ from deployments.audio.resample import resample, to_channels
 from deployments.audio.samples import Samples, SoundFormat
 from deployments.audio.wav import encode_wav
 from deployments.engines.analysis.adherence import Target, adherence
+from deployments.engines.common.errors import EngineError, UnknownModel
 from deployments.engines.music.protocol import (
-    EngineError,
     EngineInfo,
     GenerationMode,
     GenerationProgress,
@@ -32,7 +32,6 @@ from deployments.engines.music.protocol import (
     Prefilled,
     Sampling,
     Segment,
-    UnknownModel,
 )
 from deployments.stages.analyse import AnalyseStage
 from deployments.stages.prompting import SOURCE_S, WISHES, Brief, brief_of, worded

@@ -9,7 +9,7 @@ import numpy as np
 from deployments.audio.levels import matching_gain, peak_dbfs, rms_dbfs
 from deployments.audio.samples import Samples, SoundFormat
 from deployments.audio.seam.continuation import Continuation, TooFewSamples
-from deployments.engines.music.protocol import EngineBroken
+from deployments.engines.common.errors import EngineBroken
 
 LEAD_IN_S = 0.06
 """How much of the codec's reconstruction is kept to be mixed over the parent's tail."""

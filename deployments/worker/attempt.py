@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from configs.settings import JobSettings
-from deployments.engines.music.protocol import (
+from deployments.engines.common.errors import (
     BadRequest,
     EngineBusy,
     EngineError,

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.audio.decode.errors import AudioError, BadAudio, UnsupportedMedia
-from deployments.engines.music import protocol as engines
+from deployments.engines.common import errors as engines
 from serve_app.http.problems import (
     BadRequest,
     Conflict,

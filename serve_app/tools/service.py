@@ -21,7 +21,8 @@ from deployments.audio.wav import decode_wav, encode_wav
 from deployments.engines.analysis.adherence import Adherence, Target, adherence
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import Analyser, AnalysisRequest
-from deployments.engines.music.protocol import EngineError, MusicGenerator, Sampling
+from deployments.engines.common.errors import EngineError
+from deployments.engines.music.protocol import MusicGenerator, Sampling
 from deployments.stages.clip import Source, make_clip
 from deployments.stages.prompting import Brief, brief_of, worded
 from serve_app.http.multipart import ReceivedUpload

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 
 from deployments.audio.samples import Samples
-from deployments.engines.analysis import catalog as registry
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.catalog import AnalyserOptions, MelodyModel
+from deployments.engines.analysis.load import load
 from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.analysis.mood.emotion import LABELS
 from deployments.engines.analysis.mood.styles import STYLE_IDS
 from deployments.engines.analysis.pitch.keys import parse_key
 from deployments.engines.analysis.protocol import AnalyserEngine, AnalysisRequest
-from deployments.engines.music.protocol import BadRequest, Device, EngineBroken
+from deployments.engines.common.device import Device
+from deployments.engines.common.errors import BadRequest, EngineBroken
 from tests.deployments.engines.analysis.sounds import babble, cadence, click, noise, time_s
 from tests.deployments.engines.loaded import model_cache
 
@@ -32,7 +33,7 @@ RATE_HZ = 22_050
 
 def _load(name: str, melody: MelodyModel = MelodyModel.NONE) -> AnalyserEngine:
     options = AnalyserOptions(device=Device.CPU, melody=melody, threads=1, lanes=1)
-    return registry.load(name, cache_dir=model_cache(), options=options)
+    return load(name, cache_dir=model_cache(), options=options)
 
 
 ENGINES: dict[str, Callable[[], AnalyserEngine]] = {

@@ -10,15 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from deployments.engines.common.errors import BadRequest
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import (
-    BadRequest,
-    Engine,
-    GenerationMode,
-    GenerationProgress,
-    Prefilled,
-    Segment,
-)
+from deployments.engines.music.protocol import Engine, GenerationMode, GenerationProgress, Prefilled, Segment
 from tests.deployments.engines.loaded import chord, hear, make_request, stock_engine, tiny_engine
 from tests.support.patience import PATIENCE_S
 

@@ -15,8 +15,8 @@ import pytest
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.analysis.protocol import AnalysisRequest
+from deployments.engines.common.errors import EngineBroken
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import EngineBroken
 from tests.serve_app.followers import following
 from tests.support.harness import Running, listening, problem, running, tone, wav
 from tests.support.patience import PATIENCE_S, until

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments.engines.common.errors import BadRequest
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import BadRequest, GenerationEvent, GenerationRequest
+from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
 from tests.support.harness import Running, problem, running, tone, wav
 from tests.support.patience import until
 

@@ -15,14 +15,9 @@ import pytest
 import soundfile
 
 from deployments.audio.wav import HEADER_BYTES, decode_wav
+from deployments.engines.common.errors import EngineBroken
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import (
-    EngineBroken,
-    EngineInfo,
-    GenerationEvent,
-    GenerationRequest,
-    Segment,
-)
+from deployments.engines.music.protocol import EngineInfo, GenerationEvent, GenerationRequest, Segment
 from storage.stores.memory import MemoryStore
 from storage.stores.object_store import Condition, StoreUnavailable
 from tests.deployments.worker.wire import Wire

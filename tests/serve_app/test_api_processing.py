@@ -18,8 +18,8 @@ import soundfile
 
 from deployments.audio.samples import Samples
 from deployments.audio.wav import decode_wav
+from deployments.engines.common.errors import EngineBroken
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import EngineBroken
 from deployments.engines.separation.mock import MockSeparator
 from deployments.engines.separation.protocol import Estimates, SegmentRequest
 from storage.stores.memory import MemoryStore

@@ -18,8 +18,8 @@ from deployments.audio.wav import decode_wav
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.analysis.protocol import AnalysisRequest
+from deployments.engines.common.errors import EngineBroken, EngineBusy
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import EngineBroken, EngineBusy
 from tests.support.harness import Running, listening, problem, running, tone, wav
 from tests.support.patience import until
 

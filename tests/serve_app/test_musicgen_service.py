@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 from configs.environment import load_settings
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.music import catalog as registry
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import ModelUnavailable
 from serve_app.musicgen_service import create_service
 from tests.support.harness import problem, tone, wav
 from tests.support.patience import until

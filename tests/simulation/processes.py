@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from configs.settings import Settings
+from deployments.engines.common.errors import EngineBroken, EngineBusy
 from deployments.engines.music import catalog as registry
 from deployments.engines.music.protocol import (
-    EngineBroken,
-    EngineBusy,
     EngineInfo,
     GenerationEvent,
     GenerationMode,

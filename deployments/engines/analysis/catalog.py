@@ -1,4 +1,4 @@
-"""Which analysers there are: names and facts that need no torch, and one function that loads an engine.
+"""Which analysers there are: names and facts that need no torch (`load` makes an engine of an entry).
 
 Operators configure models by name; a request names none. `find` also takes the absolute path of a local
 folder with a CLAP model in transformers' format; its entry is called `local/<folder name>`. Adding a model is
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 
-from deployments.engines.analysis.protocol import AnalyserEngine
+from deployments.engines.common.catalog import Catalog
 from deployments.engines.common.describe import HIDDEN, Described
-from deployments.engines.music.audiocraft.local_config import read_licence
-from deployments.engines.music.protocol import Device, ModelUnavailable, UnknownModel
+from deployments.engines.common.device import Device
+from deployments.engines.common.licence import read_licence
 
 CLAP_FILES = ("config.json", "preprocessor_config.json")
 """What a folder with a CLAP model has at least."""
@@ -67,50 +66,8 @@ class AnalyserEntry(Described):
     folder: Path | None = field(default=None, metadata=HIDDEN)
 
 
-def entries() -> tuple[AnalyserEntry, ...]:
-    """Every named analyser, smallest first."""
-    return tuple(_catalogue().values())
-
-
-def find(name: str) -> AnalyserEntry:
-    """The entry of a name, or of a local folder's absolute path. Raises UnknownModel."""
-    entry = _catalogue().get(name)
-    if entry is not None:
-        return entry
-    folder = Path(name)
-    if folder.is_absolute() and all((folder / file).is_file() for file in CLAP_FILES):
-        return AnalyserEntry(
-            name=f"local/{folder.name}",
-            engine=AnalyserKind.CLAP,
-            licence=read_licence(folder),
-            description="Local CLAP model",
-            folder=folder,
-        )
-    raise UnknownModel(
-        f"unknown analyser {name!r}; known are {', '.join(_catalogue())}, and absolute paths of folders with a "
-        "CLAP model"
-    )
-
-
-def load(name: str, *, cache_dir: Path, options: AnalyserOptions | None = None) -> AnalyserEngine:
-    """Load an analyser; blocks, and downloads what is not there yet. Raises UnknownModel,
-    ModelUnavailable."""
-    options = options or AnalyserOptions()
-    entry = find(name)
-    if options.melody not in list(MelodyModel):
-        raise ModelUnavailable(f"melody must be {' or '.join(MelodyModel)}, not {options.melody!r}")
-    if entry.engine is AnalyserKind.MOCK:
-        from deployments.engines.analysis.mock import MockAnalyser
-
-        return MockAnalyser()
-    from deployments.engines.analysis.engine import SignalAnalyser
-
-    return SignalAnalyser(entry, cache_dir=cache_dir, options=options)
-
-
-@cache
-def _catalogue() -> dict[str, AnalyserEntry]:
-    catalogue = [
+def _entries() -> tuple[AnalyserEntry, ...]:
+    return (
         AnalyserEntry("mock", AnalyserKind.MOCK, "MIT", "No listening: fixed answers for every clip"),
         AnalyserEntry(
             "signal",
@@ -127,8 +84,7 @@ def _catalogue() -> dict[str, AnalyserEntry]:
         _clap("laion/clap-htsat-unfused", "CLAP, trained on general audio"),
         _clap("laion/larger_clap_music", "CLAP, larger, trained on music"),
         _clap("laion/larger_clap_music_and_speech", "CLAP, larger, trained on music and speech"),
-    ]
-    return {entry.name: entry for entry in catalogue}
+    )
 
 
 def _clap(name: str, description: str) -> AnalyserEntry:
@@ -139,3 +95,20 @@ def _clap(name: str, description: str) -> AnalyserEntry:
         f"Signal analysis; mood and style from {description}",
         weights=name,
     )
+
+
+def _local_entry(folder: Path) -> AnalyserEntry | None:
+    if not all((folder / file).is_file() for file in CLAP_FILES):
+        return None
+    return AnalyserEntry(
+        name=f"local/{folder.name}",
+        engine=AnalyserKind.CLAP,
+        licence=read_licence(folder),
+        description="Local CLAP model",
+        folder=folder,
+    )
+
+
+CATALOG = Catalog("analyser", _entries(), _local_entry, "a CLAP model")
+
+find = CATALOG.find

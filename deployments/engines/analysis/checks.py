@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deployments.engines.analysis.protocol import AnalysisRequest
-from deployments.engines.music.protocol import BadRequest
+from deployments.engines.common.errors import BadRequest
 
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 192_000
 

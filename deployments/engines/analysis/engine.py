@@ -32,7 +32,8 @@ from deployments.engines.analysis.prompt import write_prompt
 from deployments.engines.analysis.protocol import AnalyserInfo, AnalysisRequest
 from deployments.engines.analysis.rhythm.estimate import analyse_rhythm
 from deployments.engines.analysis.sections import find_sections
-from deployments.engines.music.protocol import Device, EngineBroken, EngineBusy, EngineError
+from deployments.engines.common.device import Device
+from deployments.engines.common.errors import EngineBroken, EngineBusy, EngineError
 
 # Counted up with every change that gives another answer for the same clip.
 VERSION_OF_RESULTS = 2

@@ -27,7 +27,7 @@ from deployments.engines.analysis.mood.styles import STYLES, chosen_style
 from deployments.engines.analysis.prompt import write_prompt
 from deployments.engines.analysis.protocol import AnalyserInfo, AnalysisRequest
 from deployments.engines.analysis.sections import MIN_DURATION_S
-from deployments.engines.music.protocol import EngineBroken
+from deployments.engines.common.errors import EngineBroken
 
 BPM = 120.0
 MELODY_HOP_S, MELODY_MOST_S = 0.01, 60.0

@@ -1,4 +1,4 @@
-"""Which models there are: names and facts that need no torch, and one function that loads an engine.
+"""Which music models there are: names and facts that need no torch (`load` makes an engine of an entry).
 
 Operators configure models by name; a request names one of those, never a path. `find` also takes the absolute
 path of a local folder with audiocraft's two checkpoint files; its entry is called `local/<folder name>`.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 
+from deployments.engines.common.catalog import Catalog
 from deployments.engines.common.describe import HIDDEN, Described
-from deployments.engines.music.audiocraft.local_config import CHECKPOINT_FILES, read_config, read_licence
-from deployments.engines.music.meter import Meter
-from deployments.engines.music.protocol import Device, Engine, GenerationMode, UnknownModel
+from deployments.engines.common.device import Device
+from deployments.engines.common.licence import read_licence
+from deployments.engines.music.audiocraft.local_config import CHECKPOINT_FILES, read_config
+from deployments.engines.music.protocol import GenerationMode
 
 _RATE_HZ = 32_000
 _BASIC_MODES = (GenerationMode.TEXT, GenerationMode.CONTINUE, GenerationMode.COMPOSE)
@@ -68,57 +69,14 @@ class ModelEntry(Described):
     """Torch threads that measured best; None for all. A tiny model is slower on two than on one."""
 
 
-def entries() -> tuple[ModelEntry, ...]:
-    """Every named model, smallest first."""
-    return tuple(_catalogue().values())
-
-
 def find(name: str, engine: EngineKind = EngineKind.SEGUE) -> ModelEntry:
-    """The entry of a name, or of a local folder's absolute path. Raises UnknownModel."""
-    entry = _catalogue().get(name)
-    if entry is None:
-        folder = Path(name)
-        if not folder.is_absolute() or not all((folder / file).is_file() for file in CHECKPOINT_FILES):
-            raise UnknownModel(
-                f"unknown model {name!r}; known are {', '.join(_catalogue())}, and absolute paths of folders "
-                f"with {' and '.join(CHECKPOINT_FILES)}"
-            )
-        entry = _local_entry(folder)
+    """The entry of a name, or of a local folder's absolute path. Raises UnknownModel, ModelUnavailable."""
+    entry = CATALOG.find(name)
     return entry if entry.engine is EngineKind.MOCK else replace(entry, engine=engine)
 
 
-def load(
-    name: str, *, cache_dir: Path, options: EngineOptions | None = None, meter: Meter | None = None
-) -> Engine:
-    """Load a model; blocks, and downloads what is not there yet. Raises UnknownModel, ModelUnavailable."""
-    options = options or EngineOptions()
-    entry = find(name, options.engine)
-    options = replace(options, threads=options.threads or entry.threads)
-    match entry.engine:
-        case EngineKind.MOCK:
-            from deployments.engines.music.mock import MockEngine
-
-            return MockEngine()
-        case EngineKind.AUDIOCRAFT:
-            from deployments.engines.music.reference.engine import AudiocraftEngine
-
-            return AudiocraftEngine(
-                name,
-                cache_dir=cache_dir,
-                device=options.device,
-                dtype=options.dtype,
-                threads=options.threads,
-                gpu_memory_fraction=options.gpu_memory_fraction,
-            )
-        case EngineKind.SEGUE:
-            from deployments.engines.music.batching.engine import SegueEngine
-
-            return SegueEngine(name, cache_dir=cache_dir, options=options, meter=meter)
-
-
-@cache
-def _catalogue() -> dict[str, ModelEntry]:
-    catalogue = [
+def _entries() -> tuple[ModelEntry, ...]:
+    return (
         ModelEntry(
             name="mock",
             engine=EngineKind.MOCK,
@@ -142,8 +100,7 @@ def _catalogue() -> dict[str, ModelEntry]:
         _hub("stereo-large", "3.3B", "Text to stereo music", stereo=True),
         _hub("stereo-melody", "1.5B", "Text and melody to stereo music", melody=True, stereo=True),
         _hub("stereo-melody-large", "3.3B", "Text and melody to stereo music", melody=True, stereo=True),
-    ]
-    return {entry.name: entry for entry in catalogue}
+    )
 
 
 def _tiny(name: str, description: str, *, melody: bool = False, stereo: bool = False) -> ModelEntry:
@@ -158,7 +115,9 @@ def _hub(
     return _audiocraft(name, "CC-BY-NC-4.0", parameters, description, melody=melody, stereo=stereo)
 
 
-def _local_entry(folder: Path) -> ModelEntry:
+def _local_entry(folder: Path) -> ModelEntry | None:
+    if not all((folder / file).is_file() for file in CHECKPOINT_FILES):
+        return None
     config = read_config(folder)
     return _audiocraft(
         f"local/{folder.name}",
@@ -194,3 +153,6 @@ def _audiocraft(
         parameters=parameters,
         folder=folder,
     )
+
+
+CATALOG = Catalog("model", _entries(), _local_entry, " and ".join(CHECKPOINT_FILES))

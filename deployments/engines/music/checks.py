@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
-from deployments.engines.music.protocol import BadRequest, EngineInfo, GenerationMode, GenerationRequest
+from deployments.engines.common.errors import BadRequest
+from deployments.engines.common.seeds import MAX_SEED
+from deployments.engines.music.protocol import EngineInfo, GenerationMode, GenerationRequest
 
 MAX_CFG_COEF = 30.0
 MAX_TEMPERATURE = 10.0
-MAX_SEED = 2**32 - 1
 
 
 def check_request(request: GenerationRequest, info: EngineInfo) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from deployments.audio.samples import Samples
-from deployments.engines.music.protocol import BadRequest, GenerationMode, GenerationRequest
+from deployments.engines.common.errors import BadRequest
+from deployments.engines.music.protocol import GenerationMode, GenerationRequest
 
 _LISTENING = (GenerationMode.CONTINUE, GenerationMode.MELODY)
 

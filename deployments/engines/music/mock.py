@@ -14,9 +14,9 @@ from collections.abc import AsyncGenerator
 import numpy as np
 
 from deployments.audio.samples import Samples
+from deployments.engines.common.errors import EngineBroken
 from deployments.engines.music.checks import check_request, new_samples
 from deployments.engines.music.protocol import (
-    EngineBroken,
     EngineInfo,
     GenerationEvent,
     GenerationMode,

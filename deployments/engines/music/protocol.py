@@ -79,12 +79,6 @@ class Segment:
 GenerationEvent = GenerationProgress | Prefilled | Segment
 
 
-class Device(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
 @dataclass(frozen=True, slots=True)
 class EngineInfo(Described):
     """What a loaded engine is; provenance keeps all of it.
@@ -135,35 +129,3 @@ class Engine(MusicGenerator, Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-class EngineError(Exception):
-    """An engine cannot do what was asked.
-
-    EngineError
-    ├── UnknownModel       no such entry in the registry and no such folder
-    ├── ModelUnavailable   the model is known, but its weights or a package it needs cannot be had here
-    ├── BadRequest         the request is outside what this engine can do; trying again cannot help
-    ├── EngineBusy         no room for the request now; trying later helps and costs no attempt
-    └── EngineBroken       the engine itself failed; another replica or another try may succeed
-    """
-
-
-class UnknownModel(EngineError):
-    pass
-
-
-class ModelUnavailable(EngineError):
-    pass
-
-
-class BadRequest(EngineError):
-    pass
-
-
-class EngineBusy(EngineError):
-    pass
-
-
-class EngineBroken(EngineError):
-    pass

@@ -1,4 +1,4 @@
-"""Which separators there are: names and facts that need no torch, and one function that loads an engine.
+"""Which separators there are: names and facts that need no torch (`load` makes an engine of an entry).
 
 Operators configure models by name; a request names one of those, never a path. `find` also takes the absolute
 path of a local folder in Demucs's format (see `packages`); its entry is called `local/<folder name>`. Adding a
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 
+from deployments.engines.common.catalog import Catalog
 from deployments.engines.common.describe import HIDDEN, Described
-from deployments.engines.music.audiocraft.local_config import read_licence
-from deployments.engines.music.protocol import Device, UnknownModel
+from deployments.engines.common.device import Device
+from deployments.engines.common.licence import read_licence
 from deployments.engines.separation.folder import is_folder_of_packages
-from deployments.engines.separation.protocol import SeparatorEngine
 
 RESEARCH_ONLY = "research only (weights without a licence; Demucs's code is MIT)"
 """Demucs's author on its weights: not covered by the code's MIT licence, provided for scientific purposes only
@@ -78,51 +77,8 @@ class SeparatorEntry(Described):
     """Torch threads that measured best; None for all. A tiny model is slower on two than on one."""
 
 
-def entries() -> tuple[SeparatorEntry, ...]:
-    """Every named model, smallest first."""
-    return tuple(_catalogue().values())
-
-
-def find(name: str) -> SeparatorEntry:
-    """The entry of a name, or of a local folder's absolute path. Raises UnknownModel."""
-    entry = _catalogue().get(name)
-    if entry is not None:
-        return entry
-    folder = Path(name)
-    if folder.is_absolute() and is_folder_of_packages(folder):
-        return _entry(
-            f"local/{folder.name}",
-            "Local model",
-            licence=read_licence(folder),
-            sources=(),
-            networks=0,
-            origin=Origin.FOLDER,
-            folder=folder,
-        )
-    raise UnknownModel(
-        f"unknown separator {name!r}; known are {', '.join(_catalogue())}, and absolute paths of folders with "
-        "Demucs's packages"
-    )
-
-
-def load(name: str, *, cache_dir: Path, options: SeparatorOptions | None = None) -> SeparatorEngine:
-    """Load a model; blocks, and downloads what is not there yet. Raises UnknownModel, ModelUnavailable."""
-    options = options or SeparatorOptions()
-    entry = find(name)
-    match entry.engine:
-        case SeparatorKind.MOCK:
-            from deployments.engines.separation.mock import MockSeparator
-
-            return MockSeparator()
-        case SeparatorKind.DEMUCS:
-            from deployments.engines.separation.demucs.engine import DemucsEngine
-
-            return DemucsEngine(entry, cache_dir=cache_dir, options=options)
-
-
-@cache
-def _catalogue() -> dict[str, SeparatorEntry]:
-    catalogue = [
+def _entries() -> tuple[SeparatorEntry, ...]:
+    return (
         SeparatorEntry(
             name="mock",
             engine=SeparatorKind.MOCK,
@@ -145,8 +101,7 @@ def _catalogue() -> dict[str, SeparatorEntry]:
         _hub("mdx_extra", "As mdx, trained with extra data", networks=4),
         _hub("mdx_q", "mdx, quantized: needs the package diffq", networks=4),
         _hub("mdx_extra_q", "mdx_extra, quantized: needs the package diffq", networks=4),
-    ]
-    return {entry.name: entry for entry in catalogue}
+    )
 
 
 def _tiny(name: str, description: str, *, networks: int = 1) -> SeparatorEntry:
@@ -185,3 +140,22 @@ def _entry(
         folder=folder,
         threads=threads,
     )
+
+
+def _local_entry(folder: Path) -> SeparatorEntry | None:
+    if not is_folder_of_packages(folder):
+        return None
+    return _entry(
+        f"local/{folder.name}",
+        "Local model",
+        licence=read_licence(folder),
+        sources=(),
+        networks=0,
+        origin=Origin.FOLDER,
+        folder=folder,
+    )
+
+
+CATALOG = Catalog("separator", _entries(), _local_entry, "Demucs's packages")
+
+find = CATALOG.find

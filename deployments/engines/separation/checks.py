@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from deployments.engines.music.checks import MAX_SEED
-from deployments.engines.music.protocol import BadRequest
+from deployments.engines.common.errors import BadRequest
+from deployments.engines.common.seeds import MAX_SEED
 from deployments.engines.separation.options import MAX_SHIFTS, MIN_SEGMENT_S, SeparationOptions
 from deployments.engines.separation.passes import padded_samples
 from deployments.engines.separation.protocol import Part, SegmentRequest, SeparatorInfo

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployments.engines.music.protocol import ModelUnavailable
+from deployments.engines.common.errors import ModelUnavailable
 
 PACKAGE_SUFFIXES = (".th", ".safetensors")
 _BAG_SUFFIX = ".yaml"

@@ -8,7 +8,7 @@ import hashlib
 
 import numpy as np
 
-from deployments.engines.music.protocol import EngineBroken
+from deployments.engines.common.errors import EngineBroken
 from deployments.engines.separation.checks import check_segment
 from deployments.engines.separation.protocol import (
     Estimates,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from deployments.engines.music.protocol import BadRequest
+from deployments.engines.common.errors import BadRequest
 from deployments.engines.separation.protocol import Padding, Part
 
 MAX_SHIFT_S = 0.5

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from deployments.engines.music.protocol import EngineBroken, EngineBusy, EngineError
+from deployments.engines.common.errors import EngineBroken, EngineBusy, EngineError
 from deployments.engines.separation.protocol import Estimates, SegmentRequest
 
 

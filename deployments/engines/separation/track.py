@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from deployments.audio.samples import Samples
-from deployments.engines.music.protocol import BadRequest, EngineBroken, EngineBusy
+from deployments.engines.common.errors import BadRequest, EngineBroken, EngineBusy
 from deployments.engines.separation.checks import check_options
 from deployments.engines.separation.level import Level, Track, measure_level
 from deployments.engines.separation.mixing import Mixture, PassSum

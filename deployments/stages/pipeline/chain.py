@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from deployments.audio.decode.errors import AudioError
-from deployments.engines.music.protocol import EngineBroken, EngineBusy, EngineError
+from deployments.engines.common.errors import EngineBroken, EngineBusy, EngineError
 from deployments.export.ffmpeg import ExportError
 from deployments.stages.pipeline.workspace import Workspace
 from storage.domain.jobs import StageRecord, StageState

@@ -13,7 +13,7 @@ from deployments.audio.resample import StreamingResampler, to_channels
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
 from deployments.engines.common.describe import plain
-from deployments.engines.music.protocol import UnknownModel
+from deployments.engines.common.errors import UnknownModel
 from deployments.engines.separation.options import Rest, SeparationOptions
 from deployments.engines.separation.protocol import Separator, SeparatorInfo
 from deployments.engines.separation.track import separate_track

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deployments.audio.samples import Samples
-from deployments.engines.music.catalog import EngineOptions
+from deployments.engines.common.device import Device
+from deployments.engines.music.catalog import EngineKind, EngineOptions, find
 from deployments.engines.music.protocol import (
-    Device,
     GenerationEvent,
     GenerationMode,
     GenerationProgress,
@@ -46,14 +46,16 @@ def model_cache() -> Path:
 def tiny_engine(name: str = "tiny") -> SegueEngine:
     from deployments.engines.music.batching.engine import SegueEngine
 
-    return SegueEngine(name, cache_dir=model_cache(), options=TINY)
+    return SegueEngine(find(name), cache_dir=model_cache(), options=TINY)
 
 
 @cache
 def stock_engine(name: str = "tiny") -> AudiocraftEngine:
     from deployments.engines.music.reference.engine import AudiocraftEngine
 
-    return AudiocraftEngine(name, cache_dir=model_cache(), device=Device.CPU, threads=1)
+    return AudiocraftEngine(
+        find(name, EngineKind.AUDIOCRAFT), cache_dir=model_cache(), device=Device.CPU, threads=1
+    )
 
 
 def make_request(

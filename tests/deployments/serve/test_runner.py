@@ -11,15 +11,8 @@ import pytest
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError
 
-from deployments.engines.music.protocol import (
-    EngineBroken,
-    EngineBusy,
-    EngineError,
-    GenerationMode,
-    GenerationProgress,
-    GenerationRequest,
-    Sampling,
-)
+from deployments.engines.common.errors import EngineBroken, EngineBusy, EngineError
+from deployments.engines.music.protocol import GenerationMode, GenerationProgress, GenerationRequest, Sampling
 from deployments.serve.handles import ServedGenerator
 from deployments.telemetry.load import Load
 

@@ -17,15 +17,14 @@ from hypothesis import strategies as st
 from deployments.audio.levels import peak_dbfs, rms_dbfs
 from deployments.audio.resample import resample, to_channels
 from deployments.audio.samples import Samples
+from deployments.engines.common.errors import EngineBroken, UnknownModel
 from deployments.engines.music.protocol import (
-    EngineBroken,
     EngineInfo,
     GenerationEvent,
     GenerationMode,
     GenerationRequest,
     Prefilled,
     Segment,
-    UnknownModel,
 )
 from deployments.stages.take import LEAD_IN_S
 from storage.domain import edits

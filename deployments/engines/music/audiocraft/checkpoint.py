@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from deployments.engines.common.errors import EngineError, ModelUnavailable
 from deployments.engines.common.weights import state_sha256
 from deployments.engines.music.audiocraft.importing import import_audiocraft
 from deployments.engines.music.audiocraft.local_networks import companions, replaced
 from deployments.engines.music.audiocraft.quiet import quietly
 from deployments.engines.music.audiocraft.tiny import TINY_MODELS, ensure_tiny
 from deployments.engines.music.catalog import ModelEntry
-from deployments.engines.music.protocol import EngineError, ModelUnavailable
 
 
 @dataclass(frozen=True, slots=True)

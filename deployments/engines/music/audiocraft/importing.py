@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from deployments.engines.music.protocol import ModelUnavailable
+from deployments.engines.common.errors import ModelUnavailable
 
 VERSION = "1.3.0"
 INSTALL_COMMAND = f"pip install --no-deps audiocraft=={VERSION}"

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from deployments.engines.music.protocol import ModelUnavailable
+from deployments.engines.common.errors import ModelUnavailable
 
 CHECKPOINT_FILES = ("state_dict.bin", "compression_state_dict.bin")
-_LICENCE_FILES = ("licence.txt", "LICENSE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +46,3 @@ def read_config(folder: Path) -> LocalConfig:
         raise ModelUnavailable(
             f"{path.name} of {folder.name} is no audiocraft checkpoint: {error!r}"
         ) from error
-
-
-def read_licence(folder: Path) -> str:
-    """The first line of `licence.txt` or `LICENSE` in the folder; "unknown" where there is none."""
-    for name in _LICENCE_FILES:
-        path = folder / name
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            if lines:
-                return lines[0].strip()[:100]
-    return "unknown"

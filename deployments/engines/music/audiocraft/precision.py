@@ -6,17 +6,9 @@ from typing import Any
 
 import torch
 
-from deployments.engines.music.protocol import Device, ModelUnavailable
+from deployments.engines.common.errors import ModelUnavailable
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-def choose_device(device: Device) -> torch.device:
-    """`auto` is the GPU where there is one. Raises ModelUnavailable."""
-    has_gpu = torch.cuda.is_available()
-    if device is Device.CUDA and not has_gpu:
-        raise ModelUnavailable("device cuda was asked for, but torch sees no GPU")
-    return torch.device("cuda" if has_gpu and device is not Device.CPU else "cpu")
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:

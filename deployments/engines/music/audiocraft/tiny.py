@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from deployments.engines.common.built_folder import made_folder
+from deployments.engines.common.pseudo_random import network_state
 from deployments.engines.music.audiocraft.importing import import_audiocraft
 from deployments.engines.music.audiocraft.local_networks import (
     SEPARATOR_FOLDER,
@@ -28,7 +29,7 @@ from deployments.engines.music.audiocraft.local_networks import (
 )
 from deployments.engines.music.audiocraft.quiet import quietly
 from deployments.engines.music.audiocraft.tiny_configs import TEXT_ENCODER_WIDTH, codec_config, lm_config
-from deployments.engines.music.audiocraft.tiny_weights import codec_state, lm_state, network_state
+from deployments.engines.music.audiocraft.tiny_weights import codec_state, lm_state
 from deployments.engines.separation.demucs.tiny import write_htdemucs
 
 TINY_MODELS = ("tiny", "tiny-melody", "tiny-stereo")

@@ -1,18 +1,12 @@
-"""Tensor values made from names, the same bits on every machine.
-
-Each tensor is filled from SHAKE-256 of its name, so its values do not depend on the order of creation, on a
-random generator's version, on the number of threads or on the processor. Scales are powers of two or
-correctly rounded square roots, and every product is one IEEE operation.
-"""
+"""Pseudo-random weights of a codec and a language model, at levels that keep what they play audible and sane."""
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping
 
-import numpy as np
 import torch
+
+from deployments.engines.common.pseudo_random import network_state, signs, uniform
 
 # Found by decoding random tokens (see `test_tiny.py`): about -20 dBFS RMS.
 _CODEC_OUTPUT_GAIN = 0.47
@@ -25,19 +19,7 @@ _CODEC_BRANCH_GAIN = 0.5
 _LSTM_BOUND = 0.0625
 # Louder than the positions that are added to it, so that what is played depends on the melody.
 _MELODY_GAIN = 8.0
-
-
-def uniform(name: str, shape: torch.Size, bound: float) -> torch.Tensor:
-    """float32 values in [-bound, bound) on a grid of 2^16 steps."""
-    count = math.prod(shape)
-    digest = hashlib.shake_256(name.encode()).digest(2 * count)
-    grid = np.frombuffer(digest, dtype="<u2").astype(np.float32) / np.float32(32768) - np.float32(1)
-    return torch.from_numpy(grid * np.float32(bound)).reshape(shape)
-
-
-def signs(name: str, shape: torch.Size, size: float) -> torch.Tensor:
-    """float32 values that are each -size or +size: rows of equal norm."""
-    return torch.where(uniform(name, shape, 1.0) < 0, -size, size)
+_MELODY_OUTPUT = "self_wav.output_proj.weight"
 
 
 def codec_state(template: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -48,12 +30,10 @@ def codec_state(template: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 def lm_state(template: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Values for an `LMModel`'s state: linear layers that keep the variance, plain norms."""
-    return {name: _network_tensor(f"lm.{name}", tensor) for name, tensor in template.items()}
-
-
-def network_state(prefix: str, template: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Values for any other network's state (T5, Demucs), by the same rules; `prefix` names the network."""
-    return {name: _network_tensor(f"{prefix}.{name}", tensor) for name, tensor in template.items()}
+    state = network_state("lm", template)
+    return {
+        name: tensor * _MELODY_GAIN if _MELODY_OUTPUT in name else tensor for name, tensor in state.items()
+    }
 
 
 def _layer(name: str) -> int:
@@ -93,15 +73,3 @@ def _codebook_tensor(name: str, tensor: torch.Tensor) -> torch.Tensor:
     if name.endswith("cluster_size"):
         return torch.ones(tensor.shape)
     return signs(f"codec.codebook.{level}", tensor.shape, 0.5**level)
-
-
-def _network_tensor(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    shape = tensor.shape
-    if name.endswith("bias"):
-        return torch.zeros(shape)
-    if tensor.dim() < 2:
-        return torch.ones(shape)
-    if ".emb." in name or "shared" in name or "embed" in name:
-        return uniform(name, shape, 1.0)
-    bound = math.sqrt(3.0 / math.prod(shape[1:]))
-    return uniform(name, shape, bound * _MELODY_GAIN if "self_wav.output_proj" in name else bound)

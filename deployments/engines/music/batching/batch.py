@@ -20,19 +20,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from deployments.engines.common.errors import BadRequest, EngineBroken, EngineBusy, EngineError
 from deployments.engines.music.batching.conditions import Conditioner
 from deployments.engines.music.batching.decoder import Decoder, Layout
 from deployments.engines.music.batching.sampling import SamplingRows, choose
 from deployments.engines.music.batching.take import Stage, Take
 from deployments.engines.music.codec.stream import CodecDecoder
 from deployments.engines.music.meter import BatchState, Meter
-from deployments.engines.music.protocol import (
-    BadRequest,
-    EngineBroken,
-    EngineBusy,
-    EngineError,
-    GenerationProgress,
-)
+from deployments.engines.music.protocol import GenerationProgress
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.music.batching.linear import Linear, MakeLinear, settle
-from deployments.engines.music.protocol import ModelUnavailable
 
 
 class Cache:

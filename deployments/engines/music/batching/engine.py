@@ -10,28 +10,26 @@ from pathlib import Path
 
 import torch
 
+from deployments.engines.common.device import choose_device
+from deployments.engines.common.errors import EngineBroken, EngineError, ModelUnavailable
 from deployments.engines.music.audiocraft.checkpoint import load_checkpoint
 from deployments.engines.music.audiocraft.importing import VERSION
-from deployments.engines.music.audiocraft.precision import choose_device
 from deployments.engines.music.batching.batch import Batch, BatchLimits
 from deployments.engines.music.batching.conditions import Conditioner
 from deployments.engines.music.batching.decoder import Decoder
 from deployments.engines.music.batching.linear import Precision, linear_maker
 from deployments.engines.music.batching.sequence import pattern_delays
 from deployments.engines.music.batching.take import Take
-from deployments.engines.music.catalog import EngineOptions, find
+from deployments.engines.music.catalog import EngineOptions, ModelEntry
 from deployments.engines.music.checks import check_request, new_samples
 from deployments.engines.music.codec.stream import CodecDecoder
 from deployments.engines.music.context import audible_context
 from deployments.engines.music.meter import Meter, NoMeter
 from deployments.engines.music.protocol import (
-    EngineBroken,
-    EngineError,
     EngineInfo,
     GenerationEvent,
     GenerationMode,
     GenerationRequest,
-    ModelUnavailable,
     Sampling,
 )
 from deployments.engines.music.windows import GenerationPlan
@@ -57,19 +55,18 @@ class SegueEngine:
     keys and values get a quarter of the machine's memory, or what the weights leave of the share of the GPU.
     A batch that gives no sign for `stuck_after_s` makes the engine unhealthy.
 
-    Raises UnknownModel, ModelUnavailable.
+    Raises ModelUnavailable.
     """
 
     def __init__(
         self,
-        model: str,
+        entry: ModelEntry,
         *,
         cache_dir: Path,
         options: EngineOptions,
         meter: Meter | None = None,
         stuck_after_s: float = 180.0,
     ) -> None:
-        entry = find(model)
         device = choose_device(options.device)
         precision = _choose_precision(options.dtype, device)
         if options.threads is not None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deployments.engines.music.protocol import ModelUnavailable
+from deployments.engines.common.errors import ModelUnavailable
 
 
 class Precision(StrEnum):

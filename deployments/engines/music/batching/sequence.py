@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deployments.engines.music.protocol import ModelUnavailable
+from deployments.engines.common.errors import ModelUnavailable
 
 _UNKNOWN = -1
 

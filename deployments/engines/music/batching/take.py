@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 
 from deployments.audio.samples import Samples
+from deployments.engines.common.errors import EngineBroken, EngineError
 from deployments.engines.music.batching.conditions import Conditioner, Conditions
 from deployments.engines.music.batching.decoder import Cache
 from deployments.engines.music.batching.philox import gumbel
 from deployments.engines.music.batching.sequence import TokenSequence
 from deployments.engines.music.codec.stream import CodecDecoder
 from deployments.engines.music.protocol import (
-    EngineBroken,
-    EngineError,
     GenerationEvent,
     GenerationProgress,
     GenerationRequest,

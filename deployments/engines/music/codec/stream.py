@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.music.codec.layers import (
     PADDING_MODES,
     ChainStream,
@@ -23,7 +24,6 @@ from deployments.engines.music.codec.layers import (
     convolution,
     transposed_convolution,
 )
-from deployments.engines.music.protocol import ModelUnavailable
 
 _NORMS = ("none", "weight_norm")
 _POINTWISE = (nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Tanh)

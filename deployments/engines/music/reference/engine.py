@@ -12,15 +12,14 @@ from pathlib import Path
 
 import torch
 
+from deployments.engines.common.device import Device, choose_device
+from deployments.engines.common.errors import EngineBroken, EngineError
 from deployments.engines.music.audiocraft.checkpoint import load_checkpoint
 from deployments.engines.music.audiocraft.importing import VERSION
-from deployments.engines.music.audiocraft.precision import choose_device, choose_dtype, convert
-from deployments.engines.music.catalog import find
+from deployments.engines.music.audiocraft.precision import choose_dtype, convert
+from deployments.engines.music.catalog import ModelEntry
 from deployments.engines.music.checks import check_request
 from deployments.engines.music.protocol import (
-    Device,
-    EngineBroken,
-    EngineError,
     EngineInfo,
     GenerationEvent,
     GenerationMode,
@@ -58,12 +57,12 @@ class AudiocraftEngine:
     process's share of the GPU's memory. A take that gives no sign for `stuck_after_s` makes the engine
     unhealthy; it must allow for a melody's separation, the longest stretch without a step.
 
-    Raises UnknownModel, ModelUnavailable.
+    Raises ModelUnavailable.
     """
 
     def __init__(
         self,
-        model: str,
+        entry: ModelEntry,
         *,
         cache_dir: Path,
         device: Device = Device.AUTO,
@@ -72,7 +71,6 @@ class AudiocraftEngine:
         gpu_memory_fraction: float | None = None,
         stuck_after_s: float = 180.0,
     ) -> None:
-        entry = find(model)
         chosen_device = choose_device(device)
         chosen_dtype = choose_dtype(dtype, chosen_device)
         if threads is not None:

@@ -10,16 +10,11 @@ import numpy as np
 import torch
 
 from deployments.audio.samples import Samples
+from deployments.engines.common.errors import EngineBroken, ModelUnavailable
 from deployments.engines.music.audiocraft.checkpoint import Checkpoint
 from deployments.engines.music.audiocraft.precision import autocast
 from deployments.engines.music.context import audible_context
-from deployments.engines.music.protocol import (
-    EngineBroken,
-    GenerationMode,
-    GenerationRequest,
-    ModelUnavailable,
-    Prefilled,
-)
+from deployments.engines.music.protocol import GenerationMode, GenerationRequest, Prefilled
 from deployments.engines.music.reference.drawing import drawing_from
 from deployments.engines.music.windows import DECODER_WARM_UP_FRAMES, GenerationPlan
 

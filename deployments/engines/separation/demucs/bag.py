@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from deployments.engines.common.errors import EngineError, ModelUnavailable
 from deployments.engines.common.weights import state_sha256
-from deployments.engines.music.protocol import EngineError, ModelUnavailable
 from deployments.engines.separation.catalog import Origin, SeparatorEntry
 from deployments.engines.separation.demucs.packages import load_separator
 from deployments.engines.separation.demucs.tiny import ensure_tiny_separator

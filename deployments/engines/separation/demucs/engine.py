@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from deployments.engines.music.audiocraft.precision import choose_device
-from deployments.engines.music.protocol import EngineBroken, ModelUnavailable
+from deployments.engines.common.device import choose_device
+from deployments.engines.common.errors import EngineBroken, ModelUnavailable
 from deployments.engines.separation.catalog import SeparatorEntry, SeparatorOptions
 from deployments.engines.separation.checks import check_segment
 from deployments.engines.separation.demucs.bag import Bag, load_bag

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import yaml
 
-from deployments.engines.music.protocol import ModelUnavailable
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.separation.folder import PACKAGE_SUFFIXES
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from deployments.engines.common.built_folder import made_folder
-from deployments.engines.music.audiocraft.tiny_weights import network_state
+from deployments.engines.common.pseudo_random import network_state
 
 TINY_MODELS = ("tiny", "tiny-ft", "tiny-mixed")
 

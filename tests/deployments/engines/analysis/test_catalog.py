@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from deployments.engines.analysis.catalog import AnalyserOptions, entries, find, load
+from deployments.engines.analysis.catalog import CATALOG, AnalyserOptions, find
+from deployments.engines.analysis.load import load
 from deployments.engines.analysis.mock import MockAnalyser
-from deployments.engines.music.protocol import ModelUnavailable, UnknownModel
+from deployments.engines.common.errors import ModelUnavailable, UnknownModel
 
 
 def test_names_are_unique_and_found() -> None:
-    names = [entry.name for entry in entries()]
+    names = [entry.name for entry in CATALOG.entries]
     assert len(set(names)) == len(names)
-    assert [find(name) for name in names] == list(entries())
+    assert [find(name) for name in names] == list(CATALOG.entries)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
@@ -57,7 +58,8 @@ def test_an_unknown_melody_model_is_refused() -> None:
 def test_without_a_melody_no_torch_is_loaded(name: str) -> None:
     code = (
         "import sys, pathlib\n"
-        "from deployments.engines.analysis.catalog import AnalyserOptions, load\n"
+        "from deployments.engines.analysis.catalog import AnalyserOptions\n"
+        "from deployments.engines.analysis.load import load\n"
         f"load('{name}', cache_dir=pathlib.Path('/nonexistent'), options=AnalyserOptions(melody='none'))\n"
         "print('torch' in sys.modules)\n"
     )

@@ -12,7 +12,7 @@ from deployments.engines.analysis import engine as engine_module
 from deployments.engines.analysis.catalog import AnalyserOptions, find
 from deployments.engines.analysis.engine import SignalAnalyser
 from deployments.engines.analysis.protocol import AnalysisRequest
-from deployments.engines.music.protocol import EngineBroken, EngineBusy
+from deployments.engines.common.errors import EngineBroken, EngineBusy
 from tests.deployments.engines.analysis.sounds import RATE_HZ, noise
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployments.engines.common.describe import HIDDEN, Described, plain
-from deployments.engines.music.protocol import Device
+from deployments.engines.common.device import Device
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from deployments.engines.music.catalog import entries, find, load
+from deployments.engines.common.errors import ModelUnavailable, UnknownModel
+from deployments.engines.music.catalog import CATALOG, find
+from deployments.engines.music.load import load
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import GenerationMode, ModelUnavailable, UnknownModel
+from deployments.engines.music.protocol import GenerationMode
 from tests.deployments.engines.loaded import model_cache, tiny_engine
 
 
 def test_names_are_unique_and_found() -> None:
-    names = [entry.name for entry in entries()]
+    names = [entry.name for entry in CATALOG.entries]
     assert len(set(names)) == len(names)
-    assert [find(name) for name in names] == list(entries())
+    assert [find(name) for name in names] == list(CATALOG.entries)
 
 
 def test_hub_models_say_what_they_are() -> None:
-    hub = {entry.name: entry for entry in entries() if entry.name.startswith("facebook/")}
+    hub = {entry.name: entry for entry in CATALOG.entries if entry.name.startswith("facebook/")}
     assert len(hub) == 10
     assert {entry.licence for entry in hub.values()} == {"CC-BY-NC-4.0"}
     for name, entry in hub.items():
@@ -98,9 +100,11 @@ def test_a_local_folders_licence_is_what_its_file_says(
 def test_mock_loads_without_torch() -> None:
     code = (
         "import sys, pathlib\n"
-        "from deployments.engines.music.catalog import entries, load\n"
-        "load('mock', cache_dir=pathlib.Path('/nonexistent')); print(len(entries()), 'torch' in sys.modules)\n"
+        "from deployments.engines.music.catalog import CATALOG\n"
+        "from deployments.engines.music.load import load\n"
+        "load('mock', cache_dir=pathlib.Path('/nonexistent'))\n"
+        "print(len(CATALOG.entries), 'torch' in sys.modules)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == [str(len(entries())), "False"]
+    assert result.stdout.split() == [str(len(CATALOG.entries)), "False"]
     assert isinstance(load("mock", cache_dir=Path("/nonexistent")), MockEngine)

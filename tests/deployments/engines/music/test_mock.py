@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployments.engines.common.errors import EngineBroken
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import EngineBroken, GenerationMode
+from deployments.engines.music.protocol import GenerationMode
 from tests.deployments.engines.loaded import chord, hear, level_db, make_request
 
 

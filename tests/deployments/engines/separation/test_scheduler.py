@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.engines.music.protocol import EngineBroken, EngineBusy
+from deployments.engines.common.errors import EngineBroken, EngineBusy
 from deployments.engines.separation.protocol import Estimates, SegmentRequest
 from deployments.engines.separation.scheduler import Lanes
 

@@ -16,7 +16,7 @@ from deployments.engines.analysis.mood.timbre import describe_timbre
 from deployments.engines.analysis.mood.tiny_clap import ensure_tiny_clap, write_clap
 from deployments.engines.analysis.pitch.chroma import find_peaks
 from deployments.engines.analysis.pitch.key import NO_KEY
-from deployments.engines.music.protocol import Device
+from deployments.engines.common.device import Device
 from tests.deployments.engines.analysis.sounds import cadence, noise
 from tests.deployments.engines.loaded import model_cache
 

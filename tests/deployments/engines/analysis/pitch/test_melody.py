@@ -10,7 +10,8 @@ from deployments.engines.analysis.clip import Clip
 from deployments.engines.analysis.pitch.crepe import Crepe
 from deployments.engines.analysis.pitch.leading_voice import LeadingVoice
 from deployments.engines.analysis.pitch.melody import HOP_S, LONGEST_S, likeliest_path
-from deployments.engines.music.protocol import Device, ModelUnavailable
+from deployments.engines.common.device import Device
+from deployments.engines.common.errors import ModelUnavailable
 from tests.deployments.engines.analysis.sounds import drums, noise, time_s, tone
 
 pytestmark = pytest.mark.torch

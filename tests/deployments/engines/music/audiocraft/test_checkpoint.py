@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.music.audiocraft.checkpoint import load_checkpoint, state_sha256
 from deployments.engines.music.audiocraft.tiny import ensure_tiny
-from deployments.engines.music.catalog import find, load
-from deployments.engines.music.protocol import ModelUnavailable
+from deployments.engines.music.catalog import find
+from deployments.engines.music.load import load
 from tests.deployments.engines.loaded import TINY, model_cache, tiny_engine
 
 pytestmark = pytest.mark.torch

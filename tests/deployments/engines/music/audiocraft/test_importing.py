@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.music.audiocraft import importing as audiocraft_import
 from deployments.engines.music.audiocraft.importing import (
     Spectrogram,
@@ -16,7 +17,6 @@ from deployments.engines.music.audiocraft.importing import (
     StandInUsed,
     import_audiocraft,
 )
-from deployments.engines.music.protocol import ModelUnavailable
 
 pytestmark = pytest.mark.torch
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.music.batching.decoder import Cache, Decoder, Layout
 from deployments.engines.music.batching.linear import Precision, linear_maker
-from deployments.engines.music.protocol import ModelUnavailable
 from tests.deployments.engines.music.models import Reference, Shape, random_lm
 
 pytestmark = pytest.mark.torch

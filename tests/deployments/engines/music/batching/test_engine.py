@@ -12,17 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from deployments.engines.common.errors import BadRequest, EngineBroken, EngineBusy, ModelUnavailable
 from deployments.engines.music.batching.decoder import Decoder
 from deployments.engines.music.batching.engine import SegueEngine
+from deployments.engines.music.catalog import find
 from deployments.engines.music.meter import BatchState
 from deployments.engines.music.protocol import (
-    BadRequest,
-    EngineBroken,
-    EngineBusy,
     GenerationMode,
     GenerationProgress,
     GenerationRequest,
-    ModelUnavailable,
     Prefilled,
     Segment,
 )
@@ -89,7 +87,7 @@ async def _engine(
 ) -> AsyncIterator[SegueEngine]:
     stuck_after_s = options.pop("stuck_after_s", 180.0)
     engine = SegueEngine(
-        model,
+        find(model),
         cache_dir=model_cache(),
         options=replace(TINY, **options),
         meter=notes,
@@ -156,7 +154,6 @@ async def test_a_stride_of_ones_own_is_audiocrafts_extend_stride() -> None:
     from audiocraft.models import MusicGen
 
     from deployments.engines.music.audiocraft.checkpoint import load_checkpoint
-    from deployments.engines.music.catalog import find
 
     async with _engine(extend_stride_s=25.0) as engine:
         heard = await hear(engine, make_request(duration_s=40.0, temperature=0.0))
@@ -494,4 +491,4 @@ async def test_fewer_bits_play_at_the_same_level(dtype: str) -> None:
 )
 def test_what_cannot_be_had_says_why(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=message):
-        SegueEngine("tiny", cache_dir=model_cache(), options=replace(TINY, **options))
+        SegueEngine(find("tiny"), cache_dir=model_cache(), options=replace(TINY, **options))

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.music.batching.linear import Precision, linear_maker, settle, steady_rows
-from deployments.engines.music.protocol import ModelUnavailable
 
 pytestmark = pytest.mark.torch
 CPU = torch.device("cpu")

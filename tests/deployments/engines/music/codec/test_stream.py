@@ -10,12 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from deployments.engines.common.errors import ModelUnavailable
 from deployments.engines.music.audiocraft.checkpoint import load_checkpoint
 from deployments.engines.music.audiocraft.importing import import_audiocraft
 from deployments.engines.music.audiocraft.quiet import quietly
 from deployments.engines.music.catalog import find
 from deployments.engines.music.codec.stream import CodecDecoder, CodecStream
-from deployments.engines.music.protocol import ModelUnavailable
 from tests.deployments.engines.loaded import model_cache
 
 pytestmark = pytest.mark.torch

@@ -13,17 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from deployments.engines.common.device import Device
+from deployments.engines.common.errors import BadRequest, EngineBroken, ModelUnavailable
 from deployments.engines.music.audiocraft.checkpoint import Checkpoint, load_checkpoint
 from deployments.engines.music.catalog import find
-from deployments.engines.music.protocol import (
-    BadRequest,
-    Device,
-    EngineBroken,
-    GenerationMode,
-    GenerationProgress,
-    ModelUnavailable,
-    UnknownModel,
-)
+from deployments.engines.music.protocol import GenerationMode, GenerationProgress
 from deployments.engines.music.reference.engine import AudiocraftEngine
 from tests.deployments.engines.loaded import chord, hear, level_db, make_request, model_cache, stock_engine
 from tests.support.patience import PATIENCE_S, until
@@ -199,7 +193,7 @@ async def test_output_that_is_not_finite_is_a_broken_engine(monkeypatch: pytest.
 class TestHealth:
     @pytest.fixture
     async def engine(self) -> AudiocraftEngine:
-        return AudiocraftEngine("tiny", cache_dir=model_cache(), device=Device.CPU, stuck_after_s=0.2)
+        return AudiocraftEngine(find("tiny"), cache_dir=model_cache(), device=Device.CPU, stuck_after_s=0.2)
 
     async def test_closing_refuses_new_takes_and_ends_running_ones(self, engine: AudiocraftEngine) -> None:
         running = asyncio.create_task(hear(engine, make_request(duration_s=100.0)))
@@ -287,7 +281,9 @@ async def test_queued_work_that_nobody_wants_never_starts(monkeypatch: pytest.Mo
 
 
 async def test_bfloat16_plays_at_the_same_level() -> None:
-    engine = AudiocraftEngine("tiny-melody", cache_dir=model_cache(), device=Device.CPU, dtype="bfloat16")
+    engine = AudiocraftEngine(
+        find("tiny-melody"), cache_dir=model_cache(), device=Device.CPU, dtype="bfloat16"
+    )
     info = await engine.info()
     heard = await hear(engine, make_request(mode=GenerationMode.CONTINUE, context=chord(0.5), duration_s=1.0))
     await engine.close()
@@ -297,12 +293,10 @@ async def test_bfloat16_plays_at_the_same_level() -> None:
 
 
 def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
-    with pytest.raises(UnknownModel, match="facebook/musicgen-small"):
-        AudiocraftEngine("nope", cache_dir=tmp_path)
     with pytest.raises(ModelUnavailable, match="float16 needs a GPU"):
-        AudiocraftEngine("tiny", cache_dir=tmp_path, device=Device.CPU, dtype="float16")
+        AudiocraftEngine(find("tiny"), cache_dir=tmp_path, device=Device.CPU, dtype="float16")
     with pytest.raises(ModelUnavailable, match="dtype must be"):
-        AudiocraftEngine("tiny", cache_dir=tmp_path, device=Device.CPU, dtype="int3")
+        AudiocraftEngine(find("tiny"), cache_dir=tmp_path, device=Device.CPU, dtype="int3")
 
 
 async def test_progress_is_throttled() -> None:

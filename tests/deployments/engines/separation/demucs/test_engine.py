@@ -13,11 +13,11 @@ import torch
 
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
-from deployments.engines.music.protocol import BadRequest
-from deployments.engines.separation import catalog as registry
+from deployments.engines.common.errors import BadRequest
 from deployments.engines.separation.catalog import SeparatorOptions
 from deployments.engines.separation.demucs.packages import load_separator
 from deployments.engines.separation.demucs.tiny import ensure_tiny_separator
+from deployments.engines.separation.load import load
 from deployments.engines.separation.mock import SHARES, MockSeparator
 from deployments.engines.separation.options import SeparationOptions
 from deployments.engines.separation.protocol import SegmentRequest, Separator, SeparatorEngine
@@ -32,7 +32,7 @@ MODELS = ("tiny", "tiny-ft", "tiny-mixed")
 
 @cache
 def engine(name: str) -> SeparatorEngine:
-    return registry.load(name, cache_dir=model_cache(), options=SeparatorOptions(threads=1))
+    return load(name, cache_dir=model_cache(), options=SeparatorOptions(threads=1))
 
 
 @cache

@@ -1,0 +1,24 @@
+"""An analyser's engine, made of its catalog entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deployments.engines.analysis.catalog import CATALOG, AnalyserKind, AnalyserOptions, MelodyModel
+from deployments.engines.analysis.protocol import AnalyserEngine
+from deployments.engines.common.errors import ModelUnavailable
+
+
+def load(name: str, *, cache_dir: Path, options: AnalyserOptions | None = None) -> AnalyserEngine:
+    """Load an analyser; blocks, and downloads what is not there yet. Raises UnknownModel, ModelUnavailable."""
+    options = options or AnalyserOptions()
+    entry = CATALOG.find(name)
+    if options.melody not in list(MelodyModel):
+        raise ModelUnavailable(f"melody must be {' or '.join(MelodyModel)}, not {options.melody!r}")
+    if entry.engine is AnalyserKind.MOCK:
+        from deployments.engines.analysis.mock import MockAnalyser
+
+        return MockAnalyser()
+    from deployments.engines.analysis.engine import SignalAnalyser
+
+    return SignalAnalyser(entry, cache_dir=cache_dir, options=options)
