@@ -62,22 +62,22 @@ format: install-test
 	$(BIN)/ruff check --fix .
 
 bench: install-test
-	$(BIN)/python -m benchmarks.service --json benchmarks/results/service.json
+	$(BIN)/python -m benchmarks.service --json benchmarks/service/results.json
 
 bench-s3: install-test
-	scripts/ceph-rgw run $(BIN)/python -m benchmarks.storage --json benchmarks/results/storage.json
-	scripts/ceph-rgw run $(BIN)/python -m benchmarks.cluster --json benchmarks/results/cluster.json
+	scripts/ceph-rgw run $(BIN)/python -m benchmarks.storage --json benchmarks/storage/results.json
+	scripts/ceph-rgw run $(BIN)/python -m benchmarks.cluster --json benchmarks/cluster/results.json
 
 bench-generator: install-test
-	$(BIN)/python -m benchmarks.generator --json benchmarks/results/generator.json
-	$(BIN)/python -m benchmarks.generator_profile --json benchmarks/results/generator_profile.json
+	$(BIN)/python -m benchmarks.generator --json benchmarks/generator/results.json
+	$(BIN)/python -m benchmarks.generator.profile --json benchmarks/generator/profile.json
 
 bench-separator: install-test
-	$(BIN)/python -m benchmarks.separator --json benchmarks/results/separator.json
-	$(BIN)/python -m benchmarks.hpss --json benchmarks/results/hpss.json
+	$(BIN)/python -m benchmarks.separator --json benchmarks/separator/results.json
+	$(BIN)/python -m benchmarks.separator.hpss --json benchmarks/separator/hpss.json
 
 bench-analysis: install-test
-	$(BIN)/python -m benchmarks.analysis --json benchmarks/results/analysis.json
+	$(BIN)/python -m benchmarks.analysis --json benchmarks/analysis/results.json
 
 wheel: install-test
 	$(BIN)/python -m build --wheel

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from benchmarks import generator_company, generator_models, generator_prefill, generator_steps
-from benchmarks.generator_batch import Wish
-from benchmarks.generator_field import SEGUE, Field
-from benchmarks.generator_findings import Findings
-from benchmarks.turns import take_turns, times_faster
+from benchmarks.generator import concurrent_takes as generator_company
+from benchmarks.generator import models as generator_models
+from benchmarks.generator import prefill as generator_prefill
+from benchmarks.generator import steps as generator_steps
+from benchmarks.generator.batch import Wish
+from benchmarks.generator.engines import SEGUE, Field
+from benchmarks.generator.findings import Findings
+from benchmarks.kit.turns import take_turns, times_faster
 from deployments.engines.music.audiocraft.importing import import_audiocraft
 from deployments.engines.music.audiocraft.quiet import quietly
 from deployments.engines.music.batching.linear import Precision

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.documents import PROCESSES, WRITERS
-from benchmarks.lost_updates import count
-from benchmarks.places import Kind, place
+from benchmarks.storage.documents import PROCESSES, WRITERS
+from benchmarks.storage.lost_updates import count
+from benchmarks.storage.stores import Kind, place
 
 TIMES = 10
 

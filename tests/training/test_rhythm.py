@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.analysis_rhythm import BEATS, CONFIDENCE, TEMPO, Heard, measure
-from benchmarks.generator_findings import Findings
+from benchmarks.analysis.rhythm import BEATS, CONFIDENCE, TEMPO, Heard, measure
+from benchmarks.generator.findings import Findings
 from deployments.engines.analysis.analysis import Rhythm
 from training.analysis import rhythm as train_rhythm
 from training.analysis.rhythm import Case, Network, judge_of, train, validate

@@ -4,7 +4,7 @@ Softmax regression over the 24 keys, with one pair of profiles for all tonics, o
 development (needs FluidSynth). Profiles are held near EDMA's (A. Faraldo et al., "Key Estimation in
 Electronic Dance Music", ECIR 2016), how near and at which scale cross-validation says: what the corpus cannot
 teach, music of other kinds, is in there. Figures are of the cross-validation; those of the corpus's test
-clips stand in benchmarks/results. Without `--json` the profiles that the package ships are written anew.
+clips stand in benchmarks/analysis/results.md. Without `--json` it writes the profiles that the package ships.
 """
 
 from __future__ import annotations

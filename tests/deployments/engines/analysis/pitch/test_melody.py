@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks.plain_crepe import PlainCrepe
+from benchmarks.analysis.plain_crepe import PlainCrepe
 from deployments.engines.analysis.clip import Clip
 from deployments.engines.analysis.pitch.crepe import Crepe
 from deployments.engines.analysis.pitch.leading_voice import LeadingVoice

@@ -1,0 +1,1 @@
+"""The analyser on music of known truth, beside librosa."""

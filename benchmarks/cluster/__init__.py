@@ -1,0 +1,1 @@
+"""Several replicas on S3, and bursts."""

@@ -1,0 +1,1 @@
+"""The separator beside Demucs and librosa."""

@@ -1,0 +1,1 @@
+"""The running service: takes, events, reads, uploads."""

@@ -1,0 +1,1 @@
+"""Segue's storage beside plain boto3."""
