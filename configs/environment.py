@@ -2,10 +2,8 @@
 
 environment > deploy file (`args:`) > profile > defaults.
 
-Variables: `MODEL` and `SEPARATOR` (one served model, or several with commas), `CF_MUSICGEN_MOCK=1` (serve the
-mock), `LOGS=true` (keep what the tools are given and give), `SEGUE_STORAGE` (storage URL), `SEGUE_CORS_ORIGINS`
-(with commas), `SEGUE_LOG_LEVEL`, and for any other setting `SEGUE_{SECTION}__{FIELD}`, its value as YAML:
-`SEGUE_UPLOADS__MAX_BYTES=50000000`.
+Variables: those of `SHORTHANDS`, and for any setting `SEGUE_{SECTION}__{FIELD}`, its value as YAML:
+`SEGUE_UPLOADS__MAX_BYTES=50000000`. `docs/configuration.md` lists them all.
 """
 
 from __future__ import annotations
@@ -26,6 +24,16 @@ _PREFIX = "SEGUE_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 Overrides = dict[str, Any]
+
+SHORTHANDS: Mapping[str, str] = {
+    "MODEL, SEGUE_MODEL": "`models.served`: one model, or several with commas; the first is the default",
+    "SEPARATOR, SEGUE_SEPARATOR": "`separation.served`, alike",
+    "CF_MUSICGEN_MOCK=1": "`models.served: [mock]`: no model, a copy of the source's end",
+    "LOGS=true, SEGUE_LOGS=true": "`tools.logs`",
+    "SEGUE_STORAGE": "`storage.url`",
+    "SEGUE_CORS_ORIGINS": "`http.cors_origins`, with commas",
+}
+"""Variables with names of their own, and what each of them sets."""
 
 
 def load_settings(
@@ -74,19 +82,39 @@ def _from_environment(environ: Mapping[str, str]) -> Overrides:
             found = _merge(found, {section: {field: _value(name, text)}})
     if level := environ.get(f"{_PREFIX}LOG_LEVEL"):
         found = _merge(found, {"log_level": level.upper()})
-    if models := _names(environ.get("MODEL", "")):
+    if models := _names(_first(environ, "SEGUE_MODEL", "MODEL")):
         found = _merge(found, {"models": {"served": models}})
-    if separators := _names(environ.get("SEPARATOR", "")):
+    if separators := _names(_first(environ, "SEGUE_SEPARATOR", "SEPARATOR")):
         found = _merge(found, {"separation": {"served": separators}})
     if environ.get("CF_MUSICGEN_MOCK", "").lower() in _TRUE:
         found = _merge(found, {"models": {"served": (MOCK_MODEL,)}})
-    if environ.get("LOGS", "").lower() in _TRUE:
+    if _first(environ, "SEGUE_LOGS", "LOGS").lower() in _TRUE:
         found = _merge(found, {"tools": {"logs": True}})
     if url := environ.get(f"{_PREFIX}STORAGE"):
         found = _merge(found, {"storage": {"url": url}})
     if origins := _names(environ.get(f"{_PREFIX}CORS_ORIGINS", "")):
         found = _merge(found, {"http": {"cors_origins": origins}})
     return found
+
+
+def _first(environ: Mapping[str, str], *names: str) -> str:
+    """The value of the first of these variables that is set and not empty."""
+    return next((environ[name] for name in names if environ.get(name)), "")
+
+
+def overridden(
+    overrides: Mapping[str, Any], environ: Mapping[str, str] | None = None
+) -> tuple[tuple[str, Any, Any], ...]:
+    """The settings of a deploy file that the environment overrides: (`section.field`, the file's value, the
+    environment's)."""
+    above = _from_environment(os.environ if environ is None else environ)
+    return tuple(
+        (f"{section}.{field}", below, above[section][field])
+        for section, fields in overrides.items()
+        if isinstance(fields, Mapping) and isinstance(above.get(section), Mapping)
+        for field, below in fields.items()
+        if field in above[section] and above[section][field] != below
+    )
 
 
 def _value(name: str, text: str) -> Any:

@@ -24,7 +24,10 @@ class StorageSettings(Frozen):
     or the role of the machine, as for every client of AWS.
     """
 
-    url: str = "file:data"
+    url: str = Field(
+        "file:data",
+        description="file:PATH (on several nodes a shared folder), s3://BUCKET/PREFIX, or memory:",
+    )
     endpoint_url: str | None = Field(
         None, pattern=r"^https?://[^/?#@\s]+/?$", description="the server, if it is not AWS's"
     )
@@ -36,13 +39,13 @@ class StorageSettings(Frozen):
     addressing_style: Literal["auto", "path", "virtual"] = Field(
         "auto", description="auto: path with an endpoint_url, else the bucket as part of the host name"
     )
-    connect_timeout_s: float = Field(3.0, gt=0)
+    connect_timeout_s: float = Field(3.0, gt=0, description="how long a connection may take to open")
     read_timeout_s: float = Field(8.0, gt=0, description="how long any wait for the server's next bytes is")
     max_attempts: int = Field(4, ge=1, description="how often a request is made that got no answer")
     presign: bool = Field(
         False, description="send downloads to the bucket itself; clients must reach it by the same name"
     )
-    presign_expiry_s: int = Field(3600, ge=1, le=7 * 24 * 3600)
+    presign_expiry_s: int = Field(3600, ge=1, le=7 * 24 * 3600, description="how long such a link is good")
     unsafe_single_writer: bool = Field(
         False, description="go on with a server that ignores conditions, at the risk of losing changes"
     )
@@ -52,15 +55,19 @@ class ModelSettings(Frozen):
     """Which models are served, and how they run. Each served model is a deployment of its own; the first is
     the default."""
 
-    served: tuple[str, ...] = Field(("tiny",), min_length=1)
+    served: tuple[str, ...] = Field(
+        ("tiny",), min_length=1, description="names of models, or absolute paths of folders with checkpoints"
+    )
     engine: Literal["segue", "audiocraft"] = Field(
         "segue", description="segue: takes are batched and streamed; audiocraft: the library's own generate"
     )
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU where there is one")
     dtype: Literal["auto", "float32", "float16", "bfloat16", "int8"] = Field(
         "auto", description="auto: float32 on a CPU, bfloat16 on a GPU; int8 is for CPUs"
     )
-    cache_dir: str = "~/.cache/segue/models"
+    cache_dir: str = Field(
+        "~/.cache/segue/models", description="where models that Segue makes are kept; hub weights: HF_HOME"
+    )
     threads: int | None = Field(None, ge=1, description="torch threads per replica; None: torch decides")
     takes: int = Field(8, ge=1, description="takes that one replica works on at once")
     waiting: int = Field(16, ge=0, description="takes that may wait in a replica for room")
@@ -80,8 +87,10 @@ class SeparationSettings(Frozen):
     """Which separation models are served, and how they run. Each is a deployment of its own; the first is the
     default. None at all turns stems off."""
 
-    served: tuple[str, ...] = ("tiny",)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    served: tuple[str, ...] = Field(
+        ("tiny",), description="names of separators, or absolute paths of folders with Demucs's packages"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU where there is one")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="auto: float32 on a CPU and on a GPU; the others are faster and less exact"
     )
@@ -98,14 +107,16 @@ class SeparationSettings(Frozen):
 class ProcessSettings(Frozen):
     """The processing pipeline (`POST /process`): what it takes, does by default, and how long it keeps things."""
 
-    max_bytes: int = 500_000_000
-    max_duration_s: float = 3600.0
-    decode_timeout_s: float = 600.0
+    max_bytes: int = Field(500_000_000, description="largest track")
+    max_duration_s: float = Field(3600.0, description="longest track")
+    decode_timeout_s: float = Field(600.0, description="longest that decoding a track may take")
     concurrent_uploads: int = Field(2, ge=1, description="tracks decoded at once per ingress replica")
     target_db: float = Field(
         -14.0, ge=-70, le=0, description="of normalised tracks, unless a request says it"
     )
-    normalize: Literal["off", "peak", "lufs"] = "lufs"
+    normalize: Literal["off", "peak", "lufs"] = Field(
+        "lufs", description="how normalised copies are levelled"
+    )
     ceiling_dbtp: float = Field(-1.0, ge=-20, le=0, description="no normalised track's true peak is above it")
     outputs_s: float = Field(
         24 * 3600.0, gt=0, description="how long outputs can be downloaded after the end"
@@ -118,8 +129,10 @@ class AnalysisSettings(Frozen):
     served: str | None = Field(
         "signal", description="an analyser's name, or the folder of a CLAP model; None: no analysis at all"
     )
-    melody: Literal["crepe-tiny", "crepe-full", "none"] = "crepe-tiny"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    melody: Literal["crepe-tiny", "crepe-full", "none"] = Field(
+        "crepe-tiny", description="the pitch tracker; crepe-full is 20 times the work"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU where there is one")
     threads: int | None = Field(None, ge=1, description="torch threads per replica; None: torch decides")
     automatic: bool = Field(True, description="every upload is analysed, without its melody")
     max_duration_s: float = Field(600.0, gt=0, description="of a clip; longer ones by their beginning")
@@ -128,7 +141,7 @@ class AnalysisSettings(Frozen):
 class ToolSettings(Frozen):
     """The stateless tools at the root: `/analyze`, `/generate`, `/compose`, `/continue`."""
 
-    max_bytes: int = 30_000_000
+    max_bytes: int = Field(30_000_000, description="largest file")
     max_input_s: float = Field(
         30.0, gt=0, description="of `/analyze` and `/compose`; longer ones are refused"
     )
@@ -138,59 +151,75 @@ class ToolSettings(Frozen):
         None, description="where `/continue` reads and writes files, and nowhere else; None: it is off"
     )
     logs: bool = Field(False, description="keep what the tools are given and give, in `logs_folder`")
-    logs_folder: str = "data/tool-logs"
+    logs_folder: str = Field("data/tool-logs", description="where `logs` writes")
 
 
 class GenerationLimits(Frozen):
-    min_duration_s: float = 0.5
-    max_duration_s: float = 300.0
-    max_prompt_duration_s: float = 30.0
-    max_prompt_chars: int = 1000
-    max_takes: int = 8
+    """What a request for takes may ask for."""
+
+    min_duration_s: float = Field(0.5, description="shortest take")
+    max_duration_s: float = Field(300.0, description="longest take")
+    max_prompt_duration_s: float = Field(30.0, description="longest context of a continuation")
+    max_prompt_chars: int = Field(1000, description="longest prompt")
+    max_takes: int = Field(8, description="takes of one request")
 
 
 class UploadLimits(Frozen):
-    max_bytes: int = 100 * 1024 * 1024
-    max_duration_s: float = 600.0
-    min_duration_s: float = 0.1
-    max_channels: int = 2
-    min_rate_hz: int = 4_000
-    max_rate_hz: int = 192_000
-    decode_timeout_s: float = 60.0
-    decode_memory_bytes: int = 2 * 1024**3
+    """What an upload may be, and what decoding it may cost."""
+
+    max_bytes: int = Field(100 * 1024 * 1024, description="largest file")
+    max_duration_s: float = Field(600.0, description="longest clip")
+    min_duration_s: float = Field(0.1, description="shortest clip")
+    max_channels: int = Field(2, description="most channels")
+    min_rate_hz: int = Field(4_000, description="lowest sample rate")
+    max_rate_hz: int = Field(192_000, description="highest sample rate")
+    decode_timeout_s: float = Field(60.0, description="longest that decoding a clip may take")
+    decode_memory_bytes: int = Field(2 * 1024**3, description="address space of the decoder's process")
     concurrent: int = Field(4, ge=1, description="uploads decoded at once per ingress replica")
 
 
 class JobSettings(Frozen):
-    lease_s: float = Field(12.0, gt=0)
-    takeover_grace_s: float = Field(5.0, ge=0)
-    max_attempts: int = Field(3, ge=1)
-    sweep_s: float = Field(5.0, gt=0)
+    """How jobs are claimed, tried and bounded."""
+
+    lease_s: float = Field(12.0, gt=0, description="how long a claim of a job holds without a heartbeat")
+    takeover_grace_s: float = Field(5.0, ge=0, description="how long after its lease a job is taken over")
+    max_attempts: int = Field(3, ge=1, description="attempts at a job before it fails")
+    sweep_s: float = Field(5.0, gt=0, description="how often runners look for jobs that nobody works on")
     watch_s: float = Field(1.0, gt=0, description="how often a runner looks whether its job was cancelled")
     concurrent: int = Field(16, ge=1, description="jobs that one runner works on at once")
     deadline_s: float = Field(3600.0, gt=0, description="the longest that one attempt may take")
     retry_delay_s: float = Field(2.0, ge=0, description="pause before an attempt after a broken engine")
-    max_active_per_tenant: int = Field(64, ge=1)
-    idempotency_ttl_s: float = 24 * 3600.0
+    max_active_per_tenant: int = Field(64, ge=1, description="unfinished jobs of a tenant before 429")
+    idempotency_ttl_s: float = Field(24 * 3600.0, description="how long an Idempotency-Key is remembered")
 
 
 class EventSettings(Frozen):
+    """Server-sent events."""
+
     poll_s: float = Field(2.0, gt=0, description="how often documents are polled, hub or no hub")
-    heartbeat_s: float = Field(15.0, gt=0)
+    heartbeat_s: float = Field(
+        15.0, gt=0, description="a comment on silent streams, so that proxies keep them"
+    )
     max_stream_s: float = Field(1800.0, gt=0, description="a stream's life; the client then reconnects")
 
 
 class ExportSettings(Frozen):
+    """Exports of the spine."""
+
     wait_s: float = Field(
         30.0, ge=0, description="how long the POST waits for the file before it answers 202"
     )
-    ffmpeg_path: str | None = None
-    ffmpeg_timeout_s: float = 300.0
+    ffmpeg_path: str | None = Field(
+        None, description="null: the ffmpeg on PATH, else the one in the dependencies"
+    )
+    ffmpeg_timeout_s: float = Field(300.0, description="longest that one encoding may take")
 
 
 class HttpSettings(Frozen):
-    allowed_hosts: tuple[str, ...] = ("*",)
-    cors_origins: tuple[str, ...] = ()
+    """Who may call from where."""
+
+    allowed_hosts: tuple[str, ...] = Field(("*",), description="host names that requests may name")
+    cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call from a browser")
 
 
 class Tier(StrEnum):
@@ -209,6 +238,8 @@ class AccessKey(Frozen):
 
 
 class AccessSettings(Frozen):
+    """Keys, their tenants and tiers."""
+
     keys: tuple[AccessKey, ...] = Field(
         (), description="none: no key is asked for, and everything is allowed"
     )
@@ -221,14 +252,16 @@ class RetentionSettings(Frozen):
         3600.0, gt=0, description="None: only `python -m serve_app.collect`"
     )
     grace_s: float = Field(24 * 3600.0, gt=0, description="how old garbage must be by the store's clock")
-    exports_s: float | None = Field(30 * 24 * 3600.0, gt=0)
+    exports_s: float | None = Field(30 * 24 * 3600.0, gt=0, description="exported files")
     analyses_s: float | None = Field(
         30 * 24 * 3600.0, gt=0, description="the cache of analyses; nodes keep their own"
     )
-    tombstones_s: float | None = Field(30 * 24 * 3600.0, gt=0)
+    tombstones_s: float | None = Field(30 * 24 * 3600.0, gt=0, description="records of deleted chains")
 
 
 class ClusterSettings(Frozen):
+    """What the application asks of its cluster."""
+
     wait_for_resources: bool = Field(
         False,
         description="deploy what the cluster cannot hold yet, and wait for nodes to come: for clusters that "
@@ -239,7 +272,7 @@ class ClusterSettings(Frozen):
 class Settings(Frozen):
     """All settings of one Segue application."""
 
-    profile: str = "local"
+    profile: str = Field("local", description="set by the deploy file alone")
     storage: StorageSettings = StorageSettings()
     models: ModelSettings = ModelSettings()
     separation: SeparationSettings = SeparationSettings()
@@ -255,4 +288,4 @@ class Settings(Frozen):
     cluster: ClusterSettings = ClusterSettings()
     access: AccessSettings = AccessSettings()
     retention: RetentionSettings = RetentionSettings()
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of Segue's own log")

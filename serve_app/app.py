@@ -5,13 +5,14 @@ Without `from __future__ import annotations`: Serve looks at the builder's annot
 to validate the arguments.
 """
 
+import logging
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from ray.serve import Application
 from ray.serve.schema import ServeApplicationSchema
 
-from configs.environment import DEFAULT_PROFILE, load_settings
+from configs.environment import DEFAULT_PROFILE, load_settings, overridden
 from deployments.engines.analysis import catalog as analysis
 from deployments.engines.music import catalog as registry
 from deployments.engines.separation import catalog as separation
@@ -22,6 +23,8 @@ from deployments.serve.runner import JobRunnerDeployment
 from deployments.serve.separator import SeparatorDeployment
 from serve_app.ingress import IngressDeployment
 from serve_app.system.placement import require_resources
+
+logger = logging.getLogger("segue.app")
 
 
 class BuildArgs(BaseModel):
@@ -37,6 +40,8 @@ def build(args: BuildArgs) -> Application:
     """Raises ValueError for settings that do not hold, UnknownModel for a model that is not known,
     InsufficientResources for a cluster that cannot hold it."""
     settings = load_settings(args.settings, profile=args.profile)
+    for name, below, above in overridden(args.settings):
+        logger.warning("%s: the environment's %r overrides the deploy file's %r", name, above, below)
     entries = [
         registry.find(name, registry.EngineKind(settings.models.engine)) for name in settings.models.served
     ]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.environment import DEFAULT_PROFILE, load_settings
+from configs.environment import DEFAULT_PROFILE, load_settings, overridden
 from configs.profiles import LOOPBACK_HOSTS, PROFILES
 from configs.settings import JobSettings, Settings
 
@@ -174,3 +174,17 @@ def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         settings.jobs.lease_s = 1.0  # type: ignore[misc]
     assert isinstance(settings.models.served, tuple)
+
+
+def test_what_the_environment_overrides_in_a_deploy_file_is_named() -> None:
+    file = {"models": {"served": ["tiny"], "takes": 4}, "storage": {"url": "file:data"}}
+    assert overridden(file, {"SEGUE_MODEL": "mock", "SEGUE_MODELS__TAKES": "4"}) == (
+        ("models.served", ["tiny"], ("mock",)),
+    )
+    assert overridden(file, {}) == ()
+
+
+def test_a_name_with_the_prefix_comes_before_the_short_one() -> None:
+    settings = load_settings(environ={"SEGUE_MODEL": "mock", "MODEL": "tiny", "SEGUE_SEPARATOR": "mock"})
+    assert settings.models.served == ("mock",)
+    assert settings.separation.served == ("mock",)
