@@ -1,8 +1,10 @@
 # Two commands: `make run` serves on 127.0.0.1:8000, `make test` checks everything.
 # PYTHON chooses the interpreter, MODEL the model: MODEL=facebook/musicgen-small make run
+# VERBOSE=1 make run shows the logs of Ray and of every replica.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
+CONFIG := configs/local.yaml
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c requirements.lock
 
@@ -15,8 +17,7 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
 .PHONY: run test test-slow fuzz test-slow-store test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis wheel install install-test clean
 
 run: install
-	$(BIN)/python -m serve_app.preflight configs/local.yaml
-	$(RAY_ENV) $(BIN)/serve run configs/local.yaml
+	@exec env $(RAY_ENV) $(BIN)/python -m serve_app.run $(if $(VERBOSE),--verbose) --end-with-parent $(CONFIG)
 
 # Two workers: one for all that starts servers, one for the rest (tests/conftest.py).
 test: lint types imports

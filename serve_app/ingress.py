@@ -13,6 +13,7 @@ from deployments.engines.music import catalog as registry
 from deployments.engines.separation import catalog as separation
 from deployments.events.bus import HubBus
 from deployments.serve.handles import ServedAnalyser, ServedGenerator
+from deployments.serve.loopback import listen_where_the_node_is
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
 from serve_app.api import create_api
@@ -39,6 +40,7 @@ class Ingress:
         """`generators` map a model's name to a handle of the deployment that serves it, `separators` to that
         deployment's name. `analyser` None: there is none."""
         configure_logging(settings)
+        listen_where_the_node_is()
         context = serve.get_replica_context()
         itself = serve.get_deployment_handle(context.deployment, context.app_name)
         self._replica = context.replica_tag

@@ -15,6 +15,7 @@ from deployments.engines.analysis.load import load
 from deployments.engines.analysis.protocol import AnalyserEngine, AnalysisRequest
 from deployments.engines.common.device import Device
 from deployments.serve.gpu import gpu_share
+from deployments.serve.loopback import listen_where_the_node_is
 from deployments.serve.replica import EngineReplica
 from deployments.telemetry.logs import configure_logging
 
@@ -26,6 +27,7 @@ class Analyser(EngineReplica[AnalyserEngine]):
 
     async def __init__(self, model: str, settings: Settings) -> None:  # type: ignore[misc]
         configure_logging(settings)
+        listen_where_the_node_is()
         analysis = settings.analysis
         self._engine = await asyncio.to_thread(
             load,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from ray import serve
 
 from deployments.events.bus import Batch, Cursor, LocalBus, Notice
+from deployments.serve.loopback import listen_where_the_node_is
 
 
 class EventHub:
     def __init__(self) -> None:
+        listen_where_the_node_is()
         self._bus = LocalBus()
 
     async def publish(self, notice: Notice) -> None:

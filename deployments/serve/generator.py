@@ -18,6 +18,7 @@ from deployments.engines.music.load import load
 from deployments.engines.music.protocol import Engine, GenerationEvent, GenerationRequest
 from deployments.serve.engine_options import engine_options
 from deployments.serve.gpu import gpu_share
+from deployments.serve.loopback import listen_where_the_node_is
 from deployments.serve.replica import EngineReplica
 from deployments.telemetry.logs import configure_logging
 from deployments.telemetry.metrics import GeneratorMetrics
@@ -30,6 +31,7 @@ class Generator(EngineReplica[Engine]):
 
     async def __init__(self, model: str, settings: Settings) -> None:  # type: ignore[misc]
         configure_logging(settings)
+        listen_where_the_node_is()
         self._engine = await asyncio.to_thread(
             load,
             model,

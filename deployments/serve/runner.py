@@ -10,6 +10,7 @@ from ray import serve
 from configs.settings import Settings
 from deployments.events.bus import Announcer, HubBus
 from deployments.serve.handles import ServedAnalyser, ServedGenerator, ServedSeparator
+from deployments.serve.loopback import listen_where_the_node_is
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
 from deployments.worker.assembly import build_worker
@@ -34,6 +35,7 @@ class JobRunner:
         hub: Any,
     ) -> None:
         configure_logging(settings)
+        listen_where_the_node_is()
         self._store = open_store(settings.storage)
         await check_store(self._store, settings.storage, replicas=WRITING_PROCESSES)
         self._generators = {model: ServedGenerator(handle) for model, handle in generators.items()}
@@ -89,5 +91,8 @@ def housekeeper(store: ObjectStore, settings: Settings) -> Housekeeper | None:
 
 
 JobRunnerDeployment = serve.deployment(
-    name="JobRunner", max_ongoing_requests=100, ray_actor_options={"num_cpus": 0.1}
+    name="JobRunner",
+    max_ongoing_requests=100,
+    graceful_shutdown_wait_loop_s=0.1,  # its jobs are back in the queue before the models that they use are gone
+    ray_actor_options={"num_cpus": 0.1},
 )(JobRunner)

@@ -17,6 +17,7 @@ from deployments.engines.separation.catalog import SeparatorOptions
 from deployments.engines.separation.load import load
 from deployments.engines.separation.protocol import Estimates, SegmentRequest, SeparatorEngine
 from deployments.serve.gpu import gpu_share
+from deployments.serve.loopback import listen_where_the_node_is
 from deployments.serve.replica import EngineReplica
 from deployments.telemetry.logs import configure_logging
 
@@ -28,6 +29,7 @@ class Separator(EngineReplica[SeparatorEngine]):
 
     async def __init__(self, model: str, settings: Settings) -> None:  # type: ignore[misc]
         configure_logging(settings)
+        listen_where_the_node_is()
         separation = settings.separation
         self._engine = await asyncio.to_thread(
             load,
