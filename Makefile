@@ -2,7 +2,11 @@
 # PYTHON chooses the interpreter, MODEL the model: MODEL=facebook/musicgen-small make run
 # VERBOSE=1 make run shows the logs of Ray and of every replica.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RIGHT_PYTHON := 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))'
+
+# The first of these that is Python 3.11 or 3.12.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
+	$$python -c $(RIGHT_PYTHON) 2> /dev/null && command -v $$python && break; done)
 VENV   := .venv
 CONFIG := configs/local.yaml
 BIN    := $(VENV)/bin
@@ -89,6 +93,8 @@ install-test: $(VENV)/.installed-test
 # audiocraft pins the torch of 2023, torchcrepe asks for torchaudio: they come without their dependencies; what of
 # them is needed stands in pyproject.toml.
 $(VENV)/.installed: pyproject.toml requirements.lock
+	@test -x $(BIN)/python || "$(PYTHON)" -c $(RIGHT_PYTHON) 2> /dev/null || \
+		{ echo "Segue needs Python 3.11 or 3.12: install one of them, or name it: make PYTHON=/path/to/python3.12 run" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0
 	$(PIP) -e .

@@ -161,6 +161,7 @@ class Model(Answer):
     licence: str | None = None
     default: bool = False
     status: str | None = None
+    detail: str = ""
 
 
 class ModelList(Answer):

@@ -254,7 +254,7 @@ def show(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> N
 
 def models(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
     for model in client.models():
-        facts = (model.name, "default" if model.default else None, model.status, model.licence)
+        facts = (model.name, "default" if model.default else None, model.status, model.detail, model.licence)
         terminal.say("  ".join(printable(fact) for fact in facts if fact))
 
 

@@ -21,6 +21,7 @@ from deployments.serve.event_hub import EventHubDeployment
 from deployments.serve.generator import GeneratorDeployment
 from deployments.serve.runner import JobRunnerDeployment
 from deployments.serve.separator import SeparatorDeployment
+from serve_app.fetch import require_distinct
 from serve_app.ingress import IngressDeployment
 from serve_app.system.placement import require_resources
 
@@ -54,6 +55,8 @@ def build(args: BuildArgs) -> Application:
         SeparatorDeployment.options(name=deployment_name("Separator", index, entry.name))
         for index, entry in enumerate(separator_entries)
     ]
+    require_distinct([entry.name for entry in entries])
+    require_distinct([entry.name for entry in separator_entries])
     analysed_by = settings.analysis.served
     analyser_entry = analysis.find(analysed_by) if analysed_by is not None else None
     analysers = [AnalyserDeployment] if analyser_entry is not None else []
@@ -64,16 +67,16 @@ def build(args: BuildArgs) -> Application:
     )
     hub = EventHubDeployment.bind()
     served = {
-        entry.name: generator.bind(model, settings)
+        entry.name: generator.bind(model, settings, hub)
         for entry, generator, model in zip(entries, generators, settings.models.served, strict=True)
     }
     separating = {
-        entry.name: separator.bind(model, settings)
+        entry.name: separator.bind(model, settings, hub)
         for entry, separator, model in zip(
             separator_entries, separators, settings.separation.served, strict=True
         )
     }
-    analyser = AnalyserDeployment.bind(analysed_by, settings) if analyser_entry is not None else None
+    analyser = AnalyserDeployment.bind(analysed_by, settings, hub) if analyser_entry is not None else None
     runner = JobRunnerDeployment.bind(settings, served, separating, analyser, hub)
     application: Application = IngressDeployment.bind(
         settings,

@@ -13,6 +13,7 @@ from deployments.engines.music import catalog as registry
 from deployments.engines.separation import catalog as separation
 from deployments.events.bus import HubBus
 from deployments.serve.handles import ServedAnalyser, ServedGenerator
+from deployments.serve.loading import HubLoading
 from deployments.serve.loopback import listen_where_the_node_is
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
@@ -23,6 +24,9 @@ from serve_app.jobs.queue import RunnerQueue
 from serve_app.system.cluster import ServeCluster
 from serve_app.wiring import build_services
 from storage.stores.opening import open_store
+
+TOOLS_WAIT_S = 2.0
+"""How long a request of the tools waits for a model that loads before it is answered so."""
 
 
 class Ingress:
@@ -45,6 +49,7 @@ class Ingress:
         itself = serve.get_deployment_handle(context.deployment, context.app_name)
         self._replica = context.replica_tag
         self._open_requests = OpenRequests()
+        loading = HubLoading(hub)
         self._services = build_services(
             settings=settings,
             store=open_store(settings.storage),
@@ -56,14 +61,20 @@ class Ingress:
                 separators,
                 analyser.deployment_name if analyser is not None else None,
                 [itself, runner],
+                loading,
             ),
             entries=[
                 registry.find(name, registry.EngineKind(settings.models.engine))
                 for name in settings.models.served
             ],
             separators=[separation.find(name) for name in settings.separation.served],
-            generators={model: ServedGenerator(handle) for model, handle in generators.items()},
-            analyser=ServedAnalyser(analyser) if analyser is not None else None,
+            generators={
+                model: ServedGenerator(handle, loading, patience_s=TOOLS_WAIT_S)
+                for model, handle in generators.items()
+            },
+            analyser=ServedAnalyser(analyser, loading, patience_s=TOOLS_WAIT_S)
+            if analyser is not None
+            else None,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

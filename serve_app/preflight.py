@@ -1,5 +1,11 @@
-"""Looks before `make run` starts: Serve binds its port so that two servers can share it, and two Segues on one
-port would answer by turns. `python -m serve_app.preflight CONFIG.yaml` fails with one clear line instead."""
+"""Looks before `make run` starts, in the foreground of its terminal: `python -m serve_app.preflight CONFIG.yaml`.
+
+- Every served model's name is known: Serve would go on without an application, and serve nothing.
+- The port is free: Serve binds it so that two servers can share it, and two Segues would answer by turns.
+- The weights are there: they are downloaded here, with a bar, and the replicas load them without a network.
+
+Ends with 1 and one sentence where one of these does not hold.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +14,9 @@ import sys
 from pathlib import Path
 
 import yaml
+from rich.console import Console
+
+from serve_app.fetch import fetch_on_console, run, served_weights, settings_of
 
 
 def occupied(config: Path) -> str | None:
@@ -19,12 +28,17 @@ def occupied(config: Path) -> str | None:
         return f"{host}:{port}" if probe.connect_ex((host, port)) == 0 else None
 
 
+def check(config: Path, console: Console) -> None:
+    """Raises EngineError, ValueError with one sentence."""
+    models = served_weights(settings_of(config))
+    address = occupied(config)
+    if address is not None:
+        raise ValueError(f"{address} is in use: stop the server that listens there, or change the port.")
+    fetch_on_console(models, console)
+
+
 def main() -> int:
-    address = occupied(Path(sys.argv[1]))
-    if address is None:
-        return 0
-    print(f"{address} is in use: stop the server that listens there, or change the port.", file=sys.stderr)
-    return 1
+    return run(lambda console: check(Path(sys.argv[1]), console))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Generic, TypeVar
 
@@ -10,7 +12,13 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import AnalyserInfo, AnalysisRequest
-from deployments.engines.common.errors import EngineBroken, EngineBusy, EngineError
+from deployments.engines.common.errors import (
+    EngineBroken,
+    EngineBusy,
+    EngineError,
+    ModelLoading,
+    ModelUnavailable,
+)
 from deployments.engines.music.protocol import (
     EngineInfo,
     GenerationEvent,
@@ -18,6 +26,7 @@ from deployments.engines.music.protocol import (
     GenerationRequest,
 )
 from deployments.engines.separation.protocol import Estimates, SegmentRequest, SeparatorInfo
+from deployments.serve.loading import AskLoading, nothing_loads
 from deployments.telemetry.load import Load
 
 Info = TypeVar("Info")
@@ -26,11 +35,29 @@ ACCEPTED = GenerationProgress(0.0)
 """What an engine may say of a take that still waits for its turn."""
 
 
-class Served(Generic[Info]):
-    """A handle to a deployment that hosts a model. Ray's errors become the engine's."""
+LOOK_S = 1.0
+"""Between looks at a model that is waited for."""
 
-    def __init__(self, handle: Any) -> None:
+LONGEST_WAIT_S = 20.0
+"""For a model of which nothing is known: neither that it loads nor that it failed."""
+
+
+class Served(Generic[Info]):
+    """A handle to a deployment that hosts a model. Ray's errors become the engine's.
+
+    `loading` returns the models that load, by deployment; one that loads is waited for `patience_s`.
+    """
+
+    def __init__(
+        self,
+        handle: Any,
+        loading: AskLoading = nothing_loads,
+        *,
+        patience_s: float = LONGEST_WAIT_S,
+    ) -> None:
         self._handle = handle
+        self._loading = loading
+        self._patience_s = patience_s
         self._info: Info | None = None
 
     @property
@@ -39,19 +66,46 @@ class Served(Generic[Info]):
         return name
 
     async def info(self) -> Info:
-        if self._info is None:  # the same for all replicas of one deployment
+        """The same for all replicas of one deployment. Raises ModelLoading, ModelUnavailable: Serve itself would
+        wait without end for a first replica, also for one that failed meanwhile."""
+        if self._info is None:
+            response = self._handle.info.remote()
+            answer = asyncio.ensure_future(_awaited(response))
             try:
-                self._info = await self._handle.info.remote()
-            except RayError as error:
+                await self._watch(answer)
+                self._info = await answer
+            except (RayError, BackPressureError, DeploymentUnavailableError) as error:
                 raise _engine_error(error) from error
+            finally:
+                if not answer.done():
+                    answer.add_done_callback(_taken)
+                    response.cancel()
+                    answer.cancel()
         return self._info
+
+    async def _watch(self, answer: asyncio.Future[Any]) -> None:
+        started_s = time.monotonic()
+        while True:
+            done, _ = await asyncio.wait({answer}, timeout=LOOK_S)
+            if done:
+                return
+            state = (await self._loading()).get(self.deployment)
+            waited_s = time.monotonic() - started_s
+            if state is not None and state.error:
+                raise ModelUnavailable(f"the model {state.sentence}")
+            if state is not None and waited_s > self._patience_s:
+                raise ModelLoading(f"the model {state.sentence}")
+            if waited_s > LONGEST_WAIT_S:
+                raise EngineBusy("the model is not ready yet")
 
 
 class ServedGenerator(Served[EngineInfo]):
     """A `Generator` deployment as a `MusicGenerator`."""
 
-    def __init__(self, handle: Any) -> None:
-        super().__init__(handle)
+    def __init__(
+        self, handle: Any, loading: AskLoading = nothing_loads, *, patience_s: float = LONGEST_WAIT_S
+    ) -> None:
+        super().__init__(handle, loading, patience_s=patience_s)
         self._has_begun: dict[object, bool] = {}
 
     @property
@@ -78,8 +132,10 @@ class ServedGenerator(Served[EngineInfo]):
 class ServedAnswers(Served[Info]):
     """A deployment whose work is one answer to one request."""
 
-    def __init__(self, handle: Any) -> None:
-        super().__init__(handle)
+    def __init__(
+        self, handle: Any, loading: AskLoading = nothing_loads, *, patience_s: float = LONGEST_WAIT_S
+    ) -> None:
+        super().__init__(handle, loading, patience_s=patience_s)
         self._under_way = 0
 
     @property
@@ -110,8 +166,19 @@ class ServedAnalyser(ServedAnswers[AnalyserInfo]):
     """An `Analyser` deployment as an `Analyser`."""
 
     async def analyse(self, request: AnalysisRequest) -> Analysis:
+        await self.info()  # a model that loads is waited for there
         analysis: Analysis = await self._answer(self._handle.analyse.remote(request))
         return analysis
+
+
+async def _awaited(response: Any) -> Any:
+    return await response
+
+
+def _taken(answer: asyncio.Future[Any]) -> None:
+    """Serve ends a cancelled request with an error of its own, which nobody waits for any more."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _engine_error(error: Exception) -> EngineError:
@@ -119,6 +186,8 @@ def _engine_error(error: Exception) -> EngineError:
         return EngineBusy("the model's queue is full")
     if isinstance(error, RayTaskError) and isinstance(error.cause, EngineError):
         return error.cause
+    if isinstance(error, DeploymentUnavailableError):
+        return ModelUnavailable("the model cannot be started; the server's log says why")
     if isinstance(error, RayActorError):
         return EngineBroken("the model's replica died")
     return EngineBroken(f"the model failed: {type(error).__name__}")

@@ -10,6 +10,7 @@ from ray import serve
 from configs.settings import Settings
 from deployments.events.bus import Announcer, HubBus
 from deployments.serve.handles import ServedAnalyser, ServedGenerator, ServedSeparator
+from deployments.serve.loading import HubLoading
 from deployments.serve.loopback import listen_where_the_node_is
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
@@ -38,9 +39,10 @@ class JobRunner:
         listen_where_the_node_is()
         self._store = open_store(settings.storage)
         await check_store(self._store, settings.storage, replicas=WRITING_PROCESSES)
-        self._generators = {model: ServedGenerator(handle) for model, handle in generators.items()}
-        self._separators = {model: ServedSeparator(handle) for model, handle in separators.items()}
-        self._analyser = ServedAnalyser(analyser) if analyser is not None else None
+        loading = HubLoading(hub)
+        self._generators = {model: ServedGenerator(handle, loading) for model, handle in generators.items()}
+        self._separators = {model: ServedSeparator(handle, loading) for model, handle in separators.items()}
+        self._analyser = ServedAnalyser(analyser, loading) if analyser is not None else None
         self._worker = build_worker(
             self._store,
             self._generators,
@@ -73,10 +75,11 @@ class JobRunner:
             raise RuntimeError("the worker's tasks have ended")
 
     async def __del__(self) -> None:
-        if self._housekeeper is not None:
-            await self._housekeeper.stop()
-        await self._worker.stop()
-        await self._store.close()
+        """Also of a runner whose constructor failed, which Serve deletes as it is."""
+        for name, end in (("_housekeeper", "stop"), ("_worker", "stop"), ("_store", "close")):
+            part = getattr(self, name, None)
+            if part is not None:
+                await getattr(part, end)()
 
 
 def housekeeper(store: ObjectStore, settings: Settings) -> Housekeeper | None:

@@ -89,6 +89,10 @@ _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[str], Problem]]] = {
     UnsupportedMedia: UnsupportedMediaType,
     engines.BadRequest: Unprocessable,
     engines.EngineBusy: lambda said: TooManyRequests(f"{said}.", retry_after_s=5),
+    engines.ModelLoading: lambda said: Unavailable(_sentence(said), code="model-loading", retry_after_s=10),
+    engines.ModelUnavailable: lambda said: Unavailable(
+        _sentence(said), code="model-unavailable", retry_after_s=30
+    ),
     # What an engine says of its weights names files: that stays inside.
     engines.EngineError: lambda _: Unavailable(
         "The model cannot do this now. Try again soon.", retry_after_s=10
@@ -99,6 +103,10 @@ _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[str], Problem]]] = {
     BadKey: lambda _: NotFound("There is no such object."),
     StoreUnavailable: lambda _: Unavailable("The storage did not answer. Try again soon.", retry_after_s=2),
 }
+
+
+def _sentence(said: str) -> str:
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def translate(error: Exception) -> Problem | None:

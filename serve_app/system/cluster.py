@@ -15,6 +15,7 @@ from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import DeploymentDetails, ServeInstanceDetails
 
+from deployments.serve.loading import AskLoading, Loading, nothing_loads
 from deployments.telemetry.load import Load
 from serve_app.system.models import DeploymentState, Gpus, ModelState
 
@@ -27,7 +28,7 @@ logger = logging.getLogger("segue.cluster")
 class ServeCluster:
     """`models` and `separators` map a model's name to the deployment that serves it; `analyser` is one's name, None
     where there is none. `handles` are of the deployments whose replicas have a method
-    `load() -> Mapping[str, Load]`, by deployment."""
+    `load() -> Mapping[str, Load]`, by deployment. `loading` returns the models that load, by deployment."""
 
     def __init__(
         self,
@@ -36,12 +37,14 @@ class ServeCluster:
         separators: Mapping[str, str],
         analyser: str | None,
         handles: Iterable[Any],
+        loading: AskLoading = nothing_loads,
     ) -> None:
         self._app_name = app_name
         self._models = models
         self._separators = separators
         self._analyser = analyser
         self._handles = tuple(handles)
+        self._loading = loading
         self._read: tuple[float, Mapping[str, DeploymentDetails]] | None = None
 
     async def gpus(self) -> Gpus:
@@ -62,11 +65,17 @@ class ServeCluster:
     async def analyser_state(self) -> ModelState | None:
         if self._analyser is None:
             return None
-        return _model_state((await self._details(CACHE_S)).get(self._analyser))
+        return (await self._states({"analyser": self._analyser}))["analyser"]
 
     async def _states(self, deployments: Mapping[str, str]) -> Mapping[str, ModelState]:
         details = await self._details(CACHE_S)
-        return {model: _model_state(details.get(deployment)) for model, deployment in deployments.items()}
+        states = {model: _model_state(details.get(deployment)) for model, deployment in deployments.items()}
+        if all(state.status == "ready" for state in states.values()):
+            return states
+        loading = await self._loading()
+        return {
+            model: _with_loading(state, loading.get(deployments[model])) for model, state in states.items()
+        }
 
     async def deployments(self) -> Mapping[str, DeploymentState]:
         details, *answers = await asyncio.gather(self._details(0.0), *map(_loads, self._handles))
@@ -112,8 +121,22 @@ def _model_state(details: DeploymentDetails | None) -> ModelState:
     if running:
         return ModelState("ready", running)
     status = details.status.value
+    if "UNHEALTHY" in status or "FAILED" in status:
+        # Serve's message is a traceback, which names files.
+        return ModelState("error", 0, "its replicas cannot be started; the server's log says why")
+    return ModelState("loading", 0, "is being loaded")
+
+
+def _with_loading(state: ModelState, loading: Loading | None) -> ModelState:
+    """What a replica on its way reports, where there is none that runs."""
+    if loading is None or state.status != "loading":
+        return state
     return ModelState(
-        "error" if "UNHEALTHY" in status or "FAILED" in status else "loading", 0, details.message
+        "error" if loading.error else "loading",
+        0,
+        loading.error or loading.sentence,
+        loading.done_bytes,
+        loading.total_bytes,
     )
 
 

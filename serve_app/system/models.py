@@ -16,11 +16,14 @@ Status = Literal["ready", "loading", "error"]
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """How a served model is now. `replicas` counts those that run; `detail` says what is wrong, if anything."""
+    """How a served model is now. `replicas` counts those that run; `detail` says what is wrong, or how far loading
+    is. Bytes are of the download; 0 where there is none."""
 
     status: Status
     replicas: int = 1
     detail: str = ""
+    done_bytes: int = 0
+    total_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -23,6 +24,9 @@ class ModelView(BaseModel):
     default: bool
     status: str
     replicas: int
+    detail: str = ""
+    done_bytes: int = 0
+    total_bytes: int = 0
 
 
 class SeparatorView(BaseModel):
@@ -37,6 +41,9 @@ class SeparatorView(BaseModel):
     default: bool
     status: str
     replicas: int
+    detail: str = ""
+    done_bytes: int = 0
+    total_bytes: int = 0
 
 
 class AnalyserView(BaseModel):
@@ -46,6 +53,9 @@ class AnalyserView(BaseModel):
     description: str
     status: str
     replicas: int
+    detail: str = ""
+    done_bytes: int = 0
+    total_bytes: int = 0
 
 
 class ModelListView(BaseModel):
@@ -110,8 +120,7 @@ def model_list_view(
                 modes=[mode.value for mode in entry.modes],
                 description=entry.description,
                 default=entry.name == models.default,
-                status=states.get(entry.name, unknown).status,
-                replicas=states.get(entry.name, unknown).replicas,
+                **asdict(states.get(entry.name, unknown)),
             )
             for entry in models.entries
         ],
@@ -119,8 +128,7 @@ def model_list_view(
             SeparatorView(
                 **separator.describe(),
                 default=separator.name == separators.default,
-                status=separator_states.get(separator.name, unknown).status,
-                replicas=separator_states.get(separator.name, unknown).replicas,
+                **asdict(separator_states.get(separator.name, unknown)),
             )
             for separator in separators.entries
         ],
@@ -128,8 +136,7 @@ def model_list_view(
         if analyser is None
         else AnalyserView(
             **analyser.describe(),
-            status=(analyser_state or unknown).status,
-            replicas=(analyser_state or unknown).replicas,
+            **asdict(analyser_state or unknown),
         ),
     )
 

@@ -129,7 +129,19 @@ class SystemService:
 
 
 def _shown(states: Mapping[str, ModelState]) -> dict[str, dict[str, Any]]:
-    return {name: {"status": state.status, "replicas": state.replicas} for name, state in states.items()}
+    return {
+        name: {
+            "status": state.status,
+            "replicas": state.replicas,
+            **({"detail": state.detail} if state.detail else {}),
+            **(
+                {"done_bytes": state.done_bytes, "total_bytes": state.total_bytes}
+                if state.total_bytes
+                else {}
+            ),
+        }
+        for name, state in states.items()
+    }
 
 
 def overall(state: ModelState | None) -> Status:

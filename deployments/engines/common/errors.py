@@ -11,6 +11,7 @@ class EngineError(Exception):
     ├── ModelUnavailable   the model is known, but its weights or a package it needs cannot be had here
     ├── BadRequest         the request is outside what this engine can do; trying again cannot help
     ├── EngineBusy         no room for the request now; trying later helps and costs no attempt
+    │   └── ModelLoading   the model is being loaded; the message says how far it is
     └── EngineBroken       the engine itself failed; another replica or another try may succeed
     """
 
@@ -28,6 +29,10 @@ class BadRequest(EngineError):
 
 
 class EngineBusy(EngineError):
+    pass
+
+
+class ModelLoading(EngineBusy):
     pass
 
 

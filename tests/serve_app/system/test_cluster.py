@@ -9,9 +9,11 @@ import pytest
 from ray.exceptions import RayActorError
 from ray.serve.schema import ServeInstanceDetails
 
+from deployments.serve.loading import Loading
 from deployments.telemetry.load import Load
 from serve_app.system import cluster
 from serve_app.system.cluster import ServeCluster
+from serve_app.system.models import ModelState
 
 
 def deployment(name: str, states: list[str], **other: Any) -> dict[str, Any]:
@@ -112,7 +114,8 @@ async def test_a_model_is_ready_with_its_first_replica() -> None:
         "large": ("error", 0),
         "new": ("loading", 0),
     }
-    assert states["large"].detail == "no weights"
+    # Serve's own message is a traceback.
+    assert states["large"].detail == "its replicas cannot be started; the server's log says why"
 
 
 async def test_what_was_known_holds_while_the_controller_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,3 +133,20 @@ async def test_what_was_known_holds_while_the_controller_is_away(monkeypatch: py
 
 async def test_an_application_that_is_gone_has_nothing() -> None:
     assert await ServeCluster("another", {}, {}, None, []).deployments() == {}
+
+
+async def test_a_model_that_loads_says_how_far_it_is_and_why_it_does_not() -> None:
+    async def loading() -> Mapping[str, Loading]:
+        return {
+            "Generator": Loading(1, 2),  # a further replica: the model is ready all the same
+            "Generator-mock": Loading(168_000_000, 1_969_000_000),
+            "Generator-new": Loading(error="the hub cannot be reached"),
+        }
+
+    models = {"tiny": "Generator", "mock": "Generator-mock", "new": "Generator-new"}
+    states = await ServeCluster("segue", models, {}, None, [], loading).model_states()
+    assert states["tiny"] == ModelState("ready", 2)
+    assert states["mock"] == ModelState(
+        "loading", 0, "is being loaded, 168 of 1969 MB", 168_000_000, 1_969_000_000
+    )
+    assert states["new"] == ModelState("error", 0, "the hub cannot be reached")

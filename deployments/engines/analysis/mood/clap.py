@@ -23,8 +23,11 @@ from deployments.engines.analysis.mood.critic import Evidence, Impression, no_im
 from deployments.engines.analysis.mood.emotion import emotion_at
 from deployments.engines.analysis.mood.styles import STYLE_IDS, STYLES, chosen_style
 from deployments.engines.analysis.mood.tiny_clap import ensure_tiny_clap
+from deployments.engines.analysis.needs import of_analyser
 from deployments.engines.common.device import Device, choose_device
 from deployments.engines.common.errors import ModelUnavailable
+from deployments.engines.common.hub.cache import cache_folder, offline
+from deployments.engines.common.hub.fetch import fetch
 from deployments.engines.common.weights import state_sha256
 
 METHOD = "clap"
@@ -54,6 +57,9 @@ class ClapCritic:
 
     def __init__(self, entry: AnalyserEntry, *, cache_dir: Path, device: Device) -> None:
         self._device = choose_device(device)
+        weights = of_analyser(entry)
+        if weights is not None:
+            fetch([weights])
         try:
             self._model, self._extractor, tokenizer = _load(entry, cache_dir)
             self._model.to(self._device)
@@ -106,13 +112,12 @@ _MOOD_PAIRS = (slice(0, 2 * _VALENCE), slice(2 * _VALENCE, 2 * (_VALENCE + _AROU
 def _load(entry: AnalyserEntry, cache_dir: Path) -> tuple[Any, Any, Any]:
     from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
-    options: dict[str, Any] = {"cache_dir": str(cache_dir / "hub")}
-    source = entry.weights
-    if source is None:
-        source, options = str(entry.folder or ensure_tiny_clap(cache_dir)), {"local_files_only": True}
-    model = ClapModel.from_pretrained(source, **options).eval().requires_grad_(False)
-    extractor = ClapFeatureExtractor.from_pretrained(source, **options)
-    return model, extractor, AutoTokenizer.from_pretrained(source, **options)
+    source = entry.weights or str(entry.folder or ensure_tiny_clap(cache_dir))
+    options: dict[str, Any] = {"cache_dir": str(cache_folder())}
+    with offline():
+        model = ClapModel.from_pretrained(source, **options).eval().requires_grad_(False)
+        extractor = ClapFeatureExtractor.from_pretrained(source, **options)
+        return model, extractor, AutoTokenizer.from_pretrained(source, **options)
 
 
 @torch.inference_mode()

@@ -11,12 +11,15 @@ from typing import Any
 import torch
 
 from deployments.engines.common.errors import EngineError, ModelUnavailable
+from deployments.engines.common.hub.cache import cache_folder, offline
+from deployments.engines.common.hub.fetch import fetch
 from deployments.engines.common.weights import state_sha256
 from deployments.engines.music.audiocraft.importing import import_audiocraft
 from deployments.engines.music.audiocraft.local_networks import companions, replaced
 from deployments.engines.music.audiocraft.quiet import quietly
 from deployments.engines.music.audiocraft.tiny import TINY_MODELS, ensure_tiny
 from deployments.engines.music.catalog import ModelEntry
+from deployments.engines.music.needs import of_generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,14 @@ def load_checkpoint(entry: ModelEntry, device: torch.device, cache_dir: Path) ->
 
     Blocks for as long as reading, or downloading, takes. Raises ModelUnavailable.
     """
+    weights = of_generator(entry)
+    if weights is not None:
+        fetch([weights])
     import_audiocraft()
     folder = ensure_tiny(entry.name, cache_dir) if entry.name in TINY_MODELS else entry.folder
     try:
         # The loaders draw starting values that the checkpoint then overwrites.
-        with torch.random.fork_rng(devices=[]), quietly():
+        with torch.random.fork_rng(devices=[]), quietly(), offline():
             return _load(str(folder or entry.name), folder, device)
     except EngineError:
         raise
@@ -58,14 +64,15 @@ def _load(source: str, folder: Path | None, device: torch.device) -> Checkpoint:
     from audiocraft.models import loaders
     from omegaconf import OmegaConf
 
-    package = loaders.load_lm_model_ckpt(source)
+    cache = str(cache_folder())  # and not AUDIOCRAFT_CACHE_DIR: what was fetched is here
+    package = loaders.load_lm_model_ckpt(source, cache_dir=cache)
     lm_sha256 = state_sha256(package["best_state"])
     config = OmegaConf.create(package["xp.cfg"])
     with companions(folder) as redirect, replaced(loaders, "load_lm_model_ckpt", lambda *_, **__: package):
         redirect(config)
         package["xp.cfg"] = OmegaConf.to_yaml(config)
         lm = loaders.load_lm_model(source, device=str(device))
-    codec = loaders.load_compression_model(source, device=str(device))
+    codec = loaders.load_compression_model(source, device=str(device), cache_dir=cache)
     codec_sha256 = state_sha256(codec.state_dict())
     for network in (lm, codec):
         network.eval().requires_grad_(False)

@@ -21,10 +21,8 @@ from typing import Any
 
 import torch
 
+from deployments.engines.music.audiocraft.local_config import SEPARATOR_FOLDER, TEXT_ENCODER_FOLDER
 from deployments.engines.separation.demucs.packages import load_separator
-
-TEXT_ENCODER_FOLDER = "t5"
-SEPARATOR_FOLDER = "demucs"
 
 _lock = threading.RLock()
 

@@ -22,11 +22,8 @@ import torch
 from deployments.engines.common.built_folder import made_folder
 from deployments.engines.common.pseudo_random import network_state
 from deployments.engines.music.audiocraft.importing import import_audiocraft
-from deployments.engines.music.audiocraft.local_networks import (
-    SEPARATOR_FOLDER,
-    TEXT_ENCODER_FOLDER,
-    companions,
-)
+from deployments.engines.music.audiocraft.local_config import SEPARATOR_FOLDER, TEXT_ENCODER_FOLDER
+from deployments.engines.music.audiocraft.local_networks import companions
 from deployments.engines.music.audiocraft.quiet import quietly
 from deployments.engines.music.audiocraft.tiny_configs import TEXT_ENCODER_WIDTH, codec_config, lm_config
 from deployments.engines.music.audiocraft.tiny_weights import codec_state, lm_state

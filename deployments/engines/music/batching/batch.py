@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,8 @@ from deployments.engines.music.meter import BatchState, Meter
 from deployments.engines.music.protocol import GenerationProgress
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _LONGEST_IDLE_S = 1.0
 
@@ -74,6 +77,7 @@ class Batch:
         self._stepping: _Stepping | None = None
         self._closed = threading.Event()
         self._last_sign_s = time.monotonic()
+        self._conditioning_since_s: float | None = None
         self.failure: str | None = None
         self._conditioning = ThreadPoolExecutor(1, f"{name} conditions", initializer=prepare_thread)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -85,8 +89,12 @@ class Batch:
 
     @property
     def silent_s(self) -> float:
-        """How long the work in hand has given no sign; 0 while there is none."""
-        return time.monotonic() - self._last_sign_s if self._active else 0.0
+        """How long the work in hand has given no sign, in either thread; 0 while there is none."""
+        now_s, conditioning_since_s = time.monotonic(), self._conditioning_since_s
+        return max(
+            now_s - self._last_sign_s if self._active else 0.0,
+            now_s - conditioning_since_s if conditioning_since_s is not None else 0.0,
+        )
 
     def submit(self, take: Take) -> None:
         """Raises EngineBusy if too many are waiting already."""
@@ -94,7 +102,7 @@ class Batch:
             if len(self._under_way) >= self._limits.takes + self._limits.waiting:
                 raise EngineBusy(f"{len(self._under_way)} takes are under way or waiting")
             self._under_way.add(take)
-        self._conditioning.submit(self._prepare, take)
+        self._conditioning.submit(self._timed, partial(self._prepare, take))
 
     def close(self, timeout_s: float) -> None:
         self._closed.set()
@@ -103,6 +111,14 @@ class Batch:
         self._thread.join(timeout_s)
 
     # In the conditioning thread: what a take needs before it can be admitted.
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        """Text encoder and codec work here: the batch's own turns do not show that they hang."""
+        self._conditioning_since_s = time.monotonic()
+        try:
+            return work()
+        finally:
+            self._conditioning_since_s = None
 
     def _prepare(self, take: Take) -> None:
         try:
@@ -183,7 +199,7 @@ class Batch:
         take.stage = Stage.PREFILLING
         if not take.is_last_window:
             take.next_conditions = self._conditioning.submit(
-                take.make_conditions, self._conditioner, take.window_index + 1
+                self._timed, partial(take.make_conditions, self._conditioner, take.window_index + 1)
             )
             take.next_conditions.add_done_callback(lambda _: self._inbox.put(lambda: None))
 

@@ -32,8 +32,8 @@ _POINTWISE = (nn.ELU, nn.GELU, nn.Identity, nn.LeakyReLU, nn.ReLU, nn.SiLU, nn.S
 class CodecDecoder:
     """The decoder of one of audiocraft's compression models, in float32 on the device where the codec is.
 
-    The codec is an `EncodecModel`, an `HFEncodecCompressionModel` (which is what Meta's checkpoints of MusicGen
-    ask for), or an `InterleaveStereoCompressionModel` around one of them. It stays as it is: its weight norm is
+    The codec is an `EncodecModel`, an `HFEncodecCompressionModel` (which Meta's stereo checkpoints of MusicGen
+    name), or an `InterleaveStereoCompressionModel` around one of them. It stays as it is: its weight norm is
     folded into weights of the decoder's own, the LSTM and the codebooks are shared and only read. Streams do not
     affect each other and may run in different threads; on a CPU the same pieces give the same bytes.
 

@@ -12,11 +12,14 @@ from typing import Any
 import torch
 
 from deployments.engines.common.errors import EngineError, ModelUnavailable
+from deployments.engines.common.hub.cache import offline
+from deployments.engines.common.hub.fetch import fetch
 from deployments.engines.common.weights import state_sha256
 from deployments.engines.separation.catalog import Origin, SeparatorEntry
 from deployments.engines.separation.demucs.packages import load_separator
 from deployments.engines.separation.demucs.tiny import ensure_tiny_separator
 from deployments.engines.separation.folder import model_of
+from deployments.engines.separation.needs import of_separator
 from deployments.engines.separation.protocol import Padding, Part, Strides
 
 
@@ -37,9 +40,12 @@ def load_bag(entry: SeparatorEntry, cache_dir: Path) -> Bag:
 
     Blocks for as long as reading, or downloading, takes. Raises ModelUnavailable.
     """
+    weights = of_separator(entry)
+    if weights is not None:
+        fetch([weights])
     try:
         # Networks draw starting values that the weights then overwrite.
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), offline():
             warnings.filterwarnings("ignore", message=".*weight_norm.* is deprecated", category=FutureWarning)
             return bag_of(_load(entry, cache_dir))
     except EngineError:

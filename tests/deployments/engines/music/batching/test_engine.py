@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from deployments.engines.common.errors import BadRequest, EngineBroken, EngineBusy, ModelUnavailable
+from deployments.engines.music.batching.conditions import Conditioner
 from deployments.engines.music.batching.decoder import Decoder
 from deployments.engines.music.batching.engine import SegueEngine
+from deployments.engines.music.batching.take import Take
 from deployments.engines.music.catalog import find
 from deployments.engines.music.meter import BatchState
 from deployments.engines.music.protocol import (
@@ -380,6 +382,28 @@ class TestFaults:
         monkeypatch.setattr(Decoder, "step", waiting)
         async with _engine(stuck_after_s=0.2) as engine:
             await engine.check_health()
+            take = asyncio.create_task(hear(engine, make_request()))
+            await asyncio.sleep(0.6)
+            with pytest.raises(EngineBroken, match="no sign"):
+                await engine.check_health()
+            go_on.set()
+            await take
+            await engine.check_health()
+
+    @pytest.mark.parametrize("part", ["encode", "conditions"])
+    async def test_a_text_encoder_or_codec_that_hangs_shows(
+        self, monkeypatch: pytest.MonkeyPatch, part: str
+    ) -> None:
+        go_on = threading.Event()
+        owner, name = (Conditioner, "encode") if part == "encode" else (Take, "make_conditions")
+        work = getattr(owner, name)
+
+        def waiting(*arguments: Any) -> Any:
+            go_on.wait(20)
+            return work(*arguments)
+
+        async with _engine(stuck_after_s=0.2) as engine:
+            monkeypatch.setattr(owner, name, waiting)
             take = asyncio.create_task(hear(engine, make_request()))
             await asyncio.sleep(0.6)
             with pytest.raises(EngineBroken, match="no sign"):
