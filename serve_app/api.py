@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from deployments.audio.decode.formats import ACCEPTED
 from serve_app.access.callers import Access
 from serve_app.analysis import routes as analysis
 from serve_app.chains import node_routes as nodes
@@ -110,7 +111,7 @@ def _document_models(app: FastAPI) -> None:
             body = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(body.pop("$defs", {}))
             schemas[model.__name__] = body
-        file = {"type": "string", "format": "binary", "description": "WAV MP3 FLAC OGG M4A AIFF"}
+        file = {"type": "string", "format": "binary", "description": ACCEPTED}
         for form in forms:
             schemas[form.__name__]["properties"]["file"] = file
             schemas[form.__name__]["required"] = ["file"]

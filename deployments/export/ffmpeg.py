@@ -6,6 +6,8 @@ What to encode is `plan`'s business.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Sequence
@@ -73,7 +75,7 @@ async def run_ffmpeg(arguments: Sequence[str], *, ffmpeg: Path, timeout_s: float
     """Run ffmpeg to its end. On the time limit, and when cancelled, its whole process group is killed first.
 
     `arguments` are without the program's name. Output files are the caller's: after an error they may be
-    there, half written. Raises FfmpegMissing, FfmpegFailed, FfmpegTimedOut.
+    there, half written. Raises FfmpegMissing, FfmpegFailed, FfmpegTimedOut; OSError where the disk is full.
     """
     program = (str(ffmpeg), *arguments)
     try:
@@ -87,6 +89,8 @@ async def run_ffmpeg(arguments: Sequence[str], *, ffmpeg: Path, timeout_s: float
         raise FfmpegTimedOut(timeout_s) from error
     except OSError as error:
         raise FfmpegMissing(f"{ffmpeg} cannot be started: {error.strerror}") from error
+    if exit_code != 0 and os.strerror(errno.ENOSPC) in stderr_tail:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if exit_code != 0:
         raise FfmpegFailed(exit_code, stderr_tail)
 

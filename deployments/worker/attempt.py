@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from configs.settings import JobSettings
+from deployments.audio.decode.errors import DISK_FULL_ERRNOS
 from deployments.engines.common.errors import (
     BadRequest,
     EngineBusy,
@@ -29,6 +30,7 @@ from storage.stores.object_store import StoreError
 
 logger = logging.getLogger("segue.jobs")
 
+DISK_FULL = "the server has no room on its disk for this now"
 EXPORT_FAILED = "the file could not be encoded"
 
 
@@ -130,6 +132,9 @@ class Attempt:
                 if isinstance(error, TimeoutError) and deadline.expired():
                     detail = f"no result within {self._settings.deadline_s:g} s"
                     return await self._handler.fail(self._job, Failure("deadline", detail))
+                if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
+                    logger.warning("job %s: the disk is full: %r", self._job.id, error)
+                    return await self._again_or_fail(Failure("disk-full", DISK_FULL))
                 logger.exception("job %s: unexpected error", self._job.id)
                 return await self._again_or_fail(Failure("internal", f"unexpected {type(error).__name__}"))
 

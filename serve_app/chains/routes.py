@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from deployments.audio.decode.formats import ACCEPTED
 from deployments.engines.music.protocol import GenerationMode
 from serve_app.access.callers import CurrentCaller
 from serve_app.chains.branching import branch_request
@@ -56,7 +57,7 @@ NEW_CHAIN_BODY = {
                         "file": {
                             "type": "string",
                             "format": "binary",
-                            "description": "WAV MP3 FLAC OGG M4A AIFF",
+                            "description": ACCEPTED,
                         },
                         "title": {"type": "string", "maxLength": MAX_TITLE_CHARS},
                     },

@@ -72,6 +72,7 @@ class AudioView(BaseModel):
     sha256: str
     url: str
     original_format: str | None = None
+    original_name: str | None = None
 
 
 class StemsOfNodeView(BaseModel):
@@ -239,4 +240,5 @@ def _audio_view(chain_id: str, node_id: str, audio: NodeAudio) -> AudioView:
         sha256=audio.blob.sha256,
         url=f"/v1/chains/{chain_id}/nodes/{node_id}/audio",
         original_format=audio.original_format,
+        original_name=audio.original_name,
     )

@@ -89,6 +89,7 @@ class UploadService:
             peak_dbfs=decoded.peak_dbfs,
             original=await self._blobs.put_file(tenant, owner, received.path, received.sha256),
             original_format=decoded.container.value,
+            original_name=received.filename or None,
         )
 
 

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.audio.decode.errors import AudioError, BadAudio, UnsupportedMedia
+from deployments.audio.decode.errors import DISK_FULL_ERRNOS, AudioError, BadAudio, DiskFull, UnsupportedMedia
 from deployments.engines.common import errors as engines
 from serve_app.http.problems import (
     BadRequest,
@@ -27,6 +27,7 @@ from serve_app.http.problems import (
     FieldError,
     GatewayTimeout,
     IdempotencyMismatch,
+    InsufficientStorage,
     MisdirectedHost,
     NotAcceptable,
     NotFound,
@@ -52,6 +53,7 @@ __all__ = [
     "FieldError",
     "GatewayTimeout",
     "IdempotencyMismatch",
+    "InsufficientStorage",
     "MisdirectedHost",
     "NotAcceptable",
     "NotFound",
@@ -87,6 +89,7 @@ _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[str], Problem]]] = {
     JobNotFound: NotFound,
     Refused: Conflict,
     UnsupportedMedia: UnsupportedMediaType,
+    DiskFull: lambda _: InsufficientStorage(),
     engines.BadRequest: Unprocessable,
     engines.EngineBusy: lambda said: TooManyRequests(f"{said}.", retry_after_s=5),
     engines.ModelLoading: lambda said: Unavailable(_sentence(said), code="model-loading", retry_after_s=10),
@@ -128,6 +131,8 @@ def as_problem(error: Exception) -> Problem | None:
             return _from_framework(error)
         case BadAudio():
             return _bad_audio(error)
+        case OSError() if error.errno in DISK_FULL_ERRNOS:
+            return InsufficientStorage()
         case _:
             return translate(error)
 
@@ -142,6 +147,7 @@ def install_error_handlers(app: FastAPI) -> None:
         AudioError,
         StoreError,
         engines.EngineError,
+        OSError,
     ):
         app.add_exception_handler(kind, _answer)
     # For faults of the middleware itself, and of answers already begun, which must break the connection.

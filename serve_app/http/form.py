@@ -5,6 +5,7 @@ No input or output here: bytes go in, the file's bytes and the fields come out.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 FILE_FIELD: Final = "file"
 MAX_NAME_CHARS: Final = 255
+_ESCAPES: Final = {"%22": '"', "%0D": "\r", "%0A": "\n"}
+_TURNS: Final = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
 OVERHEAD_BYTES: Final = 64 * 1024  # boundaries and part headers
 
 
@@ -182,5 +185,17 @@ def _text(raw: bytes) -> str:
 
 
 def _bare_name(filename: str) -> str:
-    """The name without the folders that some clients send along."""
-    return filename.replace("\\", "/").rpartition("/")[2][:MAX_NAME_CHARS]
+    """The name as its owner sees it: without the folders that some clients send along, without the escapes of
+    browsers (HTML, "multipart/form-data encoding algorithm"), and without characters that act instead of showing.
+    """
+    for escape, character in _ESCAPES.items():
+        filename = filename.replace(escape, character)
+    name = unicodedata.normalize("NFC", filename.replace("\\", "/").rpartition("/")[2])
+    shown = "".join(character for character in name if not _acts(character))
+    return " ".join(shown.split())[:MAX_NAME_CHARS]
+
+
+def _acts(character: str) -> bool:
+    """Controls, halves of surrogate pairs, line separators, and what turns the direction of the text around it."""
+    is_control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    return (is_control and character not in "\r\n\t") or unicodedata.bidirectional(character) in _TURNS

@@ -15,10 +15,11 @@ from typing import Final, Self
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
+from deployments.audio.decode.errors import DISK_FULL_ERRNOS
 from serve_app.http.errors import ClientGone
 from serve_app.http.form import Form, FormLimits
 from serve_app.http.middleware import declared_length, lift_body_limit
-from serve_app.http.problems import PayloadTooLarge, Problem
+from serve_app.http.problems import InsufficientStorage, PayloadTooLarge, Problem
 
 PIECE_BYTES: Final = 64 * 1024  # parsed at a time, so that one large message does not hold up the event loop
 WRITE_BYTES: Final = 256 * 1024  # gathered before a thread writes them
@@ -54,8 +55,8 @@ async def receive_upload(
     """Receive the part named `file`, of up to `max_bytes`, and up to `max_fields` small text fields.
 
     Raises PayloadTooLarge, UnsupportedMediaType (not a form), BadRequest (broken form), Unprocessable (no
-    file, an empty one, several, bad fields) and ClientGone. A refusal before the body's end reads on, up to
-    64 MiB and 20 s, so that the client comes to read the answer, and closes the connection.
+    file, an empty one, several, bad fields), InsufficientStorage and ClientGone. A refusal before the body's end
+    reads on, up to 64 MiB and 20 s, so that the client comes to read the answer, and closes the connection.
     """
     lift_body_limit(request.scope)
     with _Spool(spool_dir) as spool:
@@ -64,12 +65,17 @@ async def receive_upload(
             async with aclosing(request.stream()) as body:
                 try:
                     form = await _read(request.headers, body, spool, limits)
-                except Problem as problem:
+                except (Problem, OSError) as error:
+                    problem = _problem_of(error)
+                    if problem is None:
+                        raise
                     problem.headers["Connection"] = "close"
                     # A client that waits for "100 Continue" has sent nothing yet, and now need not.
                     if "expect" not in request.headers:
                         await _drain(body)
-                    raise
+                    if problem is error:
+                        raise
+                    raise problem from error
         except ClientDisconnect as error:
             raise ClientGone("in the middle of an upload") from error
         form.require_file()
@@ -104,6 +110,12 @@ async def _read(
     return form
 
 
+def _problem_of(error: Problem | OSError) -> Problem | None:
+    if isinstance(error, Problem):
+        return error
+    return InsufficientStorage() if error.errno in DISK_FULL_ERRNOS else None
+
+
 async def _drain(body: AsyncGenerator[bytes, None]) -> None:
     """Read and forget what the client is still sending, up to a size and a time."""
     drained_bytes = 0
@@ -132,7 +144,8 @@ class _Spool:
 
     def __exit__(self, *_: object) -> None:
         self.path.unlink(missing_ok=True)
-        self._file.close()
+        with suppress(OSError):  # what is still to be written has no room, and is not wanted any more
+            self._file.close()
 
     def write(self, data: bytes) -> None:
         self._file.write(data)

@@ -19,7 +19,8 @@ Problem
 │   └── IdempotencyMismatch
 ├── TooManyRequests 429       Retry-After
 ├── Unavailable 503           Retry-After
-└── GatewayTimeout 504
+├── GatewayTimeout 504
+└── InsufficientStorage 507   Retry-After
 """
 
 from __future__ import annotations
@@ -173,6 +174,18 @@ class Unavailable(Problem):
 
 class GatewayTimeout(Problem):
     status = HTTPStatus.GATEWAY_TIMEOUT
+
+
+class InsufficientStorage(Problem):
+    """The server's own disk is full, for the moment: others' work may leave it."""
+
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+
+    def __init__(self, *, retry_after_s: float = 60.0) -> None:
+        super().__init__(
+            "The server has no room on its disk for this now. Try again later.",
+            headers=_retry_after(retry_after_s),
+        )
 
 
 def request_id_of(scope: Scope) -> str:

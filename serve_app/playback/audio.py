@@ -68,11 +68,11 @@ class AudioService:
         return AudioFile(export.blob, export.media_type, filename, on_demand=True)
 
     async def original(self, tenant: str, node: Node) -> AudioFile:
-        """The file as it was uploaded. Raises Conflict if the node was not."""
+        """The file as it was uploaded, under its own name. Raises Conflict if the node was not."""
         if node.audio is None or node.audio.original is None or node.audio.original_format is None:
             raise Conflict(f"node {node.id} was not uploaded")
-        suffix = node.audio.original_format
-        return AudioFile(node.audio.original, "application/octet-stream", f"{node.id}-original.{suffix}")
+        name = node.audio.original_name or f"{node.id}-original.{node.audio.original_format}"
+        return AudioFile(node.audio.original, "application/octet-stream", name)
 
     async def link(self, tenant: str, file: AudioFile, content_disposition: str) -> str | None:
         """Where else a client gets the file: in the store itself; None where it gets it here.

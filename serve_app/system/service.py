@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.settings import Settings
+from deployments.audio.decode.formats import Container
 from deployments.engines.analysis.catalog import AnalyserEntry
 from serve_app.system.models import Capacity, Cluster, ModelState, ServedModels, Status
 from serve_app.system.separators import ServedSeparators
 from storage.repositories.jobs import Jobs
 
 CACHE_S = 1.0
-INPUT_FORMATS = ("wav", "mp3", "flac", "ogg", "m4a", "aiff")
+INPUT_FORMATS = tuple(container.value for container in Container)
 
 
 class SystemService:

@@ -58,7 +58,7 @@ class NodeAudio:
     `blob` is a float32 WAV of exactly `samples` frames of new material. `lead_in` is the codec's
     reconstruction of what came just before (a float32 WAV in the same format), which a renderer mixes over
     the parent's tail; None where the node does not continue its parent's sound. `original` is the file as
-    uploaded.
+    uploaded, and `original_name` its owner's name for it: for display, never part of a path.
     """
 
     blob: BlobRef
@@ -70,6 +70,7 @@ class NodeAudio:
     lead_in: BlobRef | None = None
     original: BlobRef | None = None
     original_format: str | None = None
+    original_name: str | None = None
 
     @property
     def duration_s(self) -> float:

@@ -293,6 +293,7 @@ def audio_to_record(audio: NodeAudio) -> dict[str, Any]:
         "lead_in": _optional(blob_to_record, audio.lead_in),
         "original": _optional(blob_to_record, audio.original),
         "original_format": audio.original_format,
+        "original_name": audio.original_name,
     }
 
 
@@ -307,6 +308,7 @@ def audio_from_record(record: Mapping[str, Any]) -> NodeAudio:
         lead_in=_optional(blob_from_record, record["lead_in"]),
         original=_optional(blob_from_record, record["original"]),
         original_format=record["original_format"],
+        original_name=record.get("original_name"),  # not kept at first
     )
 
 

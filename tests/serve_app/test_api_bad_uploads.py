@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from deployments.engines.music.mock import MockEngine
+from serve_app.http import multipart
 from storage.stores.memory import MemoryStore
 from storage.stores.object_store import StoreUnavailable
 from tests.deployments.audio.decode.files import SIX_FORMATS, encoded, tones
@@ -61,8 +64,9 @@ async def send(app: Running, data: bytes, filename: str = "clip.wav") -> httpx.R
         (wav(tone(0.5, 3_999), 3_999), "audio-rate", "4000"),
         (wav(np.full((1, 8_000), np.nan, np.float32), 8_000), "audio-not-finite", ""),
         (wav(np.full((1, 8_000), np.inf, np.float32), 8_000), "audio-not-finite", ""),
+        (wav(np.full((1, 8_000), 3.4e38, np.float32), 8_000), "audio-too-loud", "dB over full scale"),
     ],
-    ids=["too long", "0 s", "one sample", "8 channels", "rate", "NaN", "infinite"],
+    ids=["too long", "0 s", "one sample", "8 channels", "rate", "NaN", "infinite", "3.4e38"],
 )
 async def test_a_clip_outside_the_limits_is_told_which(
     app: Running, data: bytes, code: str, says: str
@@ -105,6 +109,33 @@ async def test_garbage_behind_a_true_beginning_is_refused(app: Running, extensio
     answer = await send(app, head + np.random.default_rng(2).bytes(20_000))
     assert answer.status_code in (415, 422)
     problem(answer, answer.status_code)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("route", ["/v1/chains", "/process", "/analyze", "/compose"])
+async def test_a_full_disk_is_no_fault_of_the_file(
+    app: Running, monkeypatch: pytest.MonkeyPatch, route: str, error: int
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(multipart._Spool, "write", full)
+    answer = await app.http.post(route, files={"file": ("clip.wav", wav(tone(1.0)))})
+    assert "no room on its disk" in problem(answer, 507)["detail"]
+    assert answer.headers["retry-after"]
+
+
+@pytest.mark.parametrize("route", ["/v1/chains", "/process", "/analyze", "/compose"])
+async def test_no_room_for_a_temporary_file_is_507(
+    app: Running, monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "mkdtemp", full)
+        answer = await app.http.post(route, files={"file": ("clip.wav", wav(tone(1.0)))})
+    problem(answer, 507)
 
 
 async def test_a_file_over_the_limit_is_refused_with_and_without_a_length(app: Running) -> None:

@@ -105,7 +105,8 @@ async def test_each_format_is_understood_and_kept_byte_for_byte(extension: str) 
         url = f"/v1/chains/{chain['id']}/nodes/{chain['root_id']}"
         original = await app.http.get(f"{url}/original")
         assert original.content == clip
-        assert f"-original.{extension}" in original.headers["content-disposition"]
+        assert original.headers["content-disposition"] == 'attachment; filename="take.bin"'
+        assert root["audio"]["original_name"] == "take.bin"
         samples, rate_hz = soundfile.read(io.BytesIO((await app.http.get(f"{url}/audio")).content))
         assert rate_hz == RATE_HZ
         assert len(samples) == root["audio"]["samples"]

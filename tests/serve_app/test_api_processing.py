@@ -354,7 +354,7 @@ class TestBadInput:
             ("empty", 422, "no audio"),
             ("ten milliseconds", 422, "at least 0.1 s"),
             ("six channels", 422, "channels"),
-            ("a text", 415, "none of"),
+            ("a text", 415, "no audio format that is read here"),
             ("not finite", 422, "finite"),
             ("a truncated mp3", 422, "cut off"),
         ],

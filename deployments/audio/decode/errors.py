@@ -3,11 +3,13 @@
 AudioError
 ├── UnsupportedMedia   not one of the formats that are read
 ├── BadAudio           such a format, but damaged or outside the limits; `code` says which
-└── DecoderBroken      the decoder itself could not run; says nothing about the file
+├── DecoderBroken      the decoder itself could not run; says nothing about the file
+└── DiskFull           there is no room for what is decoded; says nothing about the file
 """
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 
 
@@ -35,6 +37,7 @@ class BadAudioCode(StrEnum):
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
     NOT_FINITE = "not_finite"
+    TOO_LOUD = "too_loud"
     TIMEOUT = "timeout"
     MEMORY = "memory"
 
@@ -52,10 +55,17 @@ class DecoderBroken(AudioError):
     pass
 
 
+class DiskFull(AudioError):
+    pass
+
+
+DISK_FULL_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
 def error_from_json(fields: dict[str, str]) -> AudioError:
     """What `to_json` was called on. Raises KeyError or ValueError for anything else."""
     if fields["type"] == BadAudio.__name__:
         return BadAudio(BadAudioCode(fields["code"]), fields["detail"])
-    return {kind.__name__: kind for kind in (UnsupportedMedia, DecoderBroken)}[fields["type"]](
+    return {kind.__name__: kind for kind in (UnsupportedMedia, DecoderBroken, DiskFull)}[fields["type"]](
         fields["detail"]
     )

@@ -24,7 +24,7 @@ from deployments.audio.decode.errors import (
     error_from_json,
 )
 from deployments.audio.decode.limits import DecodeLimits
-from deployments.audio.decode.sniff import Container, sniff
+from deployments.audio.decode.sniff import Container, sniff, what_it_is
 from deployments.audio.decode.worker import Task
 from deployments.process_group import process_group
 
@@ -71,9 +71,9 @@ class DecodedAudio:
 async def decode_file(source: Path, target: Path, limits: DecodeLimits) -> DecodedAudio:
     """Decode the file at `source` into a float32 WAV at `target`, at its own rate and channels.
 
-    Raises UnsupportedMedia for what is none of the six formats, BadAudio for damaged files and those outside
-    `limits`, DecoderBroken if the decoder cannot run. After an error, and when the task is cancelled, the
-    process has been killed and there is nothing at `target`.
+    Raises UnsupportedMedia for a format that is not read, BadAudio for damaged files and those outside `limits`,
+    DecoderBroken if the decoder cannot run, DiskFull if there is no room for the target. After an error, and when
+    the task is cancelled, the process has been killed and there is nothing at `target`.
     """
     task = await asyncio.to_thread(_task, source, target, limits)
     with _removed_after_an_error(task.target):
@@ -88,8 +88,8 @@ async def decode_file(source: Path, target: Path, limits: DecodeLimits) -> Decod
 def _task(source: Path, target: Path, limits: DecodeLimits) -> Task:
     with source.open("rb") as file:
         container = sniff(file)
-    if container is None:
-        raise UnsupportedMedia("the file is none of WAV, MP3, FLAC, OGG, M4A and AIFF")
+        if container is None:
+            raise UnsupportedMedia(what_it_is(file))
     return Task(source.absolute(), target.absolute(), container, limits)
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from deployments.audio.decode.errors import BadAudio, BadAudioCode
+from deployments.audio.samples import SoundFormat
 from deployments.audio.wav import BYTES_PER_SAMPLE, HEADER_BYTES
 
 
@@ -27,6 +28,17 @@ class DecodeLimits:
         """The largest file that a decode within these limits writes."""
         samples = math.ceil(self.max_duration_s * self.max_rate_hz)
         return HEADER_BYTES + samples * self.max_channels * BYTES_PER_SAMPLE
+
+    def check(self, sound: SoundFormat) -> None:
+        """Raises BadAudio for a rate or a number of channels that is not taken."""
+        if sound.channels > self.max_channels:
+            raise BadAudio(
+                BadAudioCode.CHANNELS,
+                f"the file has {sound.channels} channels; at most {self.max_channels} are taken",
+            )
+        if not self.min_rate_hz <= sound.rate_hz <= self.max_rate_hz:
+            allowed = f"{self.min_rate_hz} to {self.max_rate_hz} Hz are taken"
+            raise BadAudio(BadAudioCode.RATE, f"the file's sample rate is {sound.rate_hz} Hz; {allowed}")
 
     def too_long(self) -> BadAudio:
         return BadAudio(BadAudioCode.TOO_LONG, f"the file is longer than {self.max_duration_s:g} s")

@@ -1,21 +1,36 @@
-"""The frames of an MPEG layer III stream, as far as their headers tell: enough to know it and to count them.
+"""MP3: the frames of an MPEG layer III stream, as far as their headers tell: enough to know it and to count them.
 
-Sources: ISO/IEC 11172-3 and 13818-3; id3.org (ID3v2 header); the Xing, LAME and VBRI headers as encoders
-write them.
+Sources: ISO/IEC 11172-3 and 13818-3; the Xing, LAME and VBRI headers as encoders write them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import mmap
 from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
+
+from deployments.audio.decode.completeness import empty, plural, truncated
+from deployments.audio.decode.containers.frames import (
+    SEARCH_BYTES,
+    Data,
+    Run,
+    check_beginning,
+    find_run,
+    runs,
+)
+from deployments.audio.decode.containers.layout import Layout, Span
+from deployments.audio.decode.tags import skip_id3v2
 
 _KBPS_MPEG1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBPS_MPEG2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _LAYER_III = 1
-_ID3V2_HEADER_BYTES = 10
-_MAX_TAGS = 8
+_FRAMES_SLACK = 2
+"""Some writers count the frame of the header itself, or one that they never wrote."""
+
+_BYTES_SLACK = 16
+_COMMON = b"\xff\xff\x0c\xc0"
+"""Of a header: sync, version, layer, protection, sample rate and channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +38,14 @@ class FrameHeader:
     BYTES: ClassVar[int] = 4
 
     frame_bytes: int
+    kind: tuple[int, int, bool]
+    """Version, sample rate and whether there is one channel."""
+
     info_offset: int
     """Where a Xing or Info header would stand in the frame: after the side information."""
 
     @staticmethod
-    def parse(data: bytes, offset: int = 0) -> FrameHeader | None:
+    def parse(data: Data, offset: int = 0) -> FrameHeader | None:
         """The header at `offset`, or None if no frame of layer III (with a declared bit rate) begins there."""
         head = data[offset : offset + FrameHeader.BYTES]
         if len(head) < FrameHeader.BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
@@ -40,60 +58,55 @@ class FrameHeader:
         kbps = (_KBPS_MPEG1 if mpeg1 else _KBPS_MPEG2)[bitrate - 1]
         frame_bytes = (144_000 if mpeg1 else 72_000) * kbps // _RATES_HZ[version][rate] + padding
         side_bytes = {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}[mpeg1, mono]
-        return FrameHeader(frame_bytes, FrameHeader.BYTES + side_bytes)
+        return FrameHeader(frame_bytes, (version, rate, mono), FrameHeader.BYTES + side_bytes)
 
 
-def skip_id3v2(file: BinaryIO) -> int:
-    """The offset after the ID3v2 tags at the start of the file, and after the zeros that pad them."""
-    offset = 0
-    for _ in range(_MAX_TAGS):
-        file.seek(offset)
-        head = file.read(_ID3V2_HEADER_BYTES)
-        if len(head) < _ID3V2_HEADER_BYTES or head[:3] != b"ID3" or any(byte & 0x80 for byte in head[6:]):
-            break
-        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-        offset += _ID3V2_HEADER_BYTES * (2 if head[5] & 0x10 else 1) + size
-    if offset:
-        file.seek(offset)
-        padded = file.read(4096)
-        offset += len(padded) - len(padded.lstrip(b"\0"))
-    return offset
+def matches(head: bytes) -> bool:
+    """Whether a run of frames begins soon in `head`, the file's first bytes or those after a tag."""
+    return find_run(head, 0, FrameHeader.parse, SEARCH_BYTES) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class FrameCount:
-    """`declared`: what the Xing, Info or VBRI header says, if there is one (it does not count itself).
-    `missing_bytes`: what the last frame lacks."""
+def examine(file: BinaryIO) -> Layout:
+    """A file that is made of several is decoded file by file, so that each loses its encoder's padding.
 
-    whole: int
-    declared: int | None
-    missing_bytes: int
-
-
-def count_frames(file: BinaryIO) -> FrameCount:
-    """Count from the first frame to the end of the unbroken run of frames.
-
-    Tags after the last frame (ID3v1, APE, lyrics) end the run, as does anything else that is no frame.
+    What stands before the first frame is no audio, or the rest of a frame whose beginning is missing. Raises
+    BadAudio.
     """
-    file.seek(skip_id3v2(file))
-    data = file.read()
-    whole, end, declared = 0, 0, None
-    for offset, header in _frames(data):
-        if not whole:
-            declared = _declared_frames(data[offset : offset + header.frame_bytes], header)
-        end = offset + header.frame_bytes
-        whole += end <= len(data)
-    return FrameCount(max(0, whole - (declared is not None)), declared, max(0, end - len(data)))
+    start = skip_id3v2(file)
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        first = find_run(data, start, FrameHeader.parse, SEARCH_BYTES)
+        if first is None:
+            raise empty()
+        check_beginning(data, start, first, _COMMON)
+        found = []
+        for run in runs(
+            data, first, FrameHeader.parse, _begins_file, lambda run: _begins_file(data, run.start)
+        ):
+            _check(run, _declared_frames(data, run.start))
+            found.append(run)
+    return Layout(parts=tuple(Span(run.start, run.end) for run in found if run.frames))
 
 
-def _frames(data: bytes) -> Iterator[tuple[int, FrameHeader]]:
-    offset = 0
-    while (header := FrameHeader.parse(data, offset)) is not None:
-        yield offset, header
-        offset += header.frame_bytes
+def _check(run: Run, declared: int | None) -> None:
+    frames = run.frames - (declared is not None)  # the frame of the header does not count itself
+    if declared is not None and frames < declared - _FRAMES_SLACK:
+        raise truncated(
+            f"it has {max(0, frames)} of the {plural(declared, 'frame')} that its header announces"
+        )
+    if run.missing_bytes > _BYTES_SLACK:
+        raise truncated("its last frame is incomplete")
 
 
-def _declared_frames(frame: bytes, header: FrameHeader) -> int | None:
+def _begins_file(data: Data, offset: int) -> bool:
+    return _declared_frames(data, offset) is not None
+
+
+def _declared_frames(data: Data, offset: int) -> int | None:
+    """What the Xing, Info or VBRI header in the frame at `offset` says, if there is one."""
+    header = FrameHeader.parse(data, offset)
+    if header is None:
+        return None
+    frame = data[offset : offset + min(header.frame_bytes, header.info_offset + 64)]
     xing = frame[header.info_offset : header.info_offset + 12]
     if xing[:4] in (b"Xing", b"Info") and len(xing) == 12 and xing[7] & 1:
         return int.from_bytes(xing[8:12], "big")

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import BinaryIO
 
-from deployments.audio.decode.mp3_frames import FrameHeader, skip_id3v2
+from deployments.audio.decode.containers.frames import HEAD_BYTES
+from deployments.audio.decode.formats import ACCEPTED, FORMATS, Container
+from deployments.audio.decode.tags import skip_id3v2
 
-_HEAD_BYTES = 4096
+__all__ = ["Container", "sniff", "what_it_is"]
 
-
-class Container(StrEnum):
-    """The formats that are read."""
-
-    WAV = "wav"
-    MP3 = "mp3"
-    FLAC = "flac"
-    OGG = "ogg"
-    M4A = "m4a"
-    AIFF = "aiff"
-
-    @property
-    def demuxer(self) -> str:
-        """What libavformat calls it."""
-        return "mov" if self is Container.M4A else self.value
-
-    @property
-    def media_type(self) -> str:
-        return {"mp3": "audio/mpeg", "m4a": "audio/mp4"}.get(self.value, f"audio/{self.value}")
-
-
-_OGG_CODECS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC")
-_MP4_BRANDS = frozenset(
-    b"M4A ,M4B ,M4P ,mp41,mp42,avc1,dash,isom,iso2,iso3,iso4,iso5,iso6,iso7,iso8,iso9".split(b","),
-)
+_OTHERS: dict[bytes, str] = {
+    b"MThd": "a MIDI file: it has notes, and no sound",
+    bytes.fromhex("3026b2758e66cf11"): "a Windows Media file, which is not read here",
+    b"FORM": "an IFF file without audio",
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"FLV": "a Flash video, which is not read here",
+    b"RIFF": "a RIFF file without audio, or a video",
+    b"#EXTM3U": "a playlist: it has the names of files, and no sound",
+    b"\x7fELF": "a program",
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7z archive",
+}
+"""First bytes of what is often sent by mistake, and of what could hold frames of MP3 by chance or in part."""
 
 
 def sniff(file: BinaryIO) -> Container | None:
@@ -44,33 +37,22 @@ def sniff(file: BinaryIO) -> Container | None:
     """
     start = skip_id3v2(file)
     file.seek(start)
-    head = file.read(_HEAD_BYTES)
-    if head.startswith(b"fLaC"):
-        return Container.FLAC
-    if _is_mp3(head):
-        return Container.MP3
-    if start:
-        return None
-    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
-        return Container.WAV
-    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        return Container.AIFF
-    if head[4:8] == b"ftyp" and head[8:12] in _MP4_BRANDS:
-        return Container.M4A
-    if _is_ogg_audio(head):
-        return Container.OGG
+    head = file.read(HEAD_BYTES)
+    other = _other(head)
+    for container, known in FORMATS.items():
+        is_out = (start and not known.may_follow_tag) or (known.is_headerless and other is not None)
+        if not is_out and known.matches(head):
+            return container
     return None
 
 
-def _is_ogg_audio(head: bytes) -> bool:
-    """A first page whose packet opens one of the codecs: after 27 bytes and one for each segment."""
-    return head[:5] == b"OggS\0" and len(head) > 27 and head[27 + head[26] :].startswith(_OGG_CODECS)
+def what_it_is(file: BinaryIO) -> str:
+    """A sentence about a file that is not read."""
+    file.seek(0)
+    other = _other(file.read(HEAD_BYTES))
+    said = f"this is {other}" if other is not None else "this is in no audio format that is read here"
+    return f"{said}; send {ACCEPTED}"
 
 
-def _is_mp3(head: bytes) -> bool:
-    """A layer III frame, and another where it ends (unless the file or what was read of it ends there)."""
-    first = FrameHeader.parse(head)
-    if first is None:
-        return False
-    rest = head[first.frame_bytes :]
-    return len(rest) < FrameHeader.BYTES or FrameHeader.parse(rest) is not None
+def _other(head: bytes) -> str | None:
+    return next((said for magic, said in _OTHERS.items() if head.startswith(magic)), None)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deployments.audio.decode.errors import AudioError, DecoderBroken
+from deployments.audio.decode.errors import DISK_FULL_ERRNOS, AudioError, DecoderBroken, DiskFull
 from deployments.audio.decode.limits import DecodeLimits
 from deployments.audio.decode.sniff import Container
 
@@ -68,6 +68,8 @@ def _answer(task: Task) -> dict[str, Any]:
     except OSError as error:
         if error.errno == errno.EFBIG:
             return {"error": task.limits.too_long().to_json()}
+        if error.errno in DISK_FULL_ERRNOS:
+            return {"error": DiskFull("there is no room on the disk for the decoded audio").to_json()}
         return {"error": DecoderBroken(f"the decoder cannot work: {error.strerror}").to_json()}
 
 

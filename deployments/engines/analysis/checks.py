@@ -7,7 +7,7 @@ import numpy as np
 from deployments.engines.analysis.protocol import AnalysisRequest
 from deployments.engines.common.errors import BadRequest
 
-MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 192_000
+MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 
 
 def check_request(request: AnalysisRequest) -> None:

@@ -12,7 +12,7 @@ from deployments.engines.common.describe import Described
 
 @dataclass(frozen=True, slots=True)
 class AnalysisRequest:
-    """A clip as float32 [channels, samples] (one channel or two) at `rate_hz`, 8 to 192 kHz.
+    """A clip as float32 [channels, samples] (one channel or two) at `rate_hz`, 4 to 192 kHz.
 
     The melody costs more than all the rest, so it is optional.
     """

@@ -213,9 +213,21 @@ async def test_a_wrong_form_is_refused_with_the_reason(
 
 @pytest.mark.parametrize(
     ("sent", "kept"),
-    [("C:\\music\\take.wav", "take.wav"), ("../../etc/passwd", "passwd"), ("x" * 400, "x" * 255)],
+    [
+        ("C:\\music\\take.wav", "take.wav"),
+        ("../../etc/passwd", "passwd"),
+        ("x" * 400, "x" * 255),
+        ("say %22hi%22.ogg", 'say "hi".ogg'),  # as browsers and httpx write a quote
+        ("two%0D%0Alines.ogg", "two lines.ogg"),
+        ("100%25.ogg", "100%25.ogg"),
+        ("song\u202egpj.wav", "songgpj.wav"),
+        ("bell\x07.wav", "bell.wav"),
+        ("cafe\u0301 \N{MUSICAL SYMBOL G CLEF}.wav", "café \N{MUSICAL SYMBOL G CLEF}.wav"),
+    ],
 )
-async def test_a_file_name_carries_no_folders(spool: Path, sent: str, kept: str) -> None:
+async def test_a_file_name_is_kept_as_its_owner_sees_it_without_folders(
+    spool: Path, sent: str, kept: str
+) -> None:
     body = part("file", b"abc", sent) + END
     response = await post(make_app(spool), content=body, headers={"content-type": FORM_TYPE})
     assert response.json()["filename"] == kept

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from deployments.audio.decode import isolated as decode
+from deployments.audio.decode.errors import DiskFull
 from deployments.audio.decode.isolated import (
     BadAudio,
     BadAudioCode,
@@ -86,7 +87,7 @@ async def test_text_named_wav_is_unsupported_and_starts_no_process(
     tmp_path: Path, processes: list[asyncio.subprocess.Process]
 ) -> None:
     source, target = _upload(tmp_path, b"text, not audio", "song.wav")
-    with pytest.raises(UnsupportedMedia, match="none of WAV, MP3"):
+    with pytest.raises(UnsupportedMedia, match="no audio format that is read here; send WAV, AIFF"):
         await decode_file(source, target, LIMITS)
     assert not processes
 
@@ -102,10 +103,18 @@ async def test_a_refusal_arrives_whole_and_leaves_nothing(tmp_path: Path) -> Non
 
 
 async def test_an_unsupported_codec_arrives_as_unsupported(tmp_path: Path) -> None:
-    source, target = _upload(tmp_path, encoded(tones(44_100), 44100, "wav", "IMA_ADPCM"))
-    with pytest.raises(UnsupportedMedia, match="adpcm"):
+    source, target = _upload(tmp_path, encoded(tones(44_100, channels=1), 44100, "wav", "G721_32"))
+    with pytest.raises(UnsupportedMedia, match="this WAV file is coded in a way that is not read here"):
         await decode_file(source, target, LIMITS)
     assert not target.exists()
+
+
+async def test_a_full_disk_says_nothing_of_the_file(tmp_path: Path) -> None:
+    source, target = _upload(tmp_path, encoded(tones(44_100), 44100, "wav"))
+    target.symlink_to("/dev/full")
+    with pytest.raises(DiskFull):
+        await decode_file(source, target, LIMITS)
+    assert _files(tmp_path) == [source]
 
 
 HANGS_HALF_WAY = (
