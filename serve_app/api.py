@@ -17,6 +17,8 @@ from serve_app.chains.schemas import NewChain
 from serve_app.http.errors import install_error_handlers
 from serve_app.http.middleware import (
     BodyLimitMiddleware,
+    CrossSiteMiddleware,
+    HeadMiddleware,
     HostCheckMiddleware,
     RequestContextMiddleware,
     SecurityHeadersMiddleware,
@@ -42,17 +44,27 @@ CORS_REQUEST_HEADERS = (
     "X-Request-ID",
 )
 CORS_ANSWER_HEADERS = (
+    "Accept-Ranges",
+    "Allow",
+    "Content-Disposition",
+    "Content-Location",
     "Content-Range",
     "ETag",
     "Location",
+    "Preference-Applied",
     "Retry-After",
+    "WWW-Authenticate",
     "X-Request-ID",
     "X-Segue-Adherence",
     "X-Segue-Channels",
-    "X-Segue-Prompt",
-    "X-Segue-Seed",
-    "X-Segue-Loop-Samples",
+    "X-Segue-Clipped-Samples",
     "X-Segue-Export-Id",
+    "X-Segue-Gain-Db",
+    "X-Segue-Loop-Samples",
+    "X-Segue-Peak-Dbfs",
+    "X-Segue-Prompt",
+    "X-Segue-Replica",
+    "X-Segue-Seed",
     "X-Segue-Sample-Rate",
     "X-Segue-Samples",
 )
@@ -77,12 +89,16 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
     app = FastAPI(title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan)
     app.state.services = services
     app.state.access = Access(services.settings.access)
-    for routes in (chains, nodes, stems, analysis, jobs, processing, tools, system):
-        app.include_router(routes.router)
+    modules = (chains, nodes, stems, analysis, jobs, processing, tools, system)
+    for module in modules:
+        app.include_router(module.router)
+    app.state.routes = [*app.router.routes, *(route for module in modules for route in module.router.routes)]
     install_error_handlers(app)
     http = services.settings.http
     # Middleware added last is outermost: a request meets these from the bottom up.
     app.add_middleware(BodyLimitMiddleware, max_bytes=MAX_JSON_BYTES)
+    app.add_middleware(HeadMiddleware, routes=app.state.routes)
+    app.add_middleware(CrossSiteMiddleware, allowed_origins=http.cors_origins)
     app.add_middleware(HostCheckMiddleware, allowed_hosts=http.allowed_hosts)
     if http.cors_origins:
         app.add_middleware(

@@ -3,7 +3,9 @@
 For a host that allocates models itself and starts each as `python -m serve_app.musicgen_service --model NAME
 --port PORT --gpu-id ID`. Which files `/continue` may read and write is said by `--folder` or
 `SEGUE_TOOLS__FOLDER`; without it, it refuses. `CF_MUSICGEN_MOCK=1` serves the mock, whatever `--model` says: what
-it answers is a copy of the given file. It listens on loopback unless `--host` says otherwise.
+it answers is a copy of the given file. It listens on loopback unless `--host` says otherwise, and answers to the
+names in `http.allowed_hosts` (loopback's by default) and to that of `--host`; keys (`access.keys`) and pages of
+other sites (`http.cors_origins`) are treated as by the whole server.
 """
 
 from __future__ import annotations
@@ -30,9 +32,17 @@ from deployments.engines.music.load import load
 from deployments.engines.music.protocol import Engine
 from deployments.serve.engine_options import engine_options
 from deployments.telemetry.logs import configure_logging
+from serve_app.access.callers import Access, CurrentCaller
 from serve_app.http.attendance import attended
 from serve_app.http.errors import install_error_handlers
-from serve_app.http.middleware import BodyLimitMiddleware, RequestContextMiddleware, SecurityHeadersMiddleware
+from serve_app.http.middleware import (
+    BodyLimitMiddleware,
+    CrossSiteMiddleware,
+    HeadMiddleware,
+    HostCheckMiddleware,
+    RequestContextMiddleware,
+    SecurityHeadersMiddleware,
+)
 from serve_app.http.problems import Unavailable, problem_responses, request_id_of
 from serve_app.tools.schemas import ContinuedView, ContinueTool
 from serve_app.tools.service import ContinueRequest, ToolService
@@ -120,16 +130,24 @@ def create_service(model: str, gpu_id: int, settings: Settings) -> FastAPI:
     @app.post(
         "/continue",
         response_model=ContinuedView,
-        responses=problem_responses(403, 404, 413, 415, 422, 429, 503, 504),
+        responses=problem_responses(400, 401, 403, 404, 413, 415, 422, 429, 503, 504),
     )
-    async def carry_on(wanted: ContinueTool, request: Request) -> ContinuedView:
-        """Goes on from a file in the shared folder, and writes what comes next beside it."""
-        work = served.tools.carry_on(ContinueRequest(**wanted.model_dump()), request_id_of(request.scope))
+    async def carry_on(wanted: ContinueTool, request: Request, caller: CurrentCaller) -> ContinuedView:
+        """Goes on from a file in the shared folder, and writes what comes next beside it. Where keys are
+        configured, each tenant has the folder of its name in the shared one."""
+        work = served.tools.carry_on(
+            ContinueRequest(**wanted.model_dump()), request_id_of(request.scope), caller.own_folder
+        )
         done = await attended(request, work, settings.tools.deadline_s)
         return ContinuedView(audio_path=done.audio_path, duration_s=done.duration_s)
 
     install_error_handlers(app)
+    app.state.access = Access(settings.access)
+    app.state.routes = list(app.router.routes)
     app.add_middleware(BodyLimitMiddleware, max_bytes=MAX_JSON_BYTES)
+    app.add_middleware(HeadMiddleware, routes=app.state.routes)
+    app.add_middleware(CrossSiteMiddleware, allowed_origins=settings.http.cors_origins)
+    app.add_middleware(HostCheckMiddleware, allowed_hosts=settings.http.allowed_hosts)
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(RequestContextMiddleware)
     return app
@@ -144,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tools = {"folder": str(args.folder)} if args.folder is not None else {}
     try:
         settings = load_settings({"models": {"served": (args.model,)}, "tools": tools})
+        settings = answering_to(settings, args.host)
         # The mock of the environment goes before what the command says.
         model = MOCK_MODEL if settings.models.default == MOCK_MODEL else args.model
         registry.find(model, registry.EngineKind(settings.models.engine))
@@ -153,6 +172,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     app = create_service(model, args.gpu_id, settings)
     uvicorn.run(app, host=args.host, port=args.port, log_config=None, timeout_graceful_shutdown=10)
     return 0
+
+
+def answering_to(settings: Settings, host: str) -> Settings:
+    """The settings with the address to listen on among the allowed hosts: who names it means to be reached by it.
+    An address for all interfaces (0.0.0.0, ::) is no name of one."""
+    if host in ("0.0.0.0", "::", *settings.http.allowed_hosts):  # noqa: S104 - it is compared, not bound
+        return settings
+    http = settings.http.model_copy(update={"allowed_hosts": (*settings.http.allowed_hosts, host)})
+    return settings.model_copy(update={"http": http})
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -41,6 +41,12 @@ _MIME_TYPES = {AudioFormat.WAV: "audio/wav", AudioFormat.FLAC: "audio/flac", Aud
 
 _BIT_DEPTHS = {AudioFormat.WAV: (16, 24, 32), AudioFormat.FLAC: (16, 24), AudioFormat.MP3: ()}
 DEFAULT_BIT_DEPTH = 24
+FLOAT_BITS = 32
+MAX_ATTENUATION_DB = 800.0
+"""More than float32 is above full scale."""
+
+_FLAC_ANY_RATE_UP_TO_HZ = 65_534
+"""FLAC counts higher rates in tens of hertz."""
 
 # MPEG-2.5, MPEG-2 and MPEG-1 Layer III: each rate with the highest bitrate that LAME writes at it, in kbit/s.
 _MP3_BITRATES_KBPS = {
@@ -81,9 +87,10 @@ class Metadata:
 class EncodePlan:
     """How rendered audio becomes a file. Raises ValueError for what a format cannot hold.
 
-    `sample_rate_hz` and `channels` are those of the rendered audio, and the file's, but that MP3 knows only
-    some rates: see `encoded_rate_hz`. `bit_depth` is 16, 24 (the default) or, WAV only, 32 for float, which
-    alone keeps what is over full scale; None for MP3. 16 bits are dithered.
+    `sample_rate_hz` and `channels` are those of the rendered audio, and the file's, but that MP3 and FLAC know
+    only some rates: see `encoded_rate_hz`. `bit_depth` is 16, 24 (the default) or, WAV only, 32 for float, which
+    alone keeps what is over full scale; None for MP3. 16 bits are dithered where the audio is not on their grid
+    already. `gain_db` (0 or less) is applied first.
     """
 
     format: AudioFormat
@@ -91,8 +98,11 @@ class EncodePlan:
     channels: int
     bit_depth: int | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    gain_db: float = 0.0
 
     def __post_init__(self) -> None:
+        if not -MAX_ATTENUATION_DB <= self.gain_db <= 0.0:
+            raise ValueError(f"gain_db must be -{MAX_ATTENUATION_DB:g} to 0, not {self.gain_db}")
         if not 1 <= self.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
             raise ValueError(f"sample_rate_hz must be 1 to {MAX_SAMPLE_RATE_HZ}, not {self.sample_rate_hz}")
         if self.channels not in (1, 2):
@@ -106,10 +116,22 @@ class EncodePlan:
 
     @property
     def encoded_rate_hz(self) -> int:
-        """The file's rate: for MP3 the next one that it knows, at most 48 kHz; else `sample_rate_hz`."""
+        """The file's rate: `sample_rate_hz`, or the next one that the format knows; for MP3 at most 48 kHz."""
+        if self.format is AudioFormat.FLAC and self.sample_rate_hz > _FLAC_ANY_RATE_UP_TO_HZ:
+            return -(-self.sample_rate_hz // 10) * 10
         if self.format is not AudioFormat.MP3:
             return self.sample_rate_hz
         return next((rate for rate in _MP3_BITRATES_KBPS if rate >= self.sample_rate_hz), 48_000)
+
+    @property
+    def keeps_overs(self) -> bool:
+        """Whether samples over full scale are in the file as they are."""
+        return self.bit_depth == FLOAT_BITS
+
+    @property
+    def gain(self) -> float:
+        """`gain_db` as a factor, a hair less so that a peak brought to full scale is not rounded over it."""
+        return 1.0 if self.gain_db == 0.0 else 10.0 ** (self.gain_db / 20.0) * (1.0 - 2.0**-22)
 
     @property
     def bitrate_kbps(self) -> int | None:
@@ -156,41 +178,45 @@ class ExportPlan:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def fitting_gain_db(peak_dbfs: float) -> float:
+    """The gain that brings a signal of that peak inside full scale; 0 where it is inside already."""
+    return -max(0.0, peak_dbfs) or 0.0
+
+
 def ffmpeg_arguments(plan: EncodePlan, source: Path, target: Path) -> list[str]:
     """ffmpeg's arguments, without the program's name, to encode `source` as `target` (replaced if there).
 
-    `source` is a float32 WAV file with the plan's rate and channels. Equal sources and plans give equal
+    `source` has bare interleaved samples, little-endian, in the plan's channels at `encoded_rate_hz`: 16-bit
+    integers for a `bit_depth` of 16, else float32 (`export.source` writes it). Equal sources and plans give equal
     bytes; WAV and FLAC have exactly the source's length, and MP3 a header by which players cut it to that.
     """
+    rate, channels = str(plan.encoded_rate_hz), str(plan.channels)
     return [
         *("-hide_banner", "-nostdin", "-loglevel", "error", "-y"),
         # The format is forced and only files are opened, whatever the content claims to be; `file:` keeps a
         # path with a colon or a leading dash a path.
-        *("-protocol_whitelist", "file", "-f", "wav", "-i", f"file:{source}"),
+        *("-protocol_whitelist", "file", "-f", "s16le" if plan.bit_depth == 16 else "f32le"),
+        *("-ar", rate, "-ac", channels, "-i", f"file:{source}"),
         *("-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1"),
         # No version strings, no random serials, no threads: equal input, equal bytes.
         *("-fflags", "+bitexact", "-flags:a", "+bitexact", "-threads", "1"),
-        *("-ar", str(plan.encoded_rate_hz), "-ac", str(plan.channels)),
+        *("-ar", rate, "-ac", channels),
         *_codec_arguments(plan),
         *_metadata_arguments(plan.metadata),
         *("-f", plan.format.value, f"file:{target}"),
     ]
 
 
-# Triangular dither from libswresample's fixed seed. Going to integers there also clips instead of wrapping.
-_DITHERED_16_BIT = ("-af", "aresample=out_sample_fmt=s16:dither_method=triangular")
-
-
 def _codec_arguments(plan: EncodePlan) -> tuple[str, ...]:
     match plan.format, plan.bit_depth:
         case AudioFormat.WAV, 16:
-            return (*_DITHERED_16_BIT, "-c:a", "pcm_s16le", "-rf64", "auto")
+            return ("-c:a", "pcm_s16le", "-rf64", "auto")
         case AudioFormat.WAV, 32:
             return ("-c:a", "pcm_f32le", "-rf64", "auto")
         case AudioFormat.WAV, _:
             return ("-c:a", "pcm_s24le", "-rf64", "auto")
         case AudioFormat.FLAC, 16:
-            return (*_DITHERED_16_BIT, "-c:a", "flac", "-compression_level", "8")
+            return ("-c:a", "flac", "-sample_fmt", "s16", "-compression_level", "8")
         case AudioFormat.FLAC, _:
             return (
                 "-c:a",

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.audio.resample import resample, to_channels
+from deployments.audio.resample import StreamingResampler, to_channels
 from deployments.audio.samples import Samples
-from deployments.audio.wav import encode_wav
 from deployments.export.ffmpeg import run_ffmpeg
 from deployments.export.plan import EncodePlan, ExportPiece, ExportPlan, ffmpeg_arguments
+from deployments.export.source import SourceLevels, SourceWriter
 from deployments.stages.render import Lines
 from storage.domain.model import NodeAudio
 from storage.repositories.blobs import Blobs
 from storage.repositories.exports import Export, Exports
 from storage.stores.clock import Clock, utc_now
 
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 """Raised whenever the same line would sound different, so that old files are not given for new ones."""
 
 EXPORT_OWNER = "export"
@@ -73,19 +73,12 @@ class ExportStage:
         if found is not None:
             return found
         with tempfile.TemporaryDirectory(prefix="segue-export-") as folder:
-            source, target = Path(folder, "line.wav"), Path(folder, f"file{encode.format.suffix}")
-            rendered = await self._lines.render(tenant, line.nodes)
-            await asyncio.to_thread(
-                _write_line,
-                source,
-                rendered,
-                line.nodes[0].sample_rate_hz,
-                encode.sample_rate_hz,
-                encode.channels,
-            )
+            source, target = Path(folder, "line.pcm"), Path(folder, f"file{encode.format.suffix}")
+            levels, samples = await self._write_source(tenant, line, encode, source)
             await run_ffmpeg(
                 ffmpeg_arguments(encode, source, target), ffmpeg=self._ffmpeg, timeout_s=self._timeout_s
             )
+            await asyncio.to_thread(source.unlink)
             sha256 = await asyncio.to_thread(_sha256_of, target)
             blob = await self._blobs.put_file(tenant, EXPORT_OWNER, target, sha256)
         return await self._exports.keep(
@@ -96,14 +89,29 @@ class ExportStage:
                 blob=blob,
                 media_type=encode.format.mime_type,
                 filename=filename,
-                samples=rendered.shape[1],
+                samples=samples,
                 sample_rate_hz=line.nodes[0].sample_rate_hz,
+                peak_dbfs=levels.peak_dbfs,
+                clipped_samples=levels.clipped_samples,
             )
         )
 
+    async def _write_source(
+        self, tenant: str, line: FrozenLine, encode: EncodePlan, source: Path
+    ) -> tuple[SourceLevels, int]:
+        """The rendered line as ffmpeg's source; its levels, and its length at the line's own rate."""
+        first, samples = line.nodes[0], 0
+        resampler = StreamingResampler(first.sample_rate_hz, encode.sample_rate_hz, first.channels)
+        with SourceWriter(source, encode) as writer:
 
-def _write_line(path: Path, line: Samples, from_hz: int, to_hz: int, channels: int) -> None:
-    path.write_bytes(encode_wav(to_channels(resample(line, from_hz, to_hz), channels), to_hz))
+            def append(block: Samples) -> None:
+                writer.append(to_channels(resampler.push(block), encode.channels))
+
+            async for block in self._lines.blocks(tenant, line.nodes, source.parent):
+                samples += block.shape[1]
+                await asyncio.to_thread(append, block)
+            await asyncio.to_thread(lambda: writer.append(to_channels(resampler.finish(), encode.channels)))
+            return await asyncio.to_thread(writer.close), samples
 
 
 def _sha256_of(path: Path) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
-from deployments.audio.resample import resample, to_channels
+from deployments.audio.resample import StreamingResampler, resample, to_channels
 from deployments.audio.samples import Samples
-from deployments.audio.seam.line import Piece, render_line, render_tail
-from deployments.audio.wav import decode_wav
+from deployments.audio.seam.line import LineRenderer, Piece, PieceLength, render_line, render_tail
+from deployments.audio.track import TrackReader
+from deployments.audio.wav import BYTES_PER_SAMPLE, HEADER_BYTES, decode_wav
+from deployments.stages.pipeline.blocks import blocks_of
 from storage.domain.model import BlobRef, NodeAudio
 from storage.repositories.blobs import Blobs
 
@@ -24,6 +27,24 @@ class Lines:
         together. Raises BlobCorrupt, StoreError."""
         pieces = [await self._piece(tenant, audio, line[0]) for audio in line]
         return await asyncio.to_thread(render_line, pieces, line[0].sample_rate_hz)
+
+    async def blocks(self, tenant: str, line: Sequence[NodeAudio], folder: Path) -> AsyncIterator[Samples]:
+        """What `render` gives, a block at a time: one node's file at a time lies in `folder`, and memory holds a
+        few blocks, however long the line is. Raises BlobCorrupt, StoreError, OSError."""
+        like = line[0]
+        lengths = [_length_like(audio, like.sample_rate_hz) for audio in line]
+        renderer = LineRenderer(lengths, like.channels, like.sample_rate_hz)
+        file = folder / "piece.wav"
+        for audio in line:
+            renderer.begin(await self._samples(tenant, audio.lead_in, like) if audio.lead_in else None)
+            await self._blobs.fetch(tenant, audio.blob, file)
+            reader = await asyncio.to_thread(TrackReader, file)
+            resampler = StreamingResampler(reader.rate_hz, like.sample_rate_hz, reader.channels)
+            async for block in blocks_of(reader):
+                resampled = await asyncio.to_thread(resampler.push, block)
+                yield renderer.push(to_channels(resampled, like.channels))
+            yield renderer.push(to_channels(await asyncio.to_thread(resampler.finish), like.channels))
+            await asyncio.to_thread(file.unlink)
 
     async def render_tail(self, tenant: str, line: Sequence[NodeAudio], duration_s: float) -> Samples:
         """The last `duration_s` of the line as `render` gives it; all of it if it is shorter.
@@ -47,6 +68,16 @@ class Lines:
 def _decode_like(data: bytes, rate_hz: int, channels: int) -> Samples:
     samples, own_rate_hz = decode_wav(data)
     return to_channels(resample(samples, own_rate_hz, rate_hz), channels)
+
+
+def _length_like(audio: NodeAudio, rate_hz: int) -> PieceLength:
+    """At the line's rate. A stored WAV's size says how long it is, so no lead-in is fetched before its turn."""
+    lead_in_samples = 0
+    if audio.lead_in is not None:
+        lead_in_samples = (audio.lead_in.size_bytes - HEADER_BYTES) // (audio.channels * BYTES_PER_SAMPLE)
+    return PieceLength(
+        *(round(count * rate_hz / audio.sample_rate_hz) for count in (audio.samples, lead_in_samples))
+    )
 
 
 def _sounding_in_tail(line: Sequence[NodeAudio], duration_s: float) -> Sequence[NodeAudio]:

@@ -32,6 +32,9 @@ logger = logging.getLogger("segue.jobs")
 
 DISK_FULL = "the server has no room on its disk for this now"
 EXPORT_FAILED = "the file could not be encoded"
+AUDIO_DAMAGED = "stored audio that this needs is damaged or gone"
+STORE_FAILED = "the storage did not take or give what this needs"
+"""What errors of the store say names keys, hosts and paths: that is for the log."""
 
 
 class After(StrEnum):
@@ -120,11 +123,15 @@ class Attempt:
             except (BadRequest, UnknownModel, ModelUnavailable) as error:
                 return await self._handler.fail(self._job, Failure(_code_of(error), str(error)))
             except BlobCorrupt as error:
-                return await self._handler.fail(self._job, Failure(_code_of(error), str(error)))
+                logger.warning("job %s: %s", self._job.id, error)  # it names keys of the store
+                return await self._handler.fail(self._job, Failure(_code_of(error), AUDIO_DAMAGED))
             except ExportError as error:
                 logger.warning("job %s: %s", self._job.id, error)  # it may name files of this machine
                 return await self._handler.fail(self._job, Failure(_code_of(error), EXPORT_FAILED))
-            except (EngineError, StoreError) as error:
+            except StoreError as error:
+                logger.warning("job %s: %s", self._job.id, error)  # it names keys and hosts
+                return await self._again_or_fail(Failure(_code_of(error), STORE_FAILED))
+            except EngineError as error:
                 return await self._again_or_fail(Failure(_code_of(error), str(error)))
             except DomainError:
                 raise

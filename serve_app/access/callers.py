@@ -23,6 +23,12 @@ class Caller:
     tenant: str
     tier: Tier | None = None
 
+    @property
+    def own_folder(self) -> str | None:
+        """The name of the folder of the shared one that is this caller's; None where no keys are configured, and
+        all of it is."""
+        return None if self.tier is None else self.tenant
+
     def require_stems(self) -> None:
         """Raises Forbidden where the tier does not include source separation."""
         if self.tier is Tier.FREE:
@@ -59,6 +65,15 @@ async def current_caller(request: Request) -> Caller:
     return access.caller(request.headers.get("authorization"), request.headers.get("x-api-key"))
 
 
+async def known_caller(request: Request) -> Caller | None:
+    """The caller, or None for one without a (known) key: for routes that answer everybody, but not with all."""
+    try:
+        return await current_caller(request)
+    except Unauthorized:
+        return None
+
+
+KnownCaller = Annotated[Caller | None, Depends(known_caller)]
 CurrentCaller = Annotated[Caller, Depends(current_caller)]
 
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from serve_app.http.fields import ErrorView, ProgressOf, Request, error_view, progress_of_work
+from serve_app.http.fields import ErrorView, Flag, ProgressOf, Request, error_view, progress_of_work
 from storage.domain.derivations import newest_ready
 from storage.domain.model import Derived
 from storage.domain.records import format_time
 
 
 class NewAnalysis(Request):
-    melody: Annotated[bool, Field(description="the pitch of the leading voice too: it costs most")] = True
+    melody: Annotated[Flag, Field(description="the pitch of the leading voice too: it costs most")] = True
 
 
 class AdherenceView(BaseModel):

@@ -27,7 +27,7 @@ def branch_request(
         errors.append(
             FieldError(
                 "duration_s",
-                f"must be {limits.min_duration_s:g} to {limits.max_duration_s:g}, not {wanted.duration_s:g}",
+                f"must be {limits.min_duration_s:g} to {limits.max_duration_s:g}, not {wanted.duration_s}",
             )
         )
     if wanted.prompt_duration_s > limits.max_prompt_duration_s:

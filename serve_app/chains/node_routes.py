@@ -12,6 +12,7 @@ from serve_app.chains.branching import branch_request
 from serve_app.chains.schemas import BranchView, ChainView, NewNodes, NodeView, chain_view, node_view
 from serve_app.http.dependencies import ELSEWHERE, IdempotencyKey, Provided, file_response
 from serve_app.http.problems import Conflict, problem_responses
+from serve_app.playback.audio import node_stem
 from storage.domain.ranking import ranks
 
 router = APIRouter(prefix="/v1/chains/{chain_id}/nodes", tags=["nodes"])
@@ -88,9 +89,11 @@ async def listen(
     services: Provided,
     audio_format: Annotated[AudioFormat, Query(alias="format")] = AudioFormat.WAV,
 ) -> Response:
-    """The node's own new audio, without its parent's."""
+    """The node's own new audio, without its parent's. What is over full scale in it is only in the WAV, which has
+    floats: a FLAC or MP3 gets less gain then, and `X-Segue-Gain-Db` tells how much."""
     chain = await services.chains.read(caller.tenant, chain_id)
-    file = await services.audio.file(caller.tenant, chain.node(node_id), audio_format)
+    node = chain.node(node_id)
+    file = await services.audio.file(caller.tenant, node, audio_format, node_stem(chain, node_id))
     return await file_response(request, services.audio, caller.tenant, file)
 
 

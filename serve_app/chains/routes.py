@@ -40,7 +40,7 @@ from serve_app.http.problems import (
 from serve_app.http.sse import EventStreamResponse, last_event_id
 from serve_app.http.streaming import started
 from serve_app.jobs.schemas import JobView, job_view
-from serve_app.playback.audio import AudioFile
+from serve_app.playback.audio import AudioFile, export_headers
 from storage.domain.jobs import JobState
 
 router = APIRouter(prefix="/v1/chains", tags=["chains"])
@@ -96,9 +96,15 @@ async def create_chain(
     with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
         limit = services.settings.uploads.max_bytes
         async with receive_upload(request, max_bytes=limit, spool_dir=Path(folder)) as received:
+            unknown = [
+                FieldError(name, "there is no such field") for name in received.fields if name != "title"
+            ]
+            if unknown:
+                detail = f"{unknown[0].field}: {unknown[0].message}"
+                raise Unprocessable(detail, errors=unknown, code="invalid-form")
             title = received.fields.get("title", Path(received.filename).stem[:MAX_TITLE_CHARS])
             if len(title) > MAX_TITLE_CHARS:
-                detail = f"the title may have {MAX_TITLE_CHARS} characters"
+                detail = f"the title may have at most {MAX_TITLE_CHARS} characters"
                 raise Unprocessable(detail, errors=[FieldError("title", detail)])
             chain = await services.uploads.upload(caller.tenant, received, title, key)
     return chain_view(chain, services.listener.progress_of)
@@ -178,7 +184,8 @@ async def export_chain(
     key: IdempotencyKey = None,
     prefer: Annotated[str, Header()] = "",
 ) -> Response:
-    """The spine as one file: at once if it is made in time, else a job."""
+    """The spine as one file: at once if it is made in time, else a job. `X-Segue-Clipped-Samples`, and the job's
+    `result.clipped_samples`, count what was over full scale and is cut there; a 32-bit float WAV keeps it."""
     options = ExportRequest(wanted.format, wanted.bit_depth, wanted.sample_rate_hz)
     try:
         job = await services.exports.start(caller.tenant, chain_id, options, key)
@@ -202,7 +209,7 @@ async def export_chain(
             },
         )
     export = await services.exports.read(caller.tenant, str(job.result["export_id"]))
-    file = AudioFile(export.blob, export.media_type, export.filename)
+    file = AudioFile(export.blob, export.media_type, export.filename, headers=export_headers(export))
     response = await file_response(request, services.audio, caller.tenant, file, disposition="attachment")
     response.headers["Content-Location"] = f"/v1/exports/{export.id}/file"
     response.headers["X-Segue-Export-Id"] = export.id

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.engines.music.protocol import GenerationMode
 from deployments.export.plan import AudioFormat
 from serve_app.analysis.schemas import AnalysisOfNodeView, analysis_of_node_view
-from serve_app.http.fields import ErrorView, ProgressOf, Request, Text, Title, error_view, progress_of_work
+from serve_app.http.fields import (
+    ErrorView,
+    Integer,
+    Number,
+    ProgressOf,
+    Request,
+    Text,
+    Title,
+    error_view,
+    progress_of_work,
+)
+from serve_app.playback.audio import downloaded_gain_db
 from storage.domain.model import Chain, DerivedKind, Node, NodeAudio
 from storage.domain.ranking import ranks
 from storage.domain.records import format_time
@@ -22,16 +33,16 @@ class Generation(Request):
     narrower."""
 
     prompt: Annotated[Text, Field(max_length=4000, examples=["warm analogue synths, 96 bpm"])] = ""
-    duration_s: Annotated[FiniteFloat, Field(gt=0, examples=[6.0])] = 10.0
-    prompt_duration_s: Annotated[FiniteFloat, Field(gt=0, examples=[10.0])] = 10.0
-    cfg_coef: Annotated[FiniteFloat, Field(ge=0, le=20)] = 3.0
-    temperature: Annotated[FiniteFloat, Field(gt=0, le=5)] = 1.0
-    top_k: Annotated[int, Field(ge=0, le=4096)] = 250
-    top_p: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0
-    seed: Annotated[int | None, Field(ge=0, lt=SEED_COUNT)] = None
+    duration_s: Annotated[Number, Field(gt=0, examples=[6.0])] = 10.0
+    prompt_duration_s: Annotated[Number, Field(gt=0, examples=[10.0])] = 10.0
+    cfg_coef: Annotated[Number, Field(ge=0, le=20)] = 3.0
+    temperature: Annotated[Number, Field(gt=0, le=5)] = 1.0
+    top_k: Annotated[Integer, Field(ge=0, le=4096)] = 250
+    top_p: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    seed: Annotated[Integer | None, Field(ge=0, lt=SEED_COUNT)] = None
     model: Annotated[str | None, Field(max_length=200, examples=["tiny"])] = None
     bpm: Annotated[
-        FiniteFloat | None, Field(ge=30, le=300, description="asked for, and compared with what comes out")
+        Number | None, Field(ge=30, le=300, description="asked for, and compared with what comes out")
     ] = None
     key: Annotated[Text | None, Field(max_length=20, description="as bpm", examples=["F# minor"])] = None
     mood: Annotated[Text | None, Field(max_length=100, examples=["calm"])] = None
@@ -49,7 +60,7 @@ class NewNodes(Generation):
 
     parent_id: Annotated[str, Field(max_length=64)]
     mode: GenerationMode = GenerationMode.CONTINUE
-    takes: Annotated[int, Field(ge=1, le=64)] = 1
+    takes: Annotated[Integer, Field(ge=1, le=64)] = 1
 
 
 class ChainPatch(Request):
@@ -58,8 +69,10 @@ class ChainPatch(Request):
 
 class NewExport(Request):
     format: Annotated[AudioFormat, Field(examples=["wav"])]
-    bit_depth: Annotated[int | None, Field(description="wav: 16, 24 (default) or 32; flac: 16 or 24")] = None
-    sample_rate_hz: Annotated[int | None, Field(ge=8000, le=192_000)] = None
+    bit_depth: Annotated[Integer | None, Field(description="wav: 16, 24 (default) or 32; flac: 16 or 24")] = (
+        None
+    )
+    sample_rate_hz: Annotated[Integer | None, Field(ge=8000, le=192_000)] = None
 
 
 class AudioView(BaseModel):
@@ -69,6 +82,9 @@ class AudioView(BaseModel):
     channels: int
     rms_dbfs: float
     peak_dbfs: float
+    encoded_gain_db: Annotated[
+        float, Field(description="of a FLAC or MP3 made of it; under 0 where it is over full scale")
+    ]
     sha256: str
     url: str
     original_format: str | None = None
@@ -237,6 +253,7 @@ def _audio_view(chain_id: str, node_id: str, audio: NodeAudio) -> AudioView:
         channels=audio.channels,
         rms_dbfs=audio.rms_dbfs,
         peak_dbfs=audio.peak_dbfs,
+        encoded_gain_db=downloaded_gain_db(audio.peak_dbfs),
         sha256=audio.blob.sha256,
         url=f"/v1/chains/{chain_id}/nodes/{node_id}/audio",
         original_format=audio.original_format,

@@ -14,6 +14,7 @@ from deployments.worker.handlers.export import export_params
 from serve_app.http.problems import Conflict, NotFound
 from serve_app.jobs.idempotency import Earlier, request_hash, request_id
 from serve_app.jobs.service import JobService
+from serve_app.playback.audio import file_stem
 from storage.domain.jobs import Job, JobKind
 from storage.domain.model import Chain
 from storage.domain.tree import spine
@@ -66,7 +67,7 @@ class ExportService:
             return earlier
         await self._jobs.require_room(tenant, 1)
         now = self._clock()
-        filename = f"{_file_stem(chain)}{wanted.format.suffix}"
+        filename = f"{file_stem(chain.title, chain.id)}{wanted.format.suffix}"
         job = Job(
             id=job_id,
             kind=JobKind.EXPORT,
@@ -98,12 +99,21 @@ class ExportService:
     async def _job_id(
         self, tenant: str, chain_id: str, wanted: ExportRequest, key: str | None, plan_hash: str
     ) -> str:
+        async def is_there(job: Job) -> bool:
+            """Whether what the job made can still be fetched: the collector takes exports after a while."""
+            made = (job.result or {}).get("export_id")
+            return made is None or await self._exports.find(tenant, str(made)) is not None
+
         if key is None:
-            return await self._jobs.id_of_work(tenant, JobKind.EXPORT, chain_id, plan_hash)
+            return await self._jobs.id_of_work(tenant, JobKind.EXPORT, chain_id, plan_hash, is_good=is_there)
 
         async def find(candidate: str) -> Earlier | None:
             job = await self._jobs.find(tenant, candidate)
-            return Earlier(job.request_sha256, job.created_at) if job is not None else None
+            if job is None:
+                return None
+            if not await is_there(job):  # the same request makes it again, under its next id
+                return Earlier(job.request_sha256, job.created_at - self._ttl)
+            return Earlier(job.request_sha256, job.created_at)
 
         return await request_id(
             tenant=tenant,
@@ -150,9 +160,3 @@ def _request_hash(chain_id: str, wanted: ExportRequest) -> str:
             "sample_rate_hz": wanted.sample_rate_hz,
         }
     )
-
-
-def _file_stem(chain: Chain) -> str:
-    """The title as a file name; the chain's id if nothing of it can be one."""
-    kept = "".join(letter if letter.isalnum() or letter in " -_." else "_" for letter in chain.title)
-    return kept.strip(" ._")[:100] or chain.id

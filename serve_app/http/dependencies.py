@@ -9,7 +9,8 @@ from fastapi import Depends, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from serve_app.http.ranges import blob_response
+from serve_app.http.fields import FROM_TEXT
+from serve_app.http.ranges import REVALIDATED, blob_response
 from serve_app.playback.audio import AudioFile, AudioService
 from serve_app.wiring import Services
 
@@ -54,7 +55,8 @@ def form_body(form: type[BaseModel]) -> dict[str, Any]:
 def parse_form(form: type[_Form], fields: Mapping[str, Any]) -> _Form:
     """Empty fields count as left out: browsers send them. Raises RequestValidationError."""
     try:
-        return form.model_validate({name: value for name, value in fields.items() if value != ""})
+        given = {name: value for name, value in fields.items() if value != ""}
+        return form.model_validate(given, context=FROM_TEXT)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
 
@@ -66,6 +68,7 @@ async def file_response(
     file: AudioFile,
     *,
     disposition: Literal["inline", "attachment"] = "inline",
+    cache_control: str = REVALIDATED,
 ) -> Response:
     """The file, with Range, ETag and HEAD, or the way to it in the store."""
     return await blob_response(
@@ -77,4 +80,6 @@ async def file_response(
         read=lambda start, length: audio.read(tenant, file, start, length),
         link=lambda content_disposition: audio.link(tenant, file, content_disposition),
         disposition=disposition,
+        cache_control=cache_control,
+        extra_headers=file.headers,
     )

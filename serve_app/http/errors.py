@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.audio.decode.errors import DISK_FULL_ERRNOS, AudioError, BadAudio, DiskFull, UnsupportedMedia
@@ -72,6 +73,7 @@ __all__ = [
 ]
 
 CLIENT_CLOSED_REQUEST: Final = 499  # nginx's number: nobody is left to read it, but logs count it
+METHOD_NOT_ALLOWED: Final = 405
 MAX_REPORTED_FIELDS: Final = 20
 MAX_FIELD_NAME_CHARS: Final = 200
 
@@ -158,6 +160,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _answer(request: Request, error: Exception) -> Response:
     problem = as_problem(error)
+    if problem is not None and problem.status == METHOD_NOT_ALLOWED:
+        problem.headers = {**problem.headers, "Allow": ", ".join(_allowed_methods(request))}
     if problem is None:
         _log.error(
             "request %s: %s %r failed",
@@ -168,6 +172,18 @@ async def _answer(request: Request, error: Exception) -> Response:
         )
         problem = Problem("Something failed inside the server. Its log has more under this request id.")
     return problem_response(request.scope, problem)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Of all routes at this path; each of them alone knows only its own."""
+    routes: Sequence[BaseRoute] = getattr(request.app.state, "routes", request.app.routes)
+    found = {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in getattr(route, "methods", None) or ()
+    }
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 class _LastResort:
@@ -244,4 +260,9 @@ def _dotted(location: Sequence[str | int]) -> str:
 
 
 def _message(error: Mapping[str, Any]) -> str:
+    limit = error.get("ctx", {}).get("max_length")
+    if error["type"] in ("string_too_long", "too_long") and isinstance(error.get("input"), str):
+        return f"may have at most {limit} characters"
+    if error["type"] == "extra_forbidden":
+        return "there is no such field; it is not permitted"
     return str(error["msg"]).removeprefix("Value error, ")

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationInfo,
+)
 
+from serve_app.playback.audio import downloaded_gain_db
 from storage.domain.jobs import Job, JobState
 from storage.domain.model import Derived, Failure, Node, NodeStatus, Track
 
@@ -25,6 +34,30 @@ def _without_surrogates(text: str) -> str:
     return text
 
 
+FROM_TEXT: dict[str, bool] = {"from_text": True}
+"""The context in which a form's fields are validated: they are all text, numbers too."""
+
+
+def _is_text(info: ValidationInfo) -> bool:
+    return bool((info.context or {}).get("from_text"))
+
+
+def _a_number(value: Any, info: ValidationInfo) -> Any:
+    """Without this `true` would be the number 1, and `"7"` 7."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _is_text(info)):
+        raise ValueError("must be a number")
+    return value
+
+
+def _a_boolean(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, bool) and not _is_text(info):
+        raise ValueError("must be true or false")
+    return value
+
+
+Number = Annotated[FiniteFloat, BeforeValidator(_a_number)]
+Integer = Annotated[int, BeforeValidator(_a_number)]
+Flag = Annotated[bool, BeforeValidator(_a_boolean)]
 Text = Annotated[str, AfterValidator(_without_surrogates)]
 Title = Annotated[Text, Field(max_length=MAX_TITLE_CHARS, examples=["Night drive"])]
 
@@ -59,6 +92,9 @@ class TrackView(BaseModel):
     channels: int
     rms_dbfs: float
     peak_dbfs: float
+    encoded_gain_db: Annotated[
+        float, Field(description="of a FLAC or MP3 made of it; under 0 where it is over full scale")
+    ]
     sha256: str
     size_bytes: int
     facts: dict[str, Any]
@@ -75,6 +111,7 @@ def track_view(track: Track, url: str) -> TrackView:
         channels=track.channels,
         rms_dbfs=track.rms_dbfs,
         peak_dbfs=track.peak_dbfs,
+        encoded_gain_db=downloaded_gain_db(track.peak_dbfs),
         sha256=track.blob.sha256,
         size_bytes=track.blob.size_bytes,
         facts=dict(track.facts),

@@ -1,7 +1,8 @@
 """What every request passes through: its id and access log line, host check, headers, body limit.
 
 Pure ASGI: messages pass as they come, so streams are never held back. From the outside in:
-`RequestContextMiddleware`, `SecurityHeadersMiddleware`, (CORS), `HostCheckMiddleware`, `BodyLimitMiddleware`.
+`RequestContextMiddleware`, `SecurityHeadersMiddleware`, (CORS), `HostCheckMiddleware`, `CrossSiteMiddleware`,
+`HeadMiddleware`, `BodyLimitMiddleware`.
 Starlette runs the one added last first.
 """
 
@@ -13,16 +14,17 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_app.http.problems import BadRequest, MisdirectedHost, PayloadTooLarge, problem_response
+from serve_app.http.problems import BadRequest, Forbidden, MisdirectedHost, PayloadTooLarge, problem_response
 
 REQUEST_ID_HEADER: Final = "x-request-id"
 MAX_USER_AGENT_CHARS: Final = 200
@@ -159,6 +161,78 @@ class HostCheckMiddleware:
 def _host_name(header: str) -> str | None:
     match = _HOST.fullmatch(header)
     return (match[1] or match[2]).lower() if match else None
+
+
+class CrossSiteMiddleware:
+    """Refuses what a page of another site asks for, unless that is only to read (403, `cross-site`).
+
+    A browser sends a form or a `no-cors` fetch anywhere, and a server without keys, or behind a login of its
+    network, would do the work. Browsers tell where a request comes from: `Sec-Fetch-Site`, which a page cannot
+    forge, or at least `Origin`. Pages of this server itself and of `allowed_origins` may do everything, and so may
+    clients that send neither header, which are no browsers. Reading needs no check here: the browser keeps the
+    answer from the page, unless CORS allows it.
+    """
+
+    SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+    def __init__(self, app: ASGIApp, *, allowed_origins: Iterable[str]) -> None:
+        self._app = app
+        self._allowed = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in self.SAFE_METHODS and self._is_foreign(scope):
+            problem = Forbidden(
+                "A page of another site may not ask for this. To let it, name its origin in http.cors_origins.",
+                code="cross-site",
+                headers={"Connection": "close"},  # the body is not read
+            )
+            await problem_response(scope, problem)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() in self._allowed:
+            return False
+        site = headers.get("sec-fetch-site")
+        if site is not None:
+            return site not in ("same-origin", "none")
+        if origin is None:
+            return False
+        # Without the scheme: a proxy in front may speak TLS.
+        return origin.lower().partition("://")[2] != headers.get("host", "").lower()
+
+
+class HeadMiddleware:
+    """Answers HEAD wherever GET is answered: with GET's status and headers, and no body.
+
+    `routes` are all there are; those that know HEAD themselves answer it.
+    """
+
+    def __init__(self, app: ASGIApp, *, routes: Sequence[BaseRoute]) -> None:
+        self._app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD" or self._know_head(scope):
+            await self._app(scope, receive, send)
+            return
+        done = False
+
+        async def without_body(message: Message) -> None:
+            nonlocal done
+            if done:
+                raise OSError("the answer to HEAD is complete")  # as servers end a stream that nobody reads
+            if message["type"] == "http.response.body":
+                done = True
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, without_body)
+
+    def _know_head(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is Match.FULL for route in self._routes)
 
 
 class SecurityHeadersMiddleware:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import PurePosixPath
@@ -18,6 +18,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from serve_app.http.problems import RangeNotSatisfiable
+
+IMMUTABLE: Final = "private, max-age=31536000, immutable"
+"""For URLs that name their content: another content has another URL."""
+REVALIDATED: Final = "private, no-cache"
+"""May be kept, and is asked for again each time, with its ETag."""
 
 CHUNK_BYTES: Final = 1024 * 1024
 MAX_STEM_CHARS: Final = 120
@@ -82,19 +87,21 @@ async def blob_response(
     filename: str,
     read: Read,
     link: Link | None = None,
-    cache_control: str = "private, max-age=31536000, immutable",
+    cache_control: str = REVALIDATED,
+    extra_headers: Mapping[str, str] | None = None,
     disposition: Literal["inline", "attachment"] = "attachment",
 ) -> Response:
     """Answer GET or HEAD for a blob of `size` bytes whose SHA-256 is `etag`: 200, 206, 304 or a 416 problem,
-    or 307 to where `link` leads. A client follows with the Range header that it came with.
+    or 307 to where `link` leads. A client follows with the Range header that it came with. Another method, whose
+    answer happens to be the blob, gets all of it: Range and If-None-Match are defined for GET.
 
     Reads 1 MiB at a time. The first piece is read before the answer begins, so a blob that is gone, or a
     store that is down, is still an error answer; later failures break the connection, which the client
     notices by Content-Length.
     """
     tag = f'"{etag}"'
-    headers = {"ETag": tag, "Cache-Control": cache_control, "Accept-Ranges": "bytes"}
-    if _is_unchanged(request.headers.get("if-none-match"), tag):
+    headers = {"ETag": tag, "Cache-Control": cache_control, "Accept-Ranges": "bytes", **(extra_headers or {})}
+    if request.method in ("GET", "HEAD") and _is_unchanged(request.headers.get("if-none-match"), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     headers["Content-Disposition"] = content_disposition(filename, disposition)
     # A link is for GET alone: its signature covers the method, and a POST must not be repeated elsewhere.
@@ -109,7 +116,7 @@ async def blob_response(
         return Response(headers=headers, media_type=media_type)
 
     part = None
-    if request.headers.get("if-range", tag) == tag:
+    if request.method == "GET" and request.headers.get("if-range", tag) == tag:
         part = parse_range(request.headers.get("range"), size)
     if part is None:
         content = await _stream(read, 0, size)

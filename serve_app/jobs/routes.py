@@ -10,10 +10,11 @@ from deployments.export.plan import AudioFormat
 from serve_app.access.callers import CurrentCaller
 from serve_app.http.dependencies import ELSEWHERE, Cursor, Limit, Provided, file_response
 from serve_app.http.problems import problem_responses
+from serve_app.http.ranges import IMMUTABLE
 from serve_app.http.sse import EventStreamResponse
 from serve_app.http.streaming import started, unless_gone
 from serve_app.jobs.schemas import JobListView, JobView, job_view
-from serve_app.playback.audio import AudioFile
+from serve_app.playback.audio import AudioFile, export_headers
 from serve_app.playback.live_response import LiveFormat, accepted, live_head, live_response
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
@@ -81,10 +82,10 @@ async def job_audio(
     wanted = live_format or accepted(accept)
     node = await services.live.ready_node(caller.tenant, job_id)
     if node is not None and wanted is LiveFormat.WAV:
-        file = await services.audio.file(caller.tenant, node, AudioFormat.WAV)
+        file = await services.audio.file(caller.tenant, node, AudioFormat.WAV, f"take-{node.id[:8]}")
         return await file_response(request, services.audio, caller.tenant, file)
     if request.method == "HEAD":
-        return live_head(wanted)
+        return live_head(wanted, await services.live.length(caller.tenant, job_id))
     sound = await unless_gone(request, services.live.open(caller.tenant, job_id))
     return live_response(request, sound, wanted)
 
@@ -104,5 +105,7 @@ async def download_export(
     export_id: str, request: Request, caller: CurrentCaller, services: Provided
 ) -> Response:
     export = await services.exports.read(caller.tenant, export_id)
-    file = AudioFile(export.blob, export.media_type, export.filename)
-    return await file_response(request, services.audio, caller.tenant, file, disposition="attachment")
+    file = AudioFile(export.blob, export.media_type, export.filename, headers=export_headers(export))
+    return await file_response(
+        request, services.audio, caller.tenant, file, disposition="attachment", cache_control=IMMUTABLE
+    )

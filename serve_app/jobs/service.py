@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from configs.settings import JobSettings
 from serve_app.http.problems import IdempotencyMismatch, TooManyRequests
@@ -44,16 +44,23 @@ class JobService:
     async def page(self, tenant: str, cursor: str | None, limit: int) -> JobPage:
         return await self._jobs.page(tenant, cursor=cursor, limit=limit)
 
-    async def id_of_work(self, tenant: str, kind: JobKind, *work: str) -> str:
-        """The id of the one job that does this work; another only after one that failed or was cancelled."""
+    async def id_of_work(
+        self,
+        tenant: str,
+        kind: JobKind,
+        *work: str,
+        is_good: Callable[[Job], Awaitable[bool]] | None = None,
+    ) -> str:
+        """The id of the one job that does this work; another only after one that failed or was cancelled, or whose
+        result is no longer good."""
         generation = 0
         while True:
             job_id = derived_id(tenant, kind.value, *work, str(generation))
-            job = await self._jobs.find(tenant, job_id)
-            if job is None or (await self.read(tenant, job_id)).state not in (
-                JobState.FAILED,
-                JobState.CANCELLED,
-            ):
+            if await self._jobs.find(tenant, job_id) is None:
+                return job_id
+            job = await self.read(tenant, job_id)
+            came_to_nothing = job.state in (JobState.FAILED, JobState.CANCELLED)
+            if not came_to_nothing and (is_good is None or await is_good(job)):
                 return job_id
             generation += 1
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from deployments.export.plan import AudioFormat, EncodePlan
+from deployments.export.plan import AudioFormat, EncodePlan, fitting_gain_db
 from deployments.stages.export import ExportStage, FrozenLine
 from serve_app.http.problems import Conflict
-from storage.domain.model import BlobRef, Node, NodeAudio, Track
+from storage.domain.model import BlobRef, Chain, Node, NodeAudio, Track
 from storage.repositories.blobs import Blobs
+from storage.repositories.exports import Export
 
 CONCURRENT_ENCODINGS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFile:
-    """A blob as a download. `on_demand`: it may have been encoded only because it was asked for."""
+    """A blob as a download. `on_demand`: it may have been encoded only because it was asked for. `headers` tell
+    what was done to the sound."""
 
     ref: BlobRef
     media_type: str
     filename: str
     on_demand: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class AudioService:
@@ -33,16 +38,16 @@ class AudioService:
         self._link_expiry_s = link_expiry_s
         self._encoding = asyncio.Semaphore(CONCURRENT_ENCODINGS)
 
-    async def file(self, tenant: str, node: Node, audio_format: AudioFormat) -> AudioFile:
-        """The node's audio: the stored float WAV itself, or FLAC or MP3 made of it. Raises Conflict if the
-        node has no audio."""
+    async def file(self, tenant: str, node: Node, audio_format: AudioFormat, stem: str) -> AudioFile:
+        """The node's audio: the stored float WAV itself, or FLAC or MP3 made of it. `stem` is the download's name
+        without its ending. What is over full scale is no part of a FLAC or an MP3: such audio gets the gain that
+        brings it inside, which `X-Segue-Gain-Db` tells. Raises Conflict if the node has no audio."""
         if node.audio is None:
             raise Conflict(f"node {node.id} is {node.status}: it has no audio")
-        return await self._file(tenant, node.audio, node.id, audio_format)
+        return await self._file(tenant, node.audio, stem, audio_format)
 
     async def track(self, tenant: str, track: Track, stem: str, audio_format: AudioFormat) -> AudioFile:
-        """A float WAV track itself, or FLAC or MP3 made of it; `stem` is the download's name without its
-        ending."""
+        """A float WAV track itself, or FLAC or MP3 made of it, as `file` does."""
         return await self._file(
             tenant,
             NodeAudio(
@@ -62,10 +67,12 @@ class AudioService:
         if audio_format is AudioFormat.WAV:
             return AudioFile(audio.blob, audio_format.mime_type, filename)
         alone = FrozenLine((replace(audio, lead_in=None),))
-        encode = EncodePlan(audio_format, audio.sample_rate_hz, audio.channels)
+        gain_db = downloaded_gain_db(audio.peak_dbfs)
+        encode = EncodePlan(audio_format, audio.sample_rate_hz, audio.channels, gain_db=gain_db)
         async with self._encoding:
             export = await self._stage.run(tenant, alone, encode, filename)
-        return AudioFile(export.blob, export.media_type, filename, on_demand=True)
+        headers = {"X-Segue-Gain-Db": f"{gain_db:.4f}"}
+        return AudioFile(export.blob, export.media_type, filename, on_demand=True, headers=headers)
 
     async def original(self, tenant: str, node: Node) -> AudioFile:
         """The file as it was uploaded, under its own name. Raises Conflict if the node was not."""
@@ -92,3 +99,29 @@ class AudioService:
     async def read(self, tenant: str, file: AudioFile, start: int, length: int) -> bytes:
         """Raises BlobCorrupt."""
         return await self._blobs.read(tenant, file.ref, start, length)
+
+
+def export_headers(export: Export) -> dict[str, str]:
+    """What was lost at full scale: nothing, where `X-Segue-Clipped-Samples` is 0."""
+    told = {"X-Segue-Clipped-Samples": export.clipped_samples, "X-Segue-Peak-Dbfs": export.peak_dbfs}
+    return {
+        name: f"{value:.2f}" if isinstance(value, float) else str(value)
+        for name, value in told.items()
+        if value is not None
+    }
+
+
+def downloaded_gain_db(peak_dbfs: float) -> float:
+    """The gain of a FLAC or MP3 that is made of audio with that peak, to a ten-thousandth of a decibel."""
+    return -math.ceil(-fitting_gain_db(peak_dbfs) * 1e4) / 1e4 or 0.0
+
+
+def file_stem(title: str, otherwise: str) -> str:
+    """A title as a file name without its ending; `otherwise` if nothing of it can be one."""
+    kept = "".join(letter if letter.isalnum() or letter in " -_." else "_" for letter in title)
+    return kept.strip(" ._")[:100] or otherwise
+
+
+def node_stem(chain: Chain, node_id: str) -> str:
+    """What a node's downloads are called: the chain's title and the beginning of the node's id."""
+    return f"{file_stem(chain.title, chain.id)}-{node_id[:8]}"

@@ -71,6 +71,21 @@ class LiveAudio:
         job = await self._job(tenant, job_id)
         return await self._node(job) if job.state.is_finished else None
 
+    async def length(self, tenant: str, job_id: str) -> tuple[SoundFormat, int] | None:
+        """The take's format and samples per channel, before its first sample is there; None where the format is
+        the model's own and no one knows it yet. Raises as `ready_node`."""
+        job = await self._job(tenant, job_id)
+        if job.state.is_finished:
+            audio = (await self._node(job)).audio
+            return (
+                None if audio is None else (SoundFormat(audio.sample_rate_hz, audio.channels), audio.samples)
+            )
+        chain = await self._chains.find(tenant, str(job.chain_id))
+        if chain is None or chain.sample_rate_hz is None or chain.channels is None:
+            return None
+        sound = SoundFormat(chain.sample_rate_hz, chain.channels)
+        return sound, _samples(job, sound)
+
     async def open(self, tenant: str, job_id: str) -> LiveSound:
         """The take, as soon as its first samples are there.
 

@@ -6,7 +6,8 @@ the take breaks off, the client has fewer bytes than it was told.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from enum import StrEnum
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deployments.audio.pcm import L16_BYTES, l16
+from deployments.audio.samples import SoundFormat
 from deployments.audio.wav import BYTES_PER_SAMPLE, wav_header
 from serve_app.http.ranges import ByteRange, parse_range
 from serve_app.http.streaming import WholeResponse
@@ -45,14 +47,44 @@ _MEDIA_RANGES = {
 
 
 def accepted(accept: str) -> LiveFormat:
-    """What an Accept header asks for: the first thing in it that there is, or else the WAV."""
-    ranges = (part.partition(";")[0].strip().lower() for part in accept.split(","))
-    return next((_MEDIA_RANGES[found] for found in ranges if found in _MEDIA_RANGES), LiveFormat.WAV)
+    """What an Accept header likes best of what there is, the first of equals; the WAV where it names nothing.
+
+    `q` counts (RFC 9110, section 12.4.2): what has `q=0` is not given where there is another.
+    """
+    liked = [
+        (_quality(parameters), _MEDIA_RANGES[name])
+        for name, parameters in _parsed(accept)
+        if name in _MEDIA_RANGES
+    ]
+    best = max((quality for quality, _ in liked), default=0.0)
+    if best > 0.0:
+        return next(form for quality, form in liked if quality == best)
+    refused = {form for _, form in liked}
+    return LiveFormat.L16 if refused == {LiveFormat.WAV} and "*" not in accept else LiveFormat.WAV
 
 
-def live_head(wanted: LiveFormat) -> Response:
-    """Answers HEAD before there is anything to tell but that it can be waited for."""
-    return Response(headers=_HEADERS, media_type=_MEDIA_TYPES[wanted])
+def _parsed(accept: str) -> Iterator[tuple[str, list[str]]]:
+    for part in accept.split(","):
+        name, *parameters = part.lower().split(";")
+        yield name.strip(), parameters
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            return float(value) if _WEIGHT.fullmatch(value.strip()) else 0.0
+    return 1.0
+
+
+def live_head(wanted: LiveFormat, length: tuple[SoundFormat, int] | None) -> Response:
+    """Answers HEAD as GET will be: with its length where that is known already."""
+    if length is None:
+        response = Response(headers=_HEADERS, media_type=_MEDIA_TYPES[wanted])
+        del response.headers["content-length"]  # 0 would be a lie
+        return response
+    headers, media_type, _ = _described(wanted, *length)
+    return Response(headers=headers, media_type=media_type)
 
 
 def live_response(request: Request, sound: LiveSound, wanted: LiveFormat) -> Response:
@@ -61,21 +93,8 @@ def live_response(request: Request, sound: LiveSound, wanted: LiveFormat) -> Res
     A range is no more than a place to go on from, or what some players ask for before they play: there is no
     ETag yet, so one under a condition (If-Range) is answered with all.
     """
-    rate_hz, channels = sound.format.rate_hz, sound.format.channels
-    header, media_type, sample_bytes = b"", _MEDIA_TYPES[wanted], BYTES_PER_SAMPLE
-    match wanted:
-        case LiveFormat.WAV:
-            header = wav_header(sound.samples, channels, rate_hz)
-        case LiveFormat.L16:
-            media_type, sample_bytes = f"{media_type};rate={rate_hz};channels={channels}", L16_BYTES
-    size = len(header) + sound.samples * channels * sample_bytes
-    headers = {
-        **_HEADERS,
-        "Content-Length": str(size),
-        "X-Segue-Sample-Rate": str(rate_hz),
-        "X-Segue-Channels": str(channels),
-        "X-Segue-Samples": str(sound.samples),
-    }
+    headers, media_type, header = _described(wanted, sound.format, sound.samples)
+    size = int(headers["Content-Length"])
     content = _content(sound, header, wanted)
     part = parse_range(request.headers.get("range"), size) if "if-range" not in request.headers else None
     if part is None:
@@ -86,6 +105,27 @@ def live_response(request: Request, sound: LiveSound, wanted: LiveFormat) -> Res
         _cut(content, part), HTTPStatus.PARTIAL_CONTENT, headers=headers, media_type=media_type
     )
 
+
+def _described(wanted: LiveFormat, sound: SoundFormat, samples: int) -> tuple[dict[str, str], str, bytes]:
+    """The answer's headers, its media type, and what stands before the samples."""
+    header, media_type, sample_bytes = b"", _MEDIA_TYPES[wanted], BYTES_PER_SAMPLE
+    match wanted:
+        case LiveFormat.WAV:
+            header = wav_header(samples, sound.channels, sound.rate_hz)
+        case LiveFormat.L16:
+            media_type = f"{media_type};rate={sound.rate_hz};channels={sound.channels}"
+            sample_bytes = L16_BYTES
+    headers = {
+        **_HEADERS,
+        "Content-Length": str(len(header) + samples * sound.channels * sample_bytes),
+        "X-Segue-Sample-Rate": str(sound.rate_hz),
+        "X-Segue-Channels": str(sound.channels),
+        "X-Segue-Samples": str(samples),
+    }
+    return headers, media_type, header
+
+
+_WEIGHT = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 _HEADERS = {
     "Accept-Ranges": "bytes",

@@ -149,7 +149,7 @@ def _unpacked(fields: Mapping[str, str]) -> dict[str, Any]:
         return dict(fields)
     try:
         stems = json.loads(text) if text.startswith("[") else text.split(",")
-    except ValueError:
+    except (ValueError, RecursionError):  # no list of names, however it is nested
         stems = [text]
     return {**fields, "stems": stems}
 

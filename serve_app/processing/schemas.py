@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from deployments.export.plan import AudioFormat
 from deployments.stages.pipeline.encode import Delivery
 from deployments.worker.handlers.process import delivered, source_of
-from serve_app.http.fields import ErrorView, ProgressOf, TrackView, error_view, progress_of_job, track_view
+from serve_app.http.fields import (
+    ErrorView,
+    Flag,
+    Integer,
+    Number,
+    ProgressOf,
+    TrackView,
+    error_view,
+    progress_of_job,
+    track_view,
+)
 from serve_app.processing.service import ProcessRequest
 from serve_app.stems.schemas import NewStems
 from storage.domain.jobs import Job
@@ -21,17 +31,15 @@ from storage.domain.records import format_time
 class NewProcess(NewStems):
     """The form fields of `POST /process` beside its `file`."""
 
-    harmonic_percussive: bool = True
-    composite: Annotated[bool, Field(description="main, main_harmonic, main_percussive")] = True
+    harmonic_percussive: Flag = True
+    composite: Annotated[Flag, Field(description="main, main_harmonic, main_percussive")] = True
     normalize: Annotated[
         Literal["off", "peak", "lufs"] | None, Field(description="of the copies {track}_normalized")
     ] = None
-    target_db: Annotated[
-        FiniteFloat | None, Field(ge=-70, le=0, description="dBTP (peak) or LUFS (lufs)")
-    ] = None
+    target_db: Annotated[Number | None, Field(ge=-70, le=0, description="dBTP (peak) or LUFS (lufs)")] = None
     format: AudioFormat = AudioFormat.WAV
     bit_depth: Annotated[
-        int | None, Field(description="wav: 16, 24 or 32 (float, the default); flac: 16 or 24")
+        Integer | None, Field(description="wav: 16, 24 or 32 (float, the default); flac: 16 or 24")
     ] = None
 
     def request(self) -> ProcessRequest:

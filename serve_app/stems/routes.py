@@ -11,6 +11,7 @@ from serve_app.access.callers import CallerWithStems, CurrentCaller
 from serve_app.http.dependencies import ELSEWHERE, IdempotencyKey, Provided, file_response
 from serve_app.http.fields import AcceptedView, accepted_view
 from serve_app.http.problems import problem_responses
+from serve_app.playback.audio import node_stem
 from serve_app.stems.schemas import NewStems, StemsView, stems_view
 from serve_app.stems.service import StemsRequest
 
@@ -69,7 +70,10 @@ async def listen(
     job: Annotated[str | None, Query(description="of this separation, not the newest")] = None,
 ) -> Response:
     """One stem: 32-bit float WAV in the chain's rate and channels, exactly as long as the node, or FLAC or MP3
-    made of it."""
+    made of it. A stem may be over full scale where the node is not: its FLAC and MP3 get less gain then, and
+    `X-Segue-Gain-Db` tells how much. Only the WAVs add up without more ado."""
     track = await services.stems.stem(caller.tenant, chain_id, node_id, stem, job)
-    file = await services.audio.track(caller.tenant, track, f"{node_id}-{track.name}", audio_format)
+    chain = await services.chains.read(caller.tenant, chain_id)
+    name = f"{node_stem(chain, node_id)}-{track.name}"
+    file = await services.audio.track(caller.tenant, track, name, audio_format)
     return await file_response(request, services.audio, caller.tenant, file)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, FiniteFloat
+from pydantic import BaseModel, Field
 
 from deployments.engines.separation.options import MAX_SHIFTS, MIN_SEGMENT_S, SeparationOptions
 from serve_app.http.fields import (
     ErrorView,
+    Integer,
+    Number,
     ProgressOf,
     Request,
     TrackView,
@@ -35,13 +37,14 @@ class NewStems(Request):
         str | None, Field(max_length=40, description="this source, and all else as no_<source>")
     ] = None
     shifts: Annotated[
-        int, Field(ge=0, le=MAX_SHIFTS, description="the mean of so many shifted passes; each costs one pass")
+        Integer,
+        Field(ge=0, le=MAX_SHIFTS, description="the mean of so many shifted passes; each costs one pass"),
     ] = 0
-    overlap: Annotated[FiniteFloat, Field(ge=0, le=0.95, description="of neighbouring segments")] = 0.25
+    overlap: Annotated[Number, Field(ge=0, le=0.95, description="of neighbouring segments")] = 0.25
     segment_s: Annotated[
-        FiniteFloat | None, Field(ge=MIN_SEGMENT_S, le=600, description="at most the model's own")
+        Number | None, Field(ge=MIN_SEGMENT_S, le=600, description="at most the model's own")
     ] = None
-    seed: Annotated[int, Field(ge=0, lt=SEED_COUNT, description="where the shifts come from")] = 0
+    seed: Annotated[Integer, Field(ge=0, lt=SEED_COUNT, description="where the shifts come from")] = 0
 
     def options(self) -> SeparationOptions:
         return SeparationOptions(

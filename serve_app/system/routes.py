@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from serve_app.access.callers import KnownCaller
 from serve_app.http.dependencies import Provided
 from serve_app.system.schemas import CapacityView, ModelListView, capacity_view, model_list_view
 
@@ -47,9 +48,10 @@ async def models(services: Provided) -> ModelListView:
 
 
 @router.get("/v1/gpu", response_model=CapacityView)
-async def gpu(services: Provided) -> CapacityView:
-    """GPUs in the cluster, the replicas and queues of each deployment, and the jobs; at most a second old."""
-    return capacity_view(await services.system.capacity())
+async def gpu(caller: KnownCaller, services: Provided) -> CapacityView:
+    """GPUs in the cluster, the replicas and queues of each deployment, and the jobs; at most a second old. Where
+    keys are configured, what waits and is worked on is told only to those that send one; others read null."""
+    return capacity_view(await services.system.capacity(), with_work=caller is not None)
 
 
 @router.get("/v1/config")

@@ -86,7 +86,10 @@ class DeploymentView(BaseModel):
 
 
 class JobCountView(BaseModel):
-    unfinished: Annotated[int, Field(description="all that storage has, those being worked on among them")]
+    unfinished: Annotated[
+        int | None,
+        Field(description="all that storage has, those being worked on among them; null: not told"),
+    ]
     waiting: Annotated[int | None, Field(description="of these, what no runner works on; null: not known")]
 
 
@@ -141,7 +144,8 @@ def model_list_view(
     )
 
 
-def capacity_view(capacity: Capacity) -> CapacityView:
+def capacity_view(capacity: Capacity, *, with_work: bool) -> CapacityView:
+    """Without `with_work` there is no word of how much is worked on and waits: that is other tenants' business."""
     runners = capacity.deployments.get("JobRunner")
     working = runners.load.ongoing if runners is not None and runners.load is not None else None
     return CapacityView(
@@ -154,13 +158,13 @@ def capacity_view(capacity: Capacity) -> CapacityView:
                 target_replicas=found.target_replicas,
                 replicas=dict(found.replicas),
                 resources=dict(found.resources),
-                ongoing=None if found.load is None else found.load.ongoing,
-                queued=None if found.load is None else found.load.queued,
+                ongoing=found.load.ongoing if with_work and found.load is not None else None,
+                queued=found.load.queued if with_work and found.load is not None else None,
             )
             for name, found in capacity.deployments.items()
         },
         jobs=JobCountView(
-            unfinished=capacity.unfinished_jobs,
-            waiting=None if working is None else max(0, capacity.unfinished_jobs - working),
+            unfinished=capacity.unfinished_jobs if with_work else None,
+            waiting=None if working is None or not with_work else max(0, capacity.unfinished_jobs - working),
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +18,8 @@ logger = logging.getLogger("segue.tools")
 
 
 class ToolLog:
-    """A folder for each request; nothing at all where it is off. A log that cannot be written fails no request."""
+    """A folder for each request, whose name has nothing of the client's; nothing at all where it is off. A log that
+    cannot be written fails no request."""
 
     def __init__(self, settings: ToolSettings) -> None:
         self._folder = Path(settings.logs_folder) if settings.logs else None
@@ -44,10 +46,10 @@ class ToolLog:
         given: Path | None,
         made: bytes | None,
     ) -> None:
-        folder = root / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{tool}-{request_id[:12]}"
+        folder = root / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{tool}-{secrets.token_hex(4)}"
         try:
             folder.mkdir(parents=True)
-            (folder / "request.json").write_text(json.dumps(said, indent=2))
+            (folder / "request.json").write_text(json.dumps({"request_id": request_id, **said}, indent=2))
             if given is not None:
                 shutil.copyfile(given, folder / "input")
             if made is not None:

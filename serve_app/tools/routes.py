@@ -102,8 +102,11 @@ async def carry_on(
     wanted: ContinueTool, request: Request, caller: CurrentCaller, services: Provided
 ) -> ContinuedView:
     """Goes on from a file in the folder that this server shares, and writes what comes next beside it. With a
-    melody model it follows the melody too."""
-    work = services.tools.carry_on(ContinueRequest(**wanted.model_dump()), request_id_of(request.scope))
+    melody model it follows the melody too. Where keys are configured, each tenant has the folder of its name in the
+    shared one, and reaches no other."""
+    work = services.tools.carry_on(
+        ContinueRequest(**wanted.model_dump()), request_id_of(request.scope), caller.own_folder
+    )
     done = await attended(request, work, services.settings.tools.deadline_s)
     return ContinuedView(audio_path=done.audio_path, duration_s=done.duration_s)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field
 
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.pitch.keys import parse_key
-from serve_app.http.fields import Text
+from serve_app.http.fields import Flag, Integer, Number, Request, Text
 from storage.domain.seeds import SEED_COUNT
 
 MAX_PROMPT_CHARS = 1000
@@ -22,20 +22,22 @@ def _key(text: str) -> str:
 
 
 Prompt = Annotated[Text, Field(max_length=MAX_PROMPT_CHARS)]
-Bpm = Annotated[FiniteFloat, Field(ge=30, le=300)]
+Bpm = Annotated[Number, Field(ge=30, le=300)]
 KeyText = Annotated[Text, Field(max_length=20, examples=["F# minor"]), AfterValidator(_key)]
-Duration = Annotated[FiniteFloat, Field(ge=1, le=30, description="seconds, without the tail of 0.3 s")]
-Seed = Annotated[int, Field(ge=0, lt=SEED_COUNT)]
+Duration = Annotated[
+    Number,
+    Field(
+        ge=1,
+        le=30,
+        validation_alias=AliasChoices("duration", "duration_s"),
+        description="seconds, without the tail of 0.3 s; `duration_s` says the same",
+    ),
+]
+Seed = Annotated[Integer, Field(ge=0, lt=SEED_COUNT)]
 Words = Annotated[Text, Field(max_length=100)]
 
 
-class ToolRequest(BaseModel):
-    """Unknown fields are ignored: older clients send some."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class GenerateTool(ToolRequest):
+class GenerateTool(Request):
     prompt: Prompt = ""
     bpm: Bpm | None = None
     key: KeyText | None = None
@@ -43,13 +45,13 @@ class GenerateTool(ToolRequest):
     seed: Seed | None = None
 
 
-class AnalyzeTool(ToolRequest):
+class AnalyzeTool(Request):
     """The form's text fields, or query parameters of the same names."""
 
-    melody: Annotated[bool, Field(description="the pitch of the leading voice too: it costs most")] = True
+    melody: Annotated[Flag, Field(description="the pitch of the leading voice too: it costs most")] = True
 
 
-class ComposeTool(ToolRequest):
+class ComposeTool(Request):
     """The form's text fields, or query parameters of the same names."""
 
     duration: Duration = 10.0
@@ -61,12 +63,12 @@ class ComposeTool(ToolRequest):
     style: Words | None = None
 
 
-class ContinueTool(ToolRequest):
+class ContinueTool(Request):
     audio_path: Annotated[Text, Field(min_length=1, max_length=4096)]
     prompt: Prompt = ""
-    duration_s: Annotated[FiniteFloat, Field(ge=5, le=30)] = 10.0
-    cfg_coef: Annotated[FiniteFloat, Field(ge=0, le=20)] = 3.0
-    prompt_duration_s: Annotated[FiniteFloat, Field(gt=0, le=30)] = 10.0
+    duration_s: Annotated[Number, Field(ge=5, le=30)] = 10.0
+    cfg_coef: Annotated[Number, Field(ge=0, le=20)] = 3.0
+    prompt_duration_s: Annotated[Number, Field(gt=0, le=30)] = 10.0
     seed: Seed | None = None
 
 

@@ -126,9 +126,12 @@ class ToolService:
         await self._log.keep("compose", request_id, _said(clip), given=received.path, made=clip.wav)
         return clip
 
-    async def carry_on(self, wanted: ContinueRequest, request_id: str) -> Continued:
+    async def carry_on(
+        self, wanted: ContinueRequest, request_id: str, tenant: str | None = None
+    ) -> Continued:
         """A new file beside the given one, with what comes after it: in its rate and channels, `duration_s` long.
-        The mock's is a copy of the given file.
+        The mock's is a copy of the given file. Paths are those of the shared folder; with a `tenant`, of the folder
+        of that name in it.
 
         Raises Forbidden, NotFound, Unavailable, UnsupportedMedia, BadAudio.
         """
@@ -138,6 +141,8 @@ class ToolService:
                 "/continue is off: the operator has to name the folder it may use (tools.folder)",
                 code="continue-off",
             )
+        if tenant is not None:
+            folder = folder.of_tenant(tenant)
         with self._turn(), tempfile.TemporaryDirectory(prefix="segue-continue-") as name:
             given, made = Path(name, "given"), Path(name, "made.wav")
             await asyncio.to_thread(folder.fetch, wanted.audio_path, given)

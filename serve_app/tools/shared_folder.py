@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from serve_app.http.problems import Forbidden, NotFound, PayloadTooLarge, Unavailable
 
+_MAX_NAME_BYTES = 255
 _OUTSIDE = "audio_path is outside the folder that this server shares"
 
 
@@ -23,6 +24,10 @@ class SharedFolder:
     def __init__(self, root: Path, max_bytes: int) -> None:
         self._root = root
         self._max_bytes = max_bytes
+
+    def of_tenant(self, tenant: str) -> SharedFolder:
+        """The part of the folder that is this tenant's alone. `tenant` is a name from the settings."""
+        return SharedFolder(self._root / tenant, self._max_bytes)
 
     def fetch(self, audio_path: str, target: Path) -> None:
         """Copy a file of the folder.
@@ -45,7 +50,7 @@ class SharedFolder:
     def put_beside(self, audio_path: str, made: Path, suffix: str) -> str:
         """Keep a file beside `audio_path`, under a new name that tells of both; returns its path in the form that
         `audio_path` had. It appears whole, or not at all. Raises as `fetch`."""
-        name = f"{PurePosixPath(audio_path).stem}-continued-{secrets.token_hex(4)}{suffix}"
+        name = _beside(PurePosixPath(audio_path).stem, f"-continued-{secrets.token_hex(4)}{suffix}")
         with self._parent_of(audio_path) as (folder, _):
             draft = f".{name}.part"
             handle = _opened(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder)
@@ -93,6 +98,12 @@ class SharedFolder:
         if not path.parts:
             raise NotFound("audio_path is no file")
         return path.parts
+
+
+def _beside(stem: str, ending: str) -> str:
+    """`stem` + `ending`, the stem cut so that the name, and its draft's, are no longer than a file's may be."""
+    room_bytes = _MAX_NAME_BYTES - len(f".{ending}.part".encode())
+    return stem.encode()[:room_bytes].decode(errors="ignore") + ending
 
 
 def _opened(name: str, flags: int, folder: int) -> int:

@@ -24,7 +24,11 @@ from storage.stores.object_store import BadKey, ObjectNotFound, ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A finished file. `id` is the plan's hash; `filename` is what a download is called."""
+    """A finished file. `id` is the plan's hash; `filename` is what a download is called.
+
+    `peak_dbfs` is the encoded signal's, `clipped_samples` how many of its samples were beyond full scale and are
+    not in the file as they were; None in records of before they were counted.
+    """
 
     id: str
     tenant: str
@@ -34,6 +38,8 @@ class Export:
     filename: str
     samples: int
     sample_rate_hz: int
+    peak_dbfs: float | None = None
+    clipped_samples: int | None = None
 
     @property
     def duration_s(self) -> float:
@@ -70,6 +76,8 @@ def _to_record(export: Export) -> dict[str, Any]:
         "filename": export.filename,
         "samples": export.samples,
         "sample_rate_hz": export.sample_rate_hz,
+        "peak_dbfs": export.peak_dbfs,
+        "clipped_samples": export.clipped_samples,
     }
 
 
@@ -86,6 +94,8 @@ def _from_record(record: Mapping[str, Any]) -> Export:
             filename=record["filename"],
             samples=record["samples"],
             sample_rate_hz=record["sample_rate_hz"],
+            peak_dbfs=record.get("peak_dbfs"),
+            clipped_samples=record.get("clipped_samples"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadRecord(f"not an export record: {error!r}") from error

@@ -42,7 +42,7 @@ async def service(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
     api = create_service("mock", 3, settings)
     async with (
         api.router.lifespan_context(api),
-        httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://testserver") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://127.0.0.1:8001") as http,
     ):
         yield http
 

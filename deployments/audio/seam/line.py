@@ -11,6 +11,7 @@ A seam changes the line only around itself, so the tail of a line is rendered fr
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -47,6 +48,77 @@ class _Seam:
     crossfade: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PieceLength:
+    """How long a piece is, and its lead-in (0: it has none), in samples per channel."""
+
+    samples: int
+    lead_in_samples: int = 0
+
+
+class LineRenderer:
+    """`render_line` for pieces that come in order, block by block: the same samples, bit for bit.
+
+    Only what a seam that is still to come may change is held back: about as much as the longest lead-in. Call
+    `begin` for each piece and then `push` all of it. Raises ValueError where a piece is not as long as announced.
+    """
+
+    def __init__(self, lengths: Sequence[PieceLength], channels: int, rate_hz: int) -> None:
+        if not lengths:
+            raise ValueError("a line needs at least one piece")
+        self._starts = list(accumulate((length.samples for length in lengths), initial=0))
+        fade_samples = round(FADE_S * rate_hz)
+        seams = [
+            _plan_seam(index, length.lead_in_samples, self._starts, fade_samples)
+            for index, length in enumerate(lengths)
+            if index
+        ]
+        # Paired with the first sample that this seam, or any after it, changes.
+        firsts = list(accumulate((seam.start for seam in reversed(seams)), min))[::-1]
+        self._seams = deque(zip(seams, firsts, strict=True))
+        self._held: Samples = np.zeros((channels, 0), np.float32)
+        self._given = 0
+        self._piece = -1
+
+    @property
+    def _filled(self) -> int:
+        return self._given + self._held.shape[1]
+
+    def begin(self, lead_in: Samples | None) -> None:
+        """The next piece begins. Its lead-in is not needed again."""
+        self._piece += 1
+        if self._filled != self._starts[self._piece]:
+            raise ValueError(f"piece {self._piece - 1} is not as long as it was announced")
+        self._fade_what_is_there()
+        if self._seams and self._seams[0][0].index == self._piece and self._seams[0][0].crossfade:
+            if lead_in is None:
+                raise ValueError(f"piece {self._piece} has no lead-in, though one was announced")
+            seam = self._seams.popleft()[0]
+            _crossfade(self._held[:, seam.start - self._given : seam.at - self._given], lead_in)
+
+    def push(self, samples: Samples) -> Samples:
+        """The next stretch of the piece; returns what of the line is finished with it, perhaps nothing."""
+        self._held = np.concatenate([self._held, samples], axis=1)
+        if self._filled > self._starts[self._piece + 1]:
+            raise ValueError(f"piece {self._piece} is longer than it was announced")
+        self._fade_what_is_there()
+        unchanging = min(self._filled, self._seams[0][1]) if self._seams else self._filled
+        finished, self._held = np.split(self._held, [max(0, unchanging - self._given)], axis=1)
+        self._given += finished.shape[1]
+        return finished
+
+    def _fade_what_is_there(self) -> None:
+        """Both sides of a fade have to be there; of one behind an empty piece, they are before the next begins."""
+        while (
+            self._seams
+            and self._seams[0][0].index <= self._piece
+            and not self._seams[0][0].crossfade
+            and self._seams[0][0].end <= self._filled
+        ):
+            seam = self._seams.popleft()[0]
+            _fade(self._held, seam, self._given)
+
+
 def render_line(pieces: Sequence[Piece], rate_hz: int) -> Samples:
     """float32 [channels, samples] of the whole line; `pieces` are its nodes in order, at least one, all of one
     rate and one number of channels."""
@@ -68,7 +140,9 @@ def _render(pieces: Sequence[Piece], rate_hz: int, first_sample: int) -> Samples
     needed_from = first_sample
     seams: list[_Seam] = []
     for index in range(len(pieces) - 1, 0, -1):
-        seam = _plan_seam(index, pieces[index], starts, round(FADE_S * rate_hz))
+        lead_in = pieces[index].lead_in
+        lead_in_samples = 0 if lead_in is None else lead_in.shape[1]
+        seam = _plan_seam(index, lead_in_samples, starts, round(FADE_S * rate_hz))
         if seam.end > needed_from:  # the last seam first: it mixes over what the ones before it have left
             seams.append(seam)
             needed_from = min(needed_from, seam.start)
@@ -82,17 +156,22 @@ def _render(pieces: Sequence[Piece], rate_hz: int, first_sample: int) -> Samples
         if seam.crossfade and lead_in is not None:
             _crossfade(line[:, seam.start - offset : seam.at - offset], lead_in)
         else:
-            _multiply(line[:, seam.start - offset : seam.at - offset], _ramp(seam.at - seam.start)[::-1])
-            _multiply(line[:, seam.at - offset : seam.end - offset], _ramp(seam.end - seam.at))
+            _fade(line, seam, offset)
     return line[:, first_sample - offset :]
 
 
-def _plan_seam(index: int, piece: Piece, starts: Sequence[int], fade_samples: int) -> _Seam:
+def _plan_seam(index: int, lead_in_samples: int, starts: Sequence[int], fade_samples: int) -> _Seam:
     at, end = starts[index], starts[index + 1]
-    mixed = min(at, piece.lead_in.shape[1]) if piece.lead_in is not None else 0
+    mixed = min(at, lead_in_samples)
     if mixed >= max(1, fade_samples):
         return _Seam(index, at - mixed, at, at, crossfade=True)
     return _Seam(index, max(0, at - fade_samples), at, min(end, at + fade_samples), crossfade=False)
+
+
+def _fade(line: Samples, seam: _Seam, offset: int) -> None:
+    """Out before the seam and in behind it, in place; `line` begins with sample `offset`."""
+    _multiply(line[:, seam.start - offset : seam.at - offset], _ramp(seam.at - seam.start)[::-1])
+    _multiply(line[:, seam.at - offset : seam.end - offset], _ramp(seam.end - seam.at))
 
 
 def _multiply(stretch: Samples, gains: _Exact) -> None:

@@ -1,19 +1,27 @@
-"""Deliver tracks in another format than the one in which they are worked on."""
+"""Deliver tracks in another format than the one in which they are worked on.
+
+Integers and MP3 end at full scale. A track that is louder gets less gain, which its facts tell (`gain_db`):
+nothing is clipped.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deployments.audio.levels import peak_dbfs
+from deployments.audio.track import TrackReader
 from deployments.export.ffmpeg import run_ffmpeg
-from deployments.export.plan import AudioFormat, EncodePlan, Metadata, ffmpeg_arguments
-from deployments.stages.pipeline.blocks import Progress
+from deployments.export.plan import AudioFormat, EncodePlan, Metadata, ffmpeg_arguments, fitting_gain_db
+from deployments.export.source import SourceWriter
+from deployments.stages.pipeline.blocks import Progress, blocks_of
 from deployments.stages.pipeline.workspace import MIX, Workspace
 from storage.domain.model import Track
 
-VERSION = 1
+VERSION = 2
 FLOAT_BITS = 32
 
 
@@ -78,12 +86,24 @@ class EncodeStage:
             self._delivery.bit_depth,
             Metadata(title=name),
         )
+        if not plan.keeps_overs:
+            plan = replace(plan, gain_db=fitting_gain_db(await asyncio.to_thread(_peak_dbfs, reader)))
+        source = workspace.folder / f"{name}.pcm"
+        with SourceWriter(source, plan) as writer:
+            async for block in blocks_of(reader):
+                await asyncio.to_thread(writer.append, block)
+            await asyncio.to_thread(writer.close)
         target = workspace.folder / f"{name}.encoded{plan.format.suffix}"
         await run_ffmpeg(
-            ffmpeg_arguments(plan, reader.path, target), ffmpeg=self._ffmpeg, timeout_s=self._timeout_s
+            ffmpeg_arguments(plan, source, target), ffmpeg=self._ffmpeg, timeout_s=self._timeout_s
         )
-        facts = {"bit_depth": plan.bit_depth, "bitrate_kbps": plan.bitrate_kbps}
+        source.unlink()
+        facts = {"bit_depth": plan.bit_depth, "bitrate_kbps": plan.bitrate_kbps, "gain_db": plan.gain_db}
         said = {key: value for key, value in facts.items() if value is not None}
         track = await workspace.store_file(name, target, plan.format.value, said)
         target.unlink()
         return replace(track, sample_rate_hz=plan.encoded_rate_hz)
+
+
+def _peak_dbfs(reader: TrackReader) -> float:
+    return max((peak_dbfs(block) for block in reader.blocks()), default=0.0)

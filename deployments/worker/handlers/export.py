@@ -71,4 +71,6 @@ def export_result(export: Export) -> dict[str, Any]:
         "media_type": export.media_type,
         "size_bytes": export.blob.size_bytes,
         "duration_s": export.duration_s,
+        "peak_dbfs": export.peak_dbfs,
+        "clipped_samples": export.clipped_samples,
     }

@@ -25,6 +25,7 @@ from deployments.export.plan import (
     Metadata,
     ffmpeg_arguments,
 )
+from deployments.export.source import SourceWriter
 
 Frames = npt.NDArray[np.float32]  # [samples, channels], as soundfile has it
 
@@ -44,8 +45,11 @@ def sixteen_bit(frames: Frames) -> Frames:
 
 
 async def encode(plan: EncodePlan, frames: Frames, folder: Path, name: str = "out") -> Path:
-    source, target = folder / f"{name}-source.wav", folder / f"{name}{plan.format.suffix}"
-    soundfile.write(source, frames, plan.sample_rate_hz, subtype="FLOAT")
+    source, target = folder / f"{name}-source.pcm", folder / f"{name}{plan.format.suffix}"
+    with SourceWriter(source, plan) as writer:
+        for start in range(0, len(frames), 10_000):
+            writer.append(np.ascontiguousarray(frames[start : start + 10_000].T))
+        writer.close()
     await run_ffmpeg(ffmpeg_arguments(plan, source, target), ffmpeg=find_ffmpeg(), timeout_s=60)
     return target
 
@@ -163,11 +167,12 @@ class TestEncoding:
     async def test_a_playlist_in_place_of_the_source_is_not_followed(self, tmp_path: Path) -> None:
         secret = tmp_path / "secret.wav"
         soundfile.write(secret, noise(8_000, 1), 8_000, subtype="FLOAT")
-        source = tmp_path / "source.wav"
-        source.write_text(f"#EXTM3U\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n")
-        arguments = ffmpeg_arguments(EncodePlan(WAV, 8_000, 1), source, tmp_path / "out.wav")
-        with pytest.raises(Exception, match="Invalid data"):
-            await run_ffmpeg(arguments, ffmpeg=find_ffmpeg(), timeout_s=30)
+        source, target = tmp_path / "source.pcm", tmp_path / "out.wav"
+        playlist = f"#EXTM3U\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n".encode().ljust(400)
+        source.write_bytes(playlist)
+        arguments = ffmpeg_arguments(EncodePlan(WAV, 8_000, 1, 32), source, target)
+        await run_ffmpeg(arguments, ffmpeg=find_ffmpeg(), timeout_s=30)
+        assert soundfile.info(target).frames == 100  # its own bytes are taken for samples
 
     @pytest.mark.parametrize("name", ["with space", "http:colon", "-y", "50%d", "日本'\""])
     async def test_odd_file_names_are_only_names(self, tmp_path: Path, name: str) -> None:
@@ -194,20 +199,6 @@ class TestTags:
         assert found["artist"] == "A = B"
         assert found["comment"] == "Weights: CC-BY-NC 4.0"
         assert found["date"] == "2026"
-
-    @pytest.mark.parametrize("format_", list(AudioFormat))
-    async def test_those_of_the_source_do_not_leak(self, tmp_path: Path, format_: AudioFormat) -> None:
-        source, target = tmp_path / "source.wav", tmp_path / f"out{format_.suffix}"
-        with soundfile.SoundFile(source, "w", 44_100, 1, subtype="FLOAT") as file:
-            file.title, file.software = "private title", "private software"
-            file.write(noise(800, 1))
-        assert b"private title" in source.read_bytes()
-        await run_ffmpeg(
-            ffmpeg_arguments(EncodePlan(format_, 44_100, 1), source, target),
-            ffmpeg=find_ffmpeg(),
-            timeout_s=30,
-        )
-        assert b"private" not in target.read_bytes()
 
     async def test_mp3_has_id3_version_2_3(self, tmp_path: Path) -> None:
         plan = EncodePlan(MP3, 44_100, 1, metadata=Metadata(title="x"))

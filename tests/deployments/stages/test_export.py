@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from deployments.export.ffmpeg import FfmpegFailed, FfmpegMissing, find_ffmpeg
 from deployments.export.plan import AudioFormat, EncodePlan, Metadata
 from deployments.stages.export import ExportStage, FrozenLine, frozen_line, plan_export
 from storage import paths
-from storage.repositories.blobs import BlobCorrupt
+from storage.repositories.blobs import BlobCorrupt, Blobs
 from storage.repositories.exports import Export, Exports
-from tests.deployments.stages.studio import NOW, TENANT, SignalGenerator, Studio, chirp, sampled, tone
+from storage.stores.local_folder import LocalFolderStore
+from tests.deployments.stages.studio import NOW, TENANT, SignalGenerator, Studio, chirp, noise, sampled, tone
 
 RATE_HZ = 44_100
 WAV = EncodePlan(AudioFormat.WAV, RATE_HZ, 2, 24)
@@ -166,3 +168,81 @@ async def test_what_fails_keeps_nothing(studio: Studio, tmp_path: Path) -> None:
     await studio.store.delete(paths.blob(TENANT, line.nodes[0].blob.name))
     with pytest.raises(BlobCorrupt):
         await _export(studio, line, WAV)
+
+
+async def test_memory_does_not_grow_with_the_line(tmp_path: Path) -> None:
+    """Ten nodes of 12 MB: the file alone is 90 MB. A few blocks of 2 MB are enough."""
+    studio = Studio()
+    studio.blobs = Blobs(store := LocalFolderStore(tmp_path / "store"))
+    node = await studio.keep(sampled(tone, 0.0, 32 * 48_000, 48_000, 2), 48_000)
+    stage = ExportStage(studio.blobs, Exports(store), find_ffmpeg(), 60.0, clock=lambda: NOW)
+    tracemalloc.start()
+    try:
+        export = await stage.run(
+            TENANT, FrozenLine((node,) * 10), EncodePlan(AudioFormat.WAV, 44_100, 2, 16), "long.wav"
+        )
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert export.blob.size_bytes > 56_000_000
+    assert export.duration_s == 320.0
+    assert peak_bytes < 40_000_000
+
+
+@pytest.mark.parametrize("audio_format", [AudioFormat.WAV, AudioFormat.FLAC])
+async def test_16_bit_material_is_exported_in_16_bits_as_it_is(
+    studio: Studio, audio_format: AudioFormat
+) -> None:
+    """But for the seam's surroundings, which were mixed; silence stays silence."""
+    steps = np.round(sampled(noise(0.2), 0.0, RATE_HZ, RATE_HZ, 2) * 32768).clip(-32768, 32767)
+    material = (steps / 32768).astype(np.float32)
+    material[:, 10_000:14_000] = 0.0
+    line = frozen_line([await studio.keep(material, RATE_HZ), await studio.keep(material, RATE_HZ)])
+    heard, _ = await _heard(studio, await _export(studio, line, EncodePlan(audio_format, RATE_HZ, 2, 16)))
+    both = np.concatenate([material, material], axis=1)
+    differing = np.flatnonzero((heard != both).any(axis=0))
+    assert differing.size
+    assert differing.min() >= RATE_HZ - 441 - 1024
+    assert differing.max() < RATE_HZ + 441 + 1024
+    assert not heard[:, 10_000:14_000].any()
+
+
+@pytest.mark.parametrize(
+    ("encode", "clipped"),
+    [
+        (EncodePlan(AudioFormat.WAV, 8_000, 1, 16), 3),
+        (EncodePlan(AudioFormat.WAV, 8_000, 1, 24), 3),
+        (EncodePlan(AudioFormat.WAV, 8_000, 1, 32), 0),
+        (EncodePlan(AudioFormat.FLAC, 8_000, 1), 3),
+        (EncodePlan(AudioFormat.MP3, 8_000, 1), 3),
+        (EncodePlan(AudioFormat.FLAC, 8_000, 1, gain_db=-12.0), 0),
+    ],
+)
+async def test_what_is_clipped_is_counted(studio: Studio, encode: EncodePlan, clipped: int) -> None:
+    samples = sampled(tone, 0.0, 8_000, 8_000)
+    samples[0, [100, 200, 300, 400]] = [1.0, 2.0, -1.5, 1.25]
+    export = await _export(studio, frozen_line([await studio.keep(samples, 8_000)]), encode)
+    assert export.clipped_samples == clipped
+    assert export.peak_dbfs == pytest.approx(20 * np.log10(2.0) + encode.gain_db, abs=1e-5)
+    assert await Exports(studio.store).find(TENANT, export.id) == export
+
+
+@pytest.mark.parametrize(("rate_hz", "file_hz"), [(191_999, 192_000), (65_535, 65_540), (88_201, 88_210)])
+async def test_a_flac_has_a_rate_that_flac_can_hold(studio: Studio, rate_hz: int, file_hz: int) -> None:
+    samples = sampled(tone, 0.0, rate_hz, rate_hz)
+    export = await _export(
+        studio,
+        frozen_line([await studio.keep(samples, rate_hz)]),
+        EncodePlan(AudioFormat.FLAC, rate_hz, 1),
+    )
+    heard, info = await _heard(studio, export)
+    assert (info.samplerate, heard.shape) == (file_hz, (1, file_hz))
+    assert np.abs(heard - sampled(tone, 0.0, file_hz, file_hz))[:, 1000:-1000].max() < 1e-4
+
+
+async def test_numbers_far_beyond_full_scale_can_be_an_mp3(studio: Studio) -> None:
+    samples = sampled(tone, 0.0, RATE_HZ, RATE_HZ)
+    samples[0, 100] = 3.4e38
+    line = frozen_line([await studio.keep(samples, RATE_HZ)])
+    export = await _export(studio, line, EncodePlan(AudioFormat.MP3, RATE_HZ, 1))
+    assert (await _heard(studio, export))[1].format == "MP3"

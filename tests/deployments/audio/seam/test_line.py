@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from deployments.audio.levels import matching_gain, rms_dbfs
 from deployments.audio.samples import Samples
-from deployments.audio.seam.line import Piece, render_line, render_tail
+from deployments.audio.seam.line import LineRenderer, Piece, PieceLength, render_line, render_tail
 
 RATE_HZ = 8000
 LEAD_IN_SAMPLES = 480  # 60 ms
@@ -49,6 +49,41 @@ def test_a_line_is_as_long_as_its_pieces_and_finite(pieces: list[Piece]) -> None
     assert line.shape == (pieces[0].samples.shape[0], sum(piece.samples.shape[1] for piece in pieces))
     assert line.dtype == np.float32
     assert np.isfinite(line).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(pieces_of_a_line(), st.integers(1, 700))
+def test_a_line_that_comes_in_blocks_is_the_same_bit_for_bit(pieces: list[Piece], block: int) -> None:
+    channels = pieces[0].samples.shape[0]
+    lengths = [
+        PieceLength(piece.samples.shape[1], 0 if piece.lead_in is None else piece.lead_in.shape[1])
+        for piece in pieces
+    ]
+    renderer = LineRenderer(lengths, channels, RATE_HZ)
+    longest = 2 * round(0.01 * RATE_HZ) + max(length.lead_in_samples for length in lengths)
+    given, taken, finished = 0, 0, []
+    for piece in pieces:
+        renderer.begin(piece.lead_in)
+        for start in range(0, piece.samples.shape[1] + 1, block):
+            stretch = piece.samples[:, start : start + block]
+            finished.append(renderer.push(stretch))
+            given += finished[-1].shape[1]
+            taken += stretch.shape[1]
+            assert taken - given <= longest
+    line = np.concatenate([np.zeros((channels, 0), np.float32), *finished], axis=1)
+    assert line.tobytes() == render_line(pieces, RATE_HZ).tobytes()
+
+
+def test_a_piece_of_another_length_than_announced_is_refused() -> None:
+    renderer = LineRenderer([PieceLength(10), PieceLength(10)], 1, RATE_HZ)
+    renderer.begin(None)
+    with pytest.raises(ValueError, match="longer"):
+        renderer.push(_noise(11))
+    renderer = LineRenderer([PieceLength(10), PieceLength(10)], 1, RATE_HZ)
+    renderer.begin(None)
+    renderer.push(_noise(9))
+    with pytest.raises(ValueError, match="not as long"):
+        renderer.begin(None)
 
 
 @settings(max_examples=300, deadline=None)

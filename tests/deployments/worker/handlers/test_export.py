@@ -89,6 +89,8 @@ async def test_an_export_is_made_and_told_in_the_job(lab: Lab) -> None:
         "media_type": "audio/wav",
         "size_bytes": export.blob.size_bytes,
         "duration_s": 0.2,
+        "peak_dbfs": export.peak_dbfs,
+        "clipped_samples": 0,
     }
     sound, rate_hz = soundfile.read(io.BytesIO(await lab.blobs.get(TENANT, export.blob)))
     assert (len(sound), rate_hz) == (1600, RATE_HZ)
