@@ -1,7 +1,7 @@
 """`python -m serve_app.collect`: delete what nothing needs any more (`storage.gc.collector`), or only list it.
 
 To be run now and then, by cron or by hand, while Segue runs or not. It reads the settings that the server reads:
-the environment; `--storage` names another store.
+the environment, then the deploy file that the server is started with (`--config`); options come before both.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from configs.environment import load_settings
-from configs.settings import StorageSettings
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from configs.environment import DEFAULT_PROFILE, load_settings
+from configs.settings import Settings, StorageSettings
 from storage.domain.model import DomainError
 from storage.gc.collector import Collector
 from storage.gc.rules import DAY_S, Doomed, Retention
@@ -20,6 +24,7 @@ from storage.stores.object_store import StoreError
 from storage.stores.opening import open_store
 
 EXIT_ERROR = 1
+IMPORT_PATH = "serve_app.app:build"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,15 +32,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     try:
-        settings = load_settings().storage
+        whole = _settings(args.config)
+        settings, kept = whole.storage, whole.retention
         retention = Retention(
-            grace_s=args.grace_hours * 3600,
-            exports_s=_seconds(args.keep_exports_days),
-            tombstones_s=_seconds(args.keep_tombstones_days),
-            outputs_s=_seconds(args.keep_outputs_days),
-            analyses_s=_seconds(args.keep_analyses_days),
+            grace_s=kept.grace_s if args.grace_hours is None else args.grace_hours * 3600,
+            exports_s=_seconds(args.keep_exports_days, kept.exports_s),
+            tombstones_s=_seconds(args.keep_tombstones_days, kept.tombstones_s),
+            outputs_s=_seconds(args.keep_outputs_days, whole.process.outputs_s),
+            analyses_s=_seconds(args.keep_analyses_days, kept.analyses_s),
         )
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     try:
         if args.storage:
@@ -65,27 +71,41 @@ def _line(doomed: Doomed) -> str:
     return f"{doomed.age_s / DAY_S:7.1f} d {doomed.size_bytes:12d} B  {doomed.key}  ({doomed.reason})"
 
 
-def _seconds(days: float) -> float | None:
+def _settings(config: Path | None) -> Settings:
+    """As the server that is started with this deploy file has them. Raises OSError, ValueError for a file that is
+    none, or that deploys Segue several times."""
+    if config is None:
+        return load_settings()
+    try:
+        deployed = ServeDeploySchema.model_validate(yaml.safe_load(config.read_text()))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{config} is not YAML: {error}") from error
+    ours = [app.args for app in deployed.applications if app.import_path == IMPORT_PATH]
+    if len(ours) != 1:
+        raise ValueError(f"{config} has {len(ours)} applications of {IMPORT_PATH}, and one is needed")
+    return load_settings(ours[0].get("settings"), profile=ours[0].get("profile", DEFAULT_PROFILE))
+
+
+def _seconds(days: float | None, configured_s: float | None) -> float | None:
+    if days is None:
+        return configured_s
     return days * DAY_S if days else None
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serve_app.collect", description=__doc__)
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="the deploy file that the server is started with"
+    )
     parser.add_argument("--storage", metavar="URL", help="the store; otherwise as the server's settings say")
     parser.add_argument("--dry-run", action="store_true", help="list what would be deleted, delete nothing")
     parser.add_argument(
-        "--grace-hours", type=float, default=24.0, metavar="H", help="how old garbage has to be (24)"
+        "--grace-hours", type=float, metavar="H", help="how old garbage has to be (retention.grace_s)"
     )
-    parser.add_argument("--keep-exports-days", type=float, default=30.0, metavar="D", help="0: for good (30)")
-    parser.add_argument(
-        "--keep-tombstones-days", type=float, default=30.0, metavar="D", help="0: for good (30)"
-    )
-    parser.add_argument(
-        "--keep-outputs-days", type=float, default=1.0, metavar="D", help="of processing; 0: for good (1)"
-    )
-    parser.add_argument(
-        "--keep-analyses-days", type=float, default=30.0, metavar="D", help="of the cache; 0: for good (30)"
-    )
+    parser.add_argument("--keep-exports-days", type=float, metavar="D", help="0: for good")
+    parser.add_argument("--keep-tombstones-days", type=float, metavar="D", help="0: for good")
+    parser.add_argument("--keep-outputs-days", type=float, metavar="D", help="of processing; 0: for good")
+    parser.add_argument("--keep-analyses-days", type=float, metavar="D", help="of the cache; 0: for good")
     return parser
 
 

@@ -32,6 +32,7 @@ from serve_app.stems.service import StemsService
 from serve_app.system.models import Cluster, ServedModels
 from serve_app.system.separators import ServedSeparators
 from serve_app.system.service import SystemService
+from serve_app.system.storage_check import StorageCheck
 from serve_app.tools.service import ToolService
 from storage.repositories.blobs import Blobs
 from storage.repositories.chains import Chains
@@ -116,5 +117,7 @@ def build_services(
         ),
         exports=ExportService(chains, exports, jobs, settings.export, settings.jobs),
         streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
-        system=SystemService(cluster, models, served_separators, analyser_entry, job_records, settings),
+        system=SystemService(
+            cluster, models, served_separators, analyser_entry, job_records, StorageCheck(store), settings
+        ),
     )

@@ -1,4 +1,4 @@
-"""Every key in the object store is built here, and nowhere else. All begin with `tenants/{tenant}/`.
+"""Every key in the object store is built here, and nowhere else. What is kept begins with `tenants/{tenant}/`.
 
 Ids come from clients in URLs, so each is checked before it becomes part of a key.
 """
@@ -6,11 +6,14 @@ Ids come from clients in URLs, so each is checked before it becomes part of a ke
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from storage.stores.object_store import BadKey
 
 TENANTS = "tenants/"
+STORAGE_CHECK = "probes/storage-check"
+"""Of no tenant: written now and then to see whether the store takes writes."""
+
 _COMPONENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _LAST_MILLISECOND = 10**13 - 1
 
@@ -32,6 +35,10 @@ def job(tenant: str, job_id: str) -> str:
 
 def export(tenant: str, export_id: str) -> str:
     return f"{_tenant(tenant)}exports/{component(export_id)}.json"
+
+
+def account(tenant: str) -> str:
+    return f"{_tenant(tenant)}account/account.json"
 
 
 def analysis(tenant: str, name: str) -> str:
@@ -79,6 +86,11 @@ def timeline_entry(created_at: datetime, record_id: str) -> str:
     """A name that sorts the newest first: milliseconds counted down, then the id."""
     countdown = _LAST_MILLISECOND - int(created_at.timestamp() * 1000)
     return f"{countdown:013d}-{component(record_id)}"
+
+
+def time_of_timeline_entry(entry: str) -> datetime:
+    """The creation time in an entry's name, to the millisecond. Raises ValueError."""
+    return datetime.fromtimestamp((_LAST_MILLISECOND - int(entry[:13])) / 1000, UTC)
 
 
 def id_of_timeline_entry(entry: str) -> str:

@@ -38,6 +38,7 @@ class JobRunner:
         configure_logging(settings)
         listen_where_the_node_is()
         self._store = open_store(settings.storage)
+        self._beats = open_store(settings.storage)
         await check_store(self._store, settings.storage, replicas=WRITING_PROCESSES)
         loading = HubLoading(hub)
         self._generators = {model: ServedGenerator(handle, loading) for model, handle in generators.items()}
@@ -50,6 +51,7 @@ class JobRunner:
             self._analyser,
             Announcer(HubBus(hub)),
             settings,
+            self._beats,
         )
         self._worker.start()
         self._housekeeper = housekeeper(self._store, settings)
@@ -76,7 +78,8 @@ class JobRunner:
 
     async def __del__(self) -> None:
         """Also of a runner whose constructor failed, which Serve deletes as it is."""
-        for name, end in (("_housekeeper", "stop"), ("_worker", "stop"), ("_store", "close")):
+        ends = (("_housekeeper", "stop"), ("_worker", "stop"), ("_beats", "close"), ("_store", "close"))
+        for name, end in ends:
             part = getattr(self, name, None)
             if part is not None:
                 await getattr(part, end)()

@@ -19,6 +19,7 @@ from deployments.worker.handlers.export import ExportHandler
 from deployments.worker.handlers.generate import GenerateHandler
 from deployments.worker.handlers.process import PipelineTools, ProcessHandler
 from deployments.worker.handlers.stems import StemsHandler
+from deployments.worker.heartbeat import Heart
 from deployments.worker.worker import Worker
 from storage.domain.jobs import JobKind
 from storage.repositories.analyses import Analyses
@@ -37,8 +38,11 @@ def build_worker(
     analyser: Analyser | None,
     announcer: Announcer,
     settings: Settings,
+    beats: ObjectStore | None = None,
 ) -> Worker:
-    """`generators` and `separators` are by model name; `analyser` None: nothing is analysed here.
+    """`beats` is another way to the same store, with threads and connections of its own, for the heartbeats: large
+    transfers then hold none up. `generators` and `separators` are by model name; `analyser` None: nothing is
+    analysed here.
 
     Raises FfmpegMissing.
     """
@@ -69,4 +73,5 @@ def build_worker(
         },
         settings.jobs,
         announcer,
+        heart=Heart(Jobs(beats)) if beats is not None else None,
     )

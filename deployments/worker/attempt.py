@@ -5,36 +5,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from configs.settings import JobSettings
-from deployments.audio.decode.errors import DISK_FULL_ERRNOS
-from deployments.engines.common.errors import (
-    BadRequest,
-    EngineBusy,
-    EngineError,
-    ModelUnavailable,
-    UnknownModel,
-)
+from deployments.engines.common.errors import BadRequest, EngineError, ModelUnavailable, UnknownModel
 from deployments.export.ffmpeg import ExportError
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Pulse
+from deployments.worker.patience import LONGEST_PAUSE_S, patiently
 from storage.domain.jobs import Job, JobState, StageRecord, finish, release
 from storage.domain.model import ChainDeleted, ChainNotFound, DomainError, Failure, Fenced
 from storage.domain.outcomes import CHAIN_GONE, Outcome
 from storage.repositories.blobs import BlobCorrupt
 from storage.repositories.jobs import Jobs
-from storage.stores.object_store import StoreError
+from storage.stores.document import DocumentCorrupt
+from storage.stores.object_store import StoreError, StoreUnavailable
 
 logger = logging.getLogger("segue.jobs")
 
-DISK_FULL = "the server has no room on its disk for this now"
+CHAIN_DAMAGED = Failure("damaged", "the record of the job's chain is damaged and cannot be read")
+
 EXPORT_FAILED = "the file could not be encoded"
 AUDIO_DAMAGED = "stored audio that this needs is damaged or gone"
 STORE_FAILED = "the storage did not take or give what this needs"
 """What errors of the store say names keys, hosts and paths: that is for the log."""
+
+
+class _Unbeaten(Exception):
+    """No heartbeat got through for so long that another may claim the job."""
 
 
 class After(StrEnum):
@@ -49,7 +49,6 @@ class _Again:
     """The attempt failed in a way that another may not."""
 
     failure: Failure
-    count_attempt: bool
 
 
 class Attempt:
@@ -72,6 +71,7 @@ class Attempt:
         self._on_progress = on_progress
         self._progress = 0.0
         self._look = asyncio.Event()
+        self._is_open = False
 
     def look_now(self) -> None:
         """Look at once whether the job was decided elsewhere (a cancel signal)."""
@@ -94,21 +94,38 @@ class Attempt:
             except (StoreError, DomainError) as error:  # the lease will run out instead
                 logger.warning("job %s: not given back: %r", job.id, error)
             raise
+        if end is None:
+            await self._give_back()
+            return After.RETRY
         if isinstance(end, _Again):
             logger.warning("job %s, attempt %d: %s", job.id, job.attempt, end.failure.detail)
-            await self._release(end.failure, count_attempt=end.count_attempt)
+            failure = end.failure
+            await self._until_stored(lambda: self._release(failure, count_attempt=True))
             return After.RETRY
         if end.state is JobState.FAILED and end.error is not None:
             logger.warning("job %s failed in attempt %d: %s", job.id, job.attempt, end.error.detail)
         stages = (StageRecord(job.kind.value, round(time.monotonic() - started_s, 3)),)
-        await self._finish(end, stages)
+        outcome = end
+        await self._until_stored(lambda: self._finish(outcome, stages))
         try:
             await self._handler.clean_up(job)
         except StoreError as error:
             logger.warning("job %s: not cleaned up: %r", job.id, error)
         return After.DONE
 
-    async def _end_of_work(self) -> Outcome | _Again:
+    async def _give_back(self) -> None:
+        """After a time without heartbeats: give the claim back without counting the attempt, once the storage is
+        back and if nobody has taken the job over by then."""
+        await self._until_stored(lambda: self._release(None, count_attempt=False))
+
+    async def _until_stored(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Make a last change to the record, while the storage is in trouble: up to the attempt's time limit."""
+        longest_pause_s = min(LONGEST_PAUSE_S, self._settings.lease_s / 3)
+        async with asyncio.timeout(self._settings.deadline_s):
+            await patiently(change, f"job {self._job.id}", longest_pause_s=longest_pause_s)
+
+    async def _end_of_work(self) -> Outcome | _Again | None:
+        """None: there were no heartbeats for so long that another claim may have begun."""
         lost = asyncio.Event()
         loop = asyncio.get_running_loop()
         with self._heart.beating(self._job, lambda: self._progress, lambda: _set_from_thread(loop, lost)):
@@ -116,15 +133,18 @@ class Attempt:
             try:
                 async with deadline:
                     return await self._work_or_decision(lost)
+            except _Unbeaten:
+                return None
             except (ChainDeleted, ChainNotFound):
                 return CHAIN_GONE
-            except EngineBusy as error:
-                return _Again(Failure("busy", str(error)), count_attempt=False)
             except (BadRequest, UnknownModel, ModelUnavailable) as error:
                 return await self._handler.fail(self._job, Failure(_code_of(error), str(error)))
             except BlobCorrupt as error:
                 logger.warning("job %s: %s", self._job.id, error)  # it names keys of the store
                 return await self._handler.fail(self._job, Failure(_code_of(error), AUDIO_DAMAGED))
+            except DocumentCorrupt as error:
+                logger.error("job %s: %s", self._job.id, error)
+                return Outcome(JobState.FAILED, error=CHAIN_DAMAGED)
             except ExportError as error:
                 logger.warning("job %s: %s", self._job.id, error)  # it may name files of this machine
                 return await self._handler.fail(self._job, Failure(_code_of(error), EXPORT_FAILED))
@@ -137,25 +157,26 @@ class Attempt:
                 raise
             except Exception as error:
                 if isinstance(error, TimeoutError) and deadline.expired():
-                    detail = f"no result within {self._settings.deadline_s:g} s"
-                    return await self._handler.fail(self._job, Failure("deadline", detail))
-                if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
-                    logger.warning("job %s: the disk is full: %r", self._job.id, error)
-                    return await self._again_or_fail(Failure("disk-full", DISK_FULL))
+                    failure = Failure("deadline", f"no result within {self._settings.deadline_s:g} s")
+                    return await self._fail(failure)
                 logger.exception("job %s: unexpected error", self._job.id)
                 return await self._again_or_fail(Failure("internal", f"unexpected {type(error).__name__}"))
 
     async def _again_or_fail(self, failure: Failure) -> Outcome | _Again:
         if self._job.attempt < self._settings.max_attempts:
-            return _Again(failure, count_attempt=True)
-        return await self._handler.fail(self._job, failure)
+            return _Again(failure)
+        return await self._fail(failure)
+
+    async def _fail(self, failure: Failure) -> Outcome | _Again:
+        try:
+            return await self._handler.fail(self._job, failure)
+        except StoreUnavailable as error:
+            logger.warning("job %s: its failure is not stored: %s", self._job.id, error)
+            return _Again(failure)  # whoever claims it next stores it
 
     async def _work_or_decision(self, lost: asyncio.Event) -> Outcome:
-        """The handler's outcome, or one decided elsewhere. Raises Fenced when the claim is lost."""
-        opened = await self._handler.open(self._job)
-        if opened is not None:
-            return opened
-        work = asyncio.create_task(self._handler.run(self._job, self._report))
+        """The handler's outcome, or one decided elsewhere. Raises _Unbeaten when the claim may be lost."""
+        work = asyncio.create_task(patiently(self._work, f"job {self._job.id}"))
         watch = asyncio.create_task(self._decided_elsewhere())
         loss = asyncio.create_task(lost.wait())
         try:
@@ -164,11 +185,20 @@ class Attempt:
                 return work.result()
             if watch.done():
                 return watch.result()
-            raise Fenced(f"job {self._job.id}: no heartbeat got through")
+            raise _Unbeaten
         finally:
             for task in (work, watch, loss):
                 task.cancel()
             await asyncio.gather(work, watch, loss, return_exceptions=True)
+
+    async def _work(self) -> Outcome:
+        """Under one claim, so that waiting for a busy engine or a storage in trouble writes nothing."""
+        if not self._is_open:
+            opened = await self._handler.open(self._job)
+            if opened is not None:
+                return opened
+            self._is_open = True
+        return await self._handler.run(self._job, self._report)
 
     async def _decided_elsewhere(self) -> Outcome:
         while True:

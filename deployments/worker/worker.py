@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from configs.settings import JobSettings
 from deployments.events.bus import Announcer, JobProgressed
-from deployments.worker.attempt import After, Attempt
+from deployments.worker.attempt import CHAIN_DAMAGED, After, Attempt
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Heart, Pulse
 from storage.domain.jobs import (
@@ -28,8 +28,10 @@ from storage.domain.jobs import (
     finish,
 )
 from storage.domain.model import DomainError, Failure, Fenced, Refused
+from storage.domain.outcomes import Outcome
 from storage.repositories.jobs import JobKey, Jobs
-from storage.stores.object_store import StoreError
+from storage.stores.document import DocumentCorrupt
+from storage.stores.object_store import StoreError, StoreUnavailable
 
 logger = logging.getLogger("segue.jobs")
 
@@ -106,6 +108,8 @@ class Worker:
                 continue
             try:
                 await self._sweep_up(key)
+            except StoreUnavailable:
+                raise
             except (StoreError, DomainError) as error:  # a record that nobody can read hides no other
                 logger.warning("sweep: job %s: %r", key.job_id, error)
         self._watch.forget_all_but(frozenset(key.job_id for key in active))
@@ -130,6 +134,8 @@ class Worker:
         while True:
             try:
                 await self.sweep()
+            except StoreUnavailable as error:
+                self._doubt_silence(error)
             except (StoreError, DomainError) as error:
                 logger.warning("sweep: %r", error)
             await asyncio.sleep(self._settings.sweep_s)
@@ -139,12 +145,20 @@ class Worker:
             key, stale = await self._queue.get()
             try:
                 await self._work_on(key, stale)
+            except StoreUnavailable as error:
+                self._doubt_silence(error)
             except (StoreError, DomainError) as error:
                 logger.warning("job %s: %r", key.job_id, error)  # the sweep will find it again
             except Exception:
                 logger.exception("job %s: unexpected error", key.job_id)
             finally:
                 self._waiting.discard(key)
+
+    def _doubt_silence(self, error: StoreUnavailable) -> None:
+        """While the storage is in trouble, no holder can beat: their silence says nothing of them. Each gets a
+        whole lease again, in which it gives its claim back without counting the attempt."""
+        logger.warning("the storage is in trouble: %s", error)
+        self._watch.forget_all_but(frozenset())
 
     async def _work_on(self, key: JobKey, stale: Sign | None) -> None:
         try:
@@ -187,6 +201,8 @@ class Worker:
             outcome = await handler.decided(job) or await handler.fail(job, failure)
         except Fenced:
             return
+        except DocumentCorrupt:
+            outcome = Outcome(JobState.FAILED, error=CHAIN_DAMAGED)
         logger.warning("job %s was given up, and ended as %s: %s", job.id, outcome.state, failure.detail)
         await self._jobs.change(
             job.tenant,

@@ -27,7 +27,7 @@ from serve_app.chains.schemas import (
 )
 from serve_app.exports.service import ExportRequest
 from serve_app.http.dependencies import Cursor, IdempotencyKey, Limit, Provided, file_response
-from serve_app.http.fields import MAX_TITLE_CHARS
+from serve_app.http.fields import MAX_TITLE_CHARS, damaged_view
 from serve_app.http.multipart import receive_upload
 from serve_app.http.problems import (
     Conflict,
@@ -93,6 +93,7 @@ async def create_chain(
         return chain_view(made.chain, services.listener.progress_of, job_id=made.jobs[0].id)
     if media_type != "multipart/form-data":
         raise UnsupportedMediaType("send multipart/form-data with a part named file, or application/json")
+    await services.uploads.require_room(caller.tenant, key)
     with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
         limit = services.settings.uploads.max_bytes
         async with receive_upload(request, max_bytes=limit, spool_dir=Path(folder)) as received:
@@ -117,10 +118,11 @@ async def list_chains(
     """The newest first."""
     page = await services.chains.page(caller.tenant, cursor, limit)
     shown = [chain_view(chain, services.listener.progress_of) for chain in page.chains]
-    return ChainListView(chains=shown, cursor=page.cursor)
+    damaged = [damaged_view(record) for record in page.damaged]
+    return ChainListView(chains=shown, cursor=page.cursor, damaged=damaged)
 
 
-@router.get("/{chain_id}", response_model=ChainView, responses=problem_responses(404))
+@router.get("/{chain_id}", response_model=ChainView, responses=problem_responses(404, 500))
 async def read_chain(chain_id: str, caller: CurrentCaller, services: Provided) -> ChainView:
     return chain_view(await services.chains.read(caller.tenant, chain_id), services.listener.progress_of)
 
@@ -135,7 +137,7 @@ async def rename_chain(
 
 @router.delete("/{chain_id}", status_code=204, responses=problem_responses(404))
 async def delete_chain(chain_id: str, caller: CurrentCaller, services: Provided) -> Response:
-    """Deletes the chain and cancels its unfinished jobs. Deleting twice is 404."""
+    """Deletes the chain, a damaged one too, and cancels its unfinished jobs. Deleting twice is 404."""
     await services.chains.delete(caller.tenant, chain_id)
     return Response(status_code=204)
 

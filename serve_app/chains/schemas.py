@@ -10,6 +10,7 @@ from deployments.engines.music.protocol import GenerationMode
 from deployments.export.plan import AudioFormat
 from serve_app.analysis.schemas import AnalysisOfNodeView, analysis_of_node_view
 from serve_app.http.fields import (
+    DamagedView,
     ErrorView,
     Integer,
     Number,
@@ -158,8 +159,11 @@ class ChainView(BaseModel):
 
 
 class ChainListView(BaseModel):
+    """`damaged` are the page's chains that are there and cannot be read; each can be deleted."""
+
     chains: list[ChainView]
     cursor: str | None
+    damaged: list[DamagedView] = []
 
 
 class SpineNodeView(NodeView):

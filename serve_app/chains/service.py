@@ -8,6 +8,7 @@ from storage.domain.model import Chain
 from storage.domain.outcomes import CHAIN_GONE, cancelled_jobs, unfinished_jobs
 from storage.domain.tree import subtree
 from storage.repositories.chains import ChainPage, Chains
+from storage.stores.document import DocumentCorrupt
 
 
 class ChainService:
@@ -44,7 +45,13 @@ class ChainService:
 
     async def delete(self, tenant: str, chain_id: str) -> None:
         """Raises ChainNotFound, the second time too."""
-        chain = await self._chains.load(tenant, chain_id)
+        try:
+            chain = await self._chains.load(tenant, chain_id)
+        except DocumentCorrupt:
+            # Which jobs work on it is not known; each finds the tombstone and ends.
+            chain = await self._chains.delete_damaged(tenant, chain_id)
+            if chain.deleted_at is not None:
+                return
         await self._chains.delete(tenant, chain_id)
         for node in chain.nodes:
             for job_id in unfinished_jobs(node):

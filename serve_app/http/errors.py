@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -45,7 +46,9 @@ from serve_app.http.problems import (
 )
 from storage.domain.jobs import JobNotFound
 from storage.domain.model import ChainDeleted, ChainNotFound, DomainError, Fenced, NodeNotFound, Refused
-from storage.stores.object_store import BadKey, ObjectNotFound, StoreError, StoreUnavailable
+from storage.repositories.blobs import BlobCorrupt
+from storage.stores.document import DocumentCorrupt
+from storage.stores.object_store import BadKey, ObjectNotFound, StoreError, StoreFull, StoreUnavailable
 
 __all__ = [
     "BadRequest",
@@ -77,6 +80,11 @@ METHOD_NOT_ALLOWED: Final = 405
 MAX_REPORTED_FIELDS: Final = 20
 MAX_FIELD_NAME_CHARS: Final = 200
 
+DAMAGED_RECORD: Final = (
+    "This record is damaged, or was written by a newer version of Segue, and cannot be read. "
+    "It can be deleted; an operator may be able to restore it."
+)
+
 _log = logging.getLogger("segue.errors")
 
 
@@ -106,6 +114,17 @@ _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[str], Problem]]] = {
     # What the store says names keys and hosts: that stays inside.
     ObjectNotFound: lambda _: NotFound("There is no such object."),
     BadKey: lambda _: NotFound("There is no such object."),
+    DocumentCorrupt: lambda _: Problem(DAMAGED_RECORD, code="record-damaged"),
+    BlobCorrupt: lambda _: Problem(
+        "The stored audio is damaged: it is no longer what was stored, and it is not given out.",
+        code="audio-damaged",
+    ),
+    StoreFull: lambda _: Problem(
+        "The server's storage is full. Nothing was changed; try again when there is space.",
+        status=507,
+        code="storage-full",
+        headers={"Retry-After": "30"},
+    ),
     StoreUnavailable: lambda _: Unavailable("The storage did not answer. Try again soon.", retry_after_s=2),
 }
 
@@ -171,6 +190,8 @@ async def _answer(request: Request, error: Exception) -> Response:
             exc_info=error,
         )
         problem = Problem("Something failed inside the server. Its log has more under this request id.")
+    elif isinstance(error, StoreError) and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("request %s: %s", request_id_of(request.scope), error)
     return problem_response(request.scope, problem)
 
 

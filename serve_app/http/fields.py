@@ -18,6 +18,8 @@ from pydantic import (
 from serve_app.playback.audio import downloaded_gain_db
 from storage.domain.jobs import Job, JobState
 from storage.domain.model import Derived, Failure, Node, NodeStatus, Track
+from storage.domain.records import format_time
+from storage.repositories.pages import DamagedRecord
 
 MAX_TITLE_CHARS = 200
 
@@ -71,6 +73,19 @@ class Request(BaseModel):
 class ErrorView(BaseModel):
     code: str
     detail: str
+
+
+class DamagedView(BaseModel):
+    """A record that is there and cannot be read: reading it is a problem, deleting it works."""
+
+    id: str
+    state: str = "damaged"
+    created_at: str
+    reason: str
+
+
+def damaged_view(damaged: DamagedRecord) -> DamagedView:
+    return DamagedView(id=damaged.id, created_at=format_time(damaged.created_at), reason=damaged.reason)
 
 
 class AcceptedView(BaseModel):

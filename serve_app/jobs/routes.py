@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from deployments.export.plan import AudioFormat
 from serve_app.access.callers import CurrentCaller
 from serve_app.http.dependencies import ELSEWHERE, Cursor, Limit, Provided, file_response
+from serve_app.http.fields import damaged_view
 from serve_app.http.problems import problem_responses
 from serve_app.http.ranges import IMMUTABLE
 from serve_app.http.sse import EventStreamResponse
@@ -27,17 +28,18 @@ async def list_jobs(
     """The newest first, as their records say."""
     page = await services.jobs.page(caller.tenant, cursor, limit)
     shown = [job_view(job, services.listener.progress_of) for job in page.jobs]
-    return JobListView(jobs=shown, cursor=page.cursor)
+    damaged = [damaged_view(record) for record in page.damaged]
+    return JobListView(jobs=shown, cursor=page.cursor, damaged=damaged)
 
 
-@router.get("/jobs/{job_id}", response_model=JobView, responses=problem_responses(404))
+@router.get("/jobs/{job_id}", response_model=JobView, responses=problem_responses(404, 500))
 async def read_job(job_id: str, caller: CurrentCaller, services: Provided) -> JobView:
     return job_view(await services.jobs.read(caller.tenant, job_id), services.listener.progress_of)
 
 
 @router.delete("/jobs/{job_id}", response_model=JobView, responses=problem_responses(404))
 async def cancel_job(job_id: str, caller: CurrentCaller, services: Provided) -> JobView:
-    """Cancels an unfinished job; one that has ended stays as it is."""
+    """Cancels an unfinished job; one that has ended stays as it is. A damaged one becomes a failed one."""
     job = await services.jobs.cancel(caller.tenant, job_id)
     return job_view(job, services.listener.progress_of)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from serve_app.http.fields import ErrorView, ProgressOf, error_view, progress_of_job
+from serve_app.http.fields import DamagedView, ErrorView, ProgressOf, error_view, progress_of_job
 from storage.domain.jobs import Job
 from storage.domain.records import format_time
 
@@ -37,8 +37,11 @@ class JobView(BaseModel):
 
 
 class JobListView(BaseModel):
+    """`damaged` are the page's jobs that are there and cannot be read; each can be deleted."""
+
     jobs: list[JobView]
     cursor: str | None
+    damaged: list[DamagedView] = []
 
 
 def job_view(job: Job, progress_of: ProgressOf) -> JobView:

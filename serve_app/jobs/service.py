@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from configs.settings import JobSettings
 from serve_app.http.problems import IdempotencyMismatch, TooManyRequests
 from serve_app.jobs.queue import JobQueue
+from storage.domain.accounts import NoRoom
 from storage.domain.derivations import DerivationNotFound
 from storage.domain.ids import derived_id
 from storage.domain.jobs import Job, JobKind, JobState, finish
@@ -22,6 +24,9 @@ from storage.domain.outcomes import (
 )
 from storage.repositories.chains import Chains
 from storage.repositories.jobs import JobKey, JobPage, Jobs
+from storage.stores.document import DocumentCorrupt
+
+logger = logging.getLogger("segue.jobs")
 
 RETRY_AFTER_FULL_S = 10.0
 
@@ -65,27 +70,38 @@ class JobService:
             generation += 1
 
     async def require_room(self, tenant: str, jobs: int) -> None:
-        """Raises TooManyRequests if the tenant has too many unfinished jobs to add so many."""
-        active = len(await self._jobs.active_of(tenant))
-        if active + jobs > self._settings.max_active_per_tenant:
-            raise TooManyRequests(
-                f"{active} jobs are unfinished, and at most {self._settings.max_active_per_tenant} may be",
-                retry_after_s=RETRY_AFTER_FULL_S,
-            )
+        """A look before any work is done, such as reading an upload; `accept` decides.
+
+        Raises TooManyRequests if the tenant has too many unfinished jobs to add so many.
+        """
+        try:
+            await self._jobs.require_room(tenant, jobs, self._settings.max_active_per_tenant)
+        except NoRoom as error:
+            raise _too_many(error) from error
 
     async def accept(self, jobs: Sequence[Job]) -> list[Job]:
-        """Make the records durable; those that are there already stay as they are.
+        """The one door for work: reserve the jobs' places and make their records durable; those that are there
+        already stay as they are. All of one tenant.
 
-        Raises IdempotencyMismatch if one is there that another request made.
+        Raises IdempotencyMismatch if one is there that another request made, TooManyRequests for more unfinished
+        jobs than the tenant may have, whatever other requests do meanwhile; then nothing is there.
         """
-        kept = await asyncio.gather(*(self._accept_one(job) for job in jobs))
+        # Looked for first: making a job anew would leave another entry in the list of jobs.
+        found = await asyncio.gather(*(self._jobs.find(job.tenant, job.id) for job in jobs))
+        new = [job for job, old in zip(jobs, found, strict=True) if old is None]
+        if new:
+            try:
+                await self._jobs.admit(
+                    new[0].tenant, [job.id for job in new], self._settings.max_active_per_tenant
+                )
+            except NoRoom as error:
+                raise _too_many(error) from error
+        made = await asyncio.gather(*(self._jobs.create(job) for job in new))
+        created = {job.id: job for job, _ in made}
+        kept = [old or created[job.id] for job, old in zip(jobs, found, strict=True)]
         if any(old.request_sha256 != new.request_sha256 for old, new in zip(kept, jobs, strict=True)):
             raise IdempotencyMismatch("this Idempotency-Key was used for another request")
         return list(kept)
-
-    async def _accept_one(self, job: Job) -> Job:
-        # Looked for first: making a job anew would leave another entry in the list of jobs.
-        return await self._jobs.find(job.tenant, job.id) or (await self._jobs.create(job))[0]
 
     def push(self, jobs: Sequence[Job]) -> None:
         """Tell the runners."""
@@ -101,8 +117,11 @@ class JobService:
             )
 
     async def cancel(self, tenant: str, job_id: str) -> Job:
-        """Cancel an unfinished job; a finished one stays as it is. Raises JobNotFound."""
-        job = await self._jobs.load(tenant, job_id)
+        """Cancel an unfinished job; a finished one stays as it is, a damaged one has failed. Raises JobNotFound."""
+        try:
+            job = await self._jobs.load(tenant, job_id)
+        except DocumentCorrupt:
+            job = await self._jobs.end_damaged(tenant, job_id)
         await self.signal_cancel(tenant, job_id, await self._cancel_in_chain(job))
         return await self.read(tenant, job_id)
 
@@ -117,14 +136,28 @@ class JobService:
             )
         except ChainDeleted:
             return CHAIN_GONE
-        except (ChainNotFound, NodeNotFound, DerivationNotFound):
+        except (ChainNotFound, NodeNotFound, DerivationNotFound, DocumentCorrupt):
             return None
         return outcome_in_chain(chain, job)
 
     async def signal_cancel(self, tenant: str, job_id: str, outcome: Outcome | None) -> None:
-        """Ask a job to end; `outcome` is what its chain says of it already."""
-        await self._jobs.change(tenant, job_id, lambda job, now: cancel(job, outcome, now))
+        """Ask a job to end; `outcome` is what its chain says of it already. The chain's word stands
+        without the job's
+        record, which may be damaged."""
+        try:
+            await self._jobs.change(tenant, job_id, lambda job, now: cancel(job, outcome, now))
+        except DocumentCorrupt as error:
+            logger.error("a job is not asked to end: %s", error)
         self._queue.look_at(JobKey(tenant, job_id))
 
     async def _chain_of(self, job: Job) -> Chain | None:
-        return await self._chains.find(job.tenant, job.chain_id) if job.chain_id and job.node_id else None
+        if not job.chain_id or not job.node_id:
+            return None
+        try:
+            return await self._chains.find(job.tenant, job.chain_id)
+        except DocumentCorrupt:  # the record says what it knows
+            return None
+
+
+def _too_many(error: NoRoom) -> TooManyRequests:
+    return TooManyRequests(str(error), retry_after_s=RETRY_AFTER_FULL_S)

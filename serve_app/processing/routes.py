@@ -54,6 +54,7 @@ async def process(
 ) -> ProcessAcceptedView:
     """Takes a track (part `file`, up to 500 MB by default) apart: stems and residual, harmonic and percussive
     part, the backing without vocals, and copies of each at one loudness."""
+    await services.processing.require_room(caller.tenant, key)
     with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
         limit = services.settings.process.max_bytes
         async with receive_upload(

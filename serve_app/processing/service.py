@@ -22,6 +22,7 @@ from serve_app.http.problems import Conflict, Gone, NotFound
 from serve_app.jobs.idempotency import Earlier, request_hash, request_id
 from serve_app.jobs.service import JobService
 from serve_app.system.separators import ServedSeparators
+from storage.domain.ids import derived_id
 from storage.domain.jobs import Job, JobKind, JobNotFound
 from storage.domain.model import Track
 from storage.repositories.blobs import Blobs
@@ -81,6 +82,15 @@ class ProcessService:
             else Normalisation(NormaliseMode(mode), target_db, self._settings.ceiling_dbtp),
             delivery=wanted.delivery,
         )
+
+    async def require_room(self, tenant: str, key: str | None) -> None:
+        """A look before the body is read. A repetition of an earlier request needs no room: whether it is one shows
+        when its body is here, so a request with a known key passes. Raises TooManyRequests."""
+        if key is not None:
+            first = derived_id(tenant, "process", key, "0")
+            if await self._jobs.find(tenant, first) is not None:
+                return
+        await self._jobs.require_room(tenant, 1)
 
     async def start(self, tenant: str, received: ReceivedUpload, plan: PipelinePlan, key: str | None) -> Job:
         """A job that processes the track. It is decoded first, in a limited subprocess, and kept until the job's

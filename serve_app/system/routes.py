@@ -22,9 +22,9 @@ async def livez() -> dict[str, bool]:
 
 @router.get("/readyz")
 async def readyz(services: Provided) -> JSONResponse:
-    """200 when the default model can take work, else 503."""
+    """200 when the default model can take work and the storage takes writes, else 503."""
     health = await services.system.health()
-    body = {"ok": health["ok"], "status": health["status"]}
+    body = {"ok": health["ok"], "status": health["status"], "storage": health["storage"]}
     return JSONResponse(body, status_code=200 if health["ok"] else 503)
 
 

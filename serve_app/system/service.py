@@ -12,6 +12,7 @@ from deployments.audio.decode.formats import Container
 from deployments.engines.analysis.catalog import AnalyserEntry
 from serve_app.system.models import Capacity, Cluster, ModelState, ServedModels, Status
 from serve_app.system.separators import ServedSeparators
+from serve_app.system.storage_check import StorageCheck
 from storage.repositories.jobs import Jobs
 
 CACHE_S = 1.0
@@ -26,8 +27,10 @@ class SystemService:
         separators: ServedSeparators,
         analyser: AnalyserEntry | None,
         jobs: Jobs,
+        storage: StorageCheck,
         settings: Settings,
     ) -> None:
+        self._storage = storage
         self._cluster = cluster
         self._models = models
         self._separators = separators
@@ -64,10 +67,14 @@ class SystemService:
         states, gpus = await self.model_states(), await self._cluster.gpus()
         separators = await self.separator_states()
         analyser = await self.analyser_state()
+        storage = await self._storage.state()
         status = overall(states.get(self._models.default))
+        if storage.status != "ready":
+            status = "error"
         return {
             "ok": status == "ready",
             "status": status,
+            "storage": {"status": storage.status, "reason": storage.reason},
             "gpu": gpus.total > 0,
             "gpu_id": gpus.id,
             "model": self._models.default,

@@ -212,6 +212,21 @@ def delete(chain: Chain, now: datetime) -> Chain:
     )
 
 
+def tombstone(chain_id: str, tenant: str, created_at: datetime, now: datetime) -> Chain:
+    """A deleted chain of which nothing is known."""
+    return Chain(
+        id=chain_id,
+        tenant=tenant,
+        title=DELETED_TITLE,
+        version=1,
+        created_at=created_at,
+        updated_at=now,
+        root_id="",
+        nodes=(),
+        deleted_at=now,
+    )
+
+
 def require_alive(chain: Chain) -> None:
     """Raises ChainDeleted."""
     if chain.deleted_at is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from storage.domain.checks import require_types
 from storage.domain.jobs import Job, JobKind, JobState, StageRecord, StageState
 from storage.domain.model import (
     BlobRef,
@@ -37,6 +38,10 @@ documents."""
 
 class BadRecord(DomainError):
     """A stored record that this version cannot read."""
+
+
+class NewerRecord(BadRecord):
+    """A stored record of a format version that only newer code reads."""
 
 
 def format_time(moment: datetime) -> str:
@@ -70,7 +75,7 @@ def chain_from_record(record: Mapping[str, Any]) -> Chain:
     """Raises BadRecord."""
     require_format(record)
     try:
-        return Chain(
+        chain = Chain(
             id=record["id"],
             tenant=record["tenant"],
             title=record["title"],
@@ -84,8 +89,25 @@ def chain_from_record(record: Mapping[str, Any]) -> Chain:
             deleted_at=_optional(parse_time, record["deleted_at"]),
             nodes=tuple(node_from_record(node, record["format_version"]) for node in record["nodes"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+        require_types(chain)
+        _require_tree(chain)
+        return chain
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord(f"not a chain record: {error!r}") from error
+
+
+def _require_tree(chain: Chain) -> None:
+    """Raises ValueError unless the nodes are one tree in creation order, or the chain is a tombstone without
+    any."""
+    if chain.deleted_at is not None and not chain.nodes:
+        return
+    seen: set[str] = set()
+    for node in chain.nodes:
+        if node.id in seen or (node.parent_id not in seen if seen else node.parent_id is not None):
+            raise ValueError(f"node {node.id} is out of place")
+        seen.add(node.id)
+    if not chain.nodes or chain.nodes[0].id != chain.root_id:
+        raise ValueError("the first node is not the root")
 
 
 def job_to_record(job: Job) -> dict[str, Any]:
@@ -117,7 +139,7 @@ def job_from_record(record: Mapping[str, Any]) -> Job:
     """Raises BadRecord."""
     require_format(record)
     try:
-        return Job(
+        job = Job(
             id=record["id"],
             kind=JobKind(record["kind"]),
             tenant=record["tenant"],
@@ -138,7 +160,9 @@ def job_from_record(record: Mapping[str, Any]) -> Job:
             result=record["result"],
             error=_optional(_failure_from_record, record["error"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+        require_types(job)
+        return job
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord(f"not a job record: {error!r}") from error
 
 
@@ -322,7 +346,10 @@ def _failure_from_record(record: Mapping[str, Any]) -> Failure:
 
 def require_format(record: Mapping[str, Any]) -> None:
     """Raises BadRecord for a record of a format version that is not known."""
-    if record.get("format_version") not in READABLE_VERSIONS:
+    version = record.get("format_version")
+    if isinstance(version, int) and not isinstance(version, bool) and version > FORMAT_VERSION:
+        raise NewerRecord(f"record format {version} is newer than {FORMAT_VERSION}")
+    if isinstance(version, bool | float) or version not in READABLE_VERSIONS:
         raise BadRecord(
             f"record format {record.get('format_version')!r} is none of {READABLE_VERSIONS}, which are read here"
         )

@@ -40,7 +40,7 @@ from datetime import datetime
 
 from storage import paths
 from storage.blob_names import SourceOf, UploadOf, owner_of
-from storage.domain.edits import DELETED_TITLE
+from storage.domain import edits
 from storage.domain.jobs import Job, JobKind, JobState
 from storage.domain.model import Chain, Failure
 from storage.gc.inventory import look, names_of
@@ -48,7 +48,7 @@ from storage.gc.rules import Doomed, Reason, Retention, find_garbage, leads_to
 from storage.repositories.chains import CODEC as CHAIN_CODEC
 from storage.repositories.exports import Exports
 from storage.repositories.jobs import CODEC as JOB_CODEC
-from storage.stores.document import Document
+from storage.stores.document import Document, DocumentCorrupt
 from storage.stores.object_store import BadKey, ObjectInfo, ObjectNotFound, ObjectStore
 
 BROKEN_OFF = Failure("abandoned", "the request was broken off before the job was accepted")
@@ -63,7 +63,7 @@ class Collector:
         """What may be deleted now. Nothing is touched: one empty object for each tenant comes and goes, to
         tell the store's time.
 
-        Raises StoreError, and BadRecord or DocumentCorrupt for a document that cannot be read.
+        A document that cannot be read is left alone with all that it may name. Raises StoreError.
         """
         return [
             doomed
@@ -85,6 +85,8 @@ class Collector:
             if _written_since(doomed, info) or not await self._settle(doomed, name):
                 return False
         except (ObjectNotFound, BadKey):  # gone, or put there by another program
+            return False
+        except DocumentCorrupt:  # what it names is not known
             return False
         await self._store.delete(doomed.key)
         if doomed.reason is Reason.NO_EXPORT:
@@ -120,7 +122,7 @@ class Collector:
                 export = await Exports(self._store).find(tenant, name)
                 if export is not None:
                     await self._store.put(paths.released(tenant, export.blob.name), b"")
-                return export is not None
+                return True
             case _:
                 return True
 
@@ -141,17 +143,7 @@ class Collector:
 
     async def _bar_chain(self, tenant: str, chain_id: str, at: datetime) -> tuple[Chain, bool]:
         """The chain of that id; if there was none (True), a tombstone, so that none comes any more."""
-        tombstone = Chain(
-            id=chain_id,
-            tenant=tenant,
-            title=DELETED_TITLE,
-            version=1,
-            created_at=at,
-            updated_at=at,
-            root_id="",
-            nodes=(),
-            deleted_at=at,
-        )
+        tombstone = edits.tombstone(chain_id, tenant, at, at)
         return await Document(self._store, paths.chain(tenant, chain_id), CHAIN_CODEC).create(tombstone)
 
 

@@ -8,6 +8,7 @@ then, of a job that has ended, will never be named.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -23,9 +24,12 @@ from storage.domain.records import audio_from_record
 from storage.repositories.chains import Chains
 from storage.repositories.exports import Export, Exports
 from storage.repositories.jobs import Jobs
+from storage.stores.document import DocumentCorrupt
 from storage.stores.object_store import ObjectInfo, ObjectStore
 
 T = TypeVar("T")
+
+logger = logging.getLogger("segue.storage")
 
 CONCURRENT_READS = 16
 
@@ -44,6 +48,7 @@ class Kept(Generic[T]):
 class Holdings:
     """Objects by the last part of their key, documents by their id. `now` is the store's own time.
 
+    `damaged_...` are documents that cannot be read, so what they name is not known.
     `marked` are the jobs that have a marker and a record; `makers` those whose blobs no document seemed to
     name, None for one without a record; `repeated` those that have several list entries.
     """
@@ -63,6 +68,9 @@ class Holdings:
     repeated: dict[str, Job]
     chains: dict[str, Kept[Chain]]
     exports: dict[str, Kept[Export]]
+    damaged_chains: frozenset[str]
+    damaged_jobs: frozenset[str]
+    damaged_exports: Objects
 
     def age_s(self, info: ObjectInfo) -> float:
         """By the store's clock, which wrote both times."""
@@ -94,8 +102,9 @@ def names_of(audio: Iterable[NodeAudio | None]) -> frozenset[str]:
 
 
 async def look(store: ObjectStore, tenant: str) -> Holdings:
-    """Raises StoreError, and BadRecord or DocumentCorrupt for a document that cannot be read: without knowing
-    what it names, nothing is known to be garbage."""
+    """Raises StoreError. Documents that cannot be read are `damaged_...`: whatever they may name is no garbage."""
+    damaged_chains: set[str] = set()
+    damaged_jobs: set[str] = set()
     chains, jobs, exports = Chains(store), Jobs(store), Exports(store)
     now = await _time_of(store, tenant)
     blobs = await _list(store, paths.folder(tenant, "blobs"))
@@ -104,9 +113,12 @@ async def look(store: ObjectStore, tenant: str) -> Holdings:
     chain_entries = await _list(store, paths.timeline_folder(tenant, "chains"))
     job_entries = await _list(store, paths.timeline_folder(tenant, "jobs"))
     markers = await _list(store, paths.active_folder(tenant))
-    marked = await _read(markers, lambda job_id: jobs.find(tenant, job_id))
+    marked = await _read(markers, lambda job_id: jobs.find(tenant, job_id), damaged_jobs)
     kept_chains = await _list(store, paths.folder(tenant, "chains"))
     kept_exports = await _list(store, paths.folder(tenant, "exports"))
+    found_exports = _join(
+        kept_exports, await _read(kept_exports, lambda name: exports.find(tenant, name), set())
+    )
     seen = Holdings(
         tenant=tenant,
         now=now,
@@ -120,18 +132,26 @@ async def look(store: ObjectStore, tenant: str) -> Holdings:
         analyses=await _list(store, paths.folder(tenant, "analyses")),
         marked=marked,
         makers={},
-        repeated=await _read(_repeated(job_entries), lambda job_id: jobs.find(tenant, job_id)),
-        chains=_join(kept_chains, await _read(kept_chains, lambda chain_id: chains.find(tenant, chain_id))),
-        exports=_join(kept_exports, await _read(kept_exports, lambda name: exports.find(tenant, name))),
+        repeated=await _read(_repeated(job_entries), lambda job_id: jobs.find(tenant, job_id), damaged_jobs),
+        chains=_join(
+            kept_chains,
+            await _read(kept_chains, lambda chain_id: chains.find(tenant, chain_id), damaged_chains),
+        ),
+        exports=found_exports,
+        damaged_chains=frozenset(damaged_chains),
+        damaged_jobs=frozenset(damaged_jobs),
+        damaged_exports={name: info for name, info in kept_exports.items() if name not in found_exports},
     )
     suspects = _makers_of_unnamed(seen)
-    found = await _read(suspects, lambda job_id: jobs.find(tenant, job_id))
+    found = await _read(suspects, lambda job_id: jobs.find(tenant, job_id), damaged_jobs)
     again = {job.chain_id for job in found.values() if job.chain_id is not None}
-    chains_again = await _read(again, lambda chain_id: chains.find(tenant, chain_id))
+    chains_again = await _read(again, lambda chain_id: chains.find(tenant, chain_id), damaged_chains)
     return replace(
         seen,
         makers={job_id: found.get(job_id) for job_id in suspects},
         chains=seen.chains | _join(kept_chains, chains_again),
+        damaged_chains=frozenset(damaged_chains),
+        damaged_jobs=frozenset(damaged_jobs),
     )
 
 
@@ -160,13 +180,20 @@ async def _list(store: ObjectStore, folder: str) -> Objects:
     return {info.key.removeprefix(folder).removesuffix(".json"): info async for info in store.list(folder)}
 
 
-async def _read(names: Iterable[str], find: Callable[[str], Awaitable[T | None]]) -> dict[str, T]:
-    """The documents that are there, several read at a time."""
+async def _read(
+    names: Iterable[str], find: Callable[[str], Awaitable[T | None]], damaged: set[str]
+) -> dict[str, T]:
+    """The documents that are there, several read at a time; those that cannot be read are added to `damaged`."""
     gate = asyncio.Semaphore(CONCURRENT_READS)
 
     async def read(name: str) -> tuple[str, T | None]:
         async with gate:
-            return name, await find(name)
+            try:
+                return name, await find(name)
+            except DocumentCorrupt as error:
+                logger.error("a record cannot be read, and what it may name is kept: %s", error)
+                damaged.add(name)
+                return name, None
 
     found = await asyncio.gather(*(read(name) for name in sorted(names)))
     return {name: record for name, record in found if record is not None}

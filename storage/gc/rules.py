@@ -100,7 +100,9 @@ def _markers(holdings: Holdings, retention: Retention) -> _Found:
         job = holdings.marked.get(job_id)
         if job is not None and job.state.is_finished:
             yield info, Reason.ENDED_JOB
-        elif job is None and holdings.age_s(info) >= retention.grace_s:
+        elif (
+            job is None and job_id not in holdings.damaged_jobs and holdings.age_s(info) >= retention.grace_s
+        ):
             yield info, Reason.NO_JOB
 
 
@@ -108,6 +110,8 @@ def _entries(holdings: Holdings, retention: Retention) -> _Found:
     for name, info in holdings.chain_entries.items():
         kept = holdings.chains.get(paths.id_of_timeline_entry(name))
         if holdings.age_s(info) < retention.grace_s:
+            continue
+        if paths.id_of_timeline_entry(name) in holdings.damaged_chains:
             continue
         if kept is None:
             yield info, Reason.NO_RECORD
@@ -124,17 +128,42 @@ def _entries(holdings: Holdings, retention: Retention) -> _Found:
 
 
 def _expired_exports(holdings: Holdings, retention: Retention) -> _Found:
-    for kept in holdings.exports.values():
-        if retention.exports_s is not None and holdings.age_s(kept.info) >= retention.exports_s:
-            yield kept.info, Reason.EXPIRED
+    for info in (*(kept.info for kept in holdings.exports.values()), *holdings.damaged_exports.values()):
+        if retention.exports_s is not None and holdings.age_s(info) >= retention.exports_s:
+            yield info, Reason.EXPIRED
 
 
 def _blobs(holdings: Holdings, retention: Retention) -> _Found:
     named = holdings.named_blobs()
     for name, info in holdings.blobs.items():
-        reason = None if name in named else _doom(holdings, retention, name)
+        known = name not in named and not _may_be_named_by_damaged(holdings, name)
+        reason = _doom(holdings, retention, name) if known else None
         if reason is not None and (reason in OWN_TIME or holdings.age_s(info) >= retention.grace_s):
             yield info, reason
+
+
+def _may_be_named_by_damaged(holdings: Holdings, name: str) -> bool:
+    """Whether a document that cannot be read may name the blob."""
+    if holdings.damaged_jobs & holdings.markers.keys():
+        return True  # an export that is still to be made names any node's audio, though its chain be deleted
+    match owner_of(name):
+        case UploadOf(chain_id):
+            return chain_id in holdings.damaged_chains
+        case SourceOf(job_id):
+            return job_id in holdings.damaged_jobs
+        case ExportFile():
+            return bool(holdings.damaged_exports)
+        case ClaimOf(job_id):
+            job = holdings.makers.get(job_id)
+            if job is None:
+                return job_id in holdings.damaged_jobs or bool(
+                    holdings.damaged_chains or holdings.damaged_exports
+                )
+            if job.kind is JobKind.EXPORT:
+                return bool(holdings.damaged_exports)
+            return job.chain_id in holdings.damaged_chains
+        case None:
+            return False
 
 
 def _doom(holdings: Holdings, retention: Retention, name: str) -> Reason | None:

@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from storage import paths
@@ -19,6 +20,7 @@ from storage.stores.object_store import ObjectNotFound, ObjectStore, StoreError
 from storage.stores.presigned_urls import Presigns
 
 _VERIFY_CHUNK_BYTES = 4 * 1024 * 1024
+_PIECE_BYTES = 256 * 1024
 _REMEMBERED = 4096
 
 
@@ -26,10 +28,18 @@ class BlobCorrupt(StoreError):
     """A blob's bytes are not those of its hash, or are gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A blob that was whole once: the object's stamp then, and the hash of each of its pieces."""
+
+    stamp: str
+    pieces: tuple[bytes, ...]
+
+
 class Blobs:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._verified: OrderedDict[str, None] = OrderedDict()
+        self._verified: OrderedDict[str, _Verified] = OrderedDict()
 
     async def put(self, tenant: str, owner: str, data: bytes) -> BlobRef:
         sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
@@ -52,7 +62,6 @@ class Blobs:
             raise BlobCorrupt(f"blob {ref.name} is gone") from error
         if await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest()) != ref.sha256:
             raise BlobCorrupt(f"blob {ref.name} is not what was written")
-        self._remember(tenant, ref)
         return data
 
     async def fetch(self, tenant: str, ref: BlobRef, path: Path) -> None:
@@ -76,22 +85,32 @@ class Blobs:
                 raise BlobCorrupt(f"blob {ref.name} is gone") from error
             if digest.hexdigest() != ref.sha256:
                 raise BlobCorrupt(f"blob {ref.name} is not what was written")
-        self._remember(tenant, ref)
 
     async def delete(self, tenant: str, ref: BlobRef) -> None:
         """For a blob that nothing needs any more; again is no error."""
         await self._store.delete(paths.blob(tenant, ref.name))
 
     async def read(self, tenant: str, ref: BlobRef, start: int, length: int) -> bytes:
-        """A part of the blob, which is checked as a whole at the first read in this process.
+        """A part of the blob. The whole is checked at the first read in this process and whenever the object has
+        been written to since; what is returned is checked every time, by the pieces it lies in.
 
         Raises BlobCorrupt.
         """
-        await self._verify(tenant, ref)
+        verified = await self._verify(tenant, ref)
+        end = min(start + length, ref.size_bytes)
+        if start >= end:
+            return b""
+        first, last = start // _PIECE_BYTES, (end - 1) // _PIECE_BYTES
+        begin = first * _PIECE_BYTES
         try:
-            return await self._store.get_range(paths.blob(tenant, ref.name), start, length)
+            data = await self._store.get_range(
+                paths.blob(tenant, ref.name), begin, (last + 1) * _PIECE_BYTES - begin
+            )
         except ObjectNotFound as error:
             raise BlobCorrupt(f"blob {ref.name} is gone") from error
+        if await asyncio.to_thread(_hashes, data) != verified.pieces[first : last + 1]:
+            raise BlobCorrupt(f"blob {ref.name} is not what was written")
+        return data[start - begin : end - begin]
 
     async def presigned_url(
         self, tenant: str, ref: BlobRef, *, expires_s: int, content_disposition: str, media_type: str
@@ -106,25 +125,36 @@ class Blobs:
             media_type=media_type,
         )
 
-    async def _verify(self, tenant: str, ref: BlobRef) -> None:
+    async def _verify(self, tenant: str, ref: BlobRef) -> _Verified:
         key = paths.blob(tenant, ref.name)
-        if key in self._verified:
-            return
-        digest = hashlib.sha256()
+        digest, pieces = hashlib.sha256(), list[bytes]()
         try:
+            info = await self._store.head(key)
+            known = self._verified.get(key)
+            if known is not None and known.stamp == info.stamp:
+                return known
+            if info.size_bytes != ref.size_bytes:
+                raise BlobCorrupt(f"blob {ref.name} is not what was written")
             for start in range(0, ref.size_bytes, _VERIFY_CHUNK_BYTES):
                 chunk = await self._store.get_range(key, start, _VERIFY_CHUNK_BYTES)
                 await asyncio.to_thread(digest.update, chunk)
+                pieces += await asyncio.to_thread(_hashes, chunk)
         except ObjectNotFound as error:
             raise BlobCorrupt(f"blob {ref.name} is gone") from error
         if digest.hexdigest() != ref.sha256:
             raise BlobCorrupt(f"blob {ref.name} is not what was written")
-        self._remember(tenant, ref)
-
-    def _remember(self, tenant: str, ref: BlobRef) -> None:
-        self._verified[paths.blob(tenant, ref.name)] = None
+        verified = self._verified[key] = _Verified(info.stamp, tuple(pieces))
         while len(self._verified) > _REMEMBERED:
             self._verified.popitem(last=False)
+        return verified
+
+
+def _hashes(data: bytes) -> tuple[bytes, ...]:
+    """Of each piece; the first one begins with `data`."""
+    return tuple(
+        hashlib.sha256(data[start : start + _PIECE_BYTES]).digest()
+        for start in range(0, len(data), _PIECE_BYTES)
+    )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from storage import paths
 from storage.domain import edits
 from storage.domain.model import Chain, ChainNotFound
 from storage.domain.records import chain_from_record, chain_to_record
+from storage.repositories.pages import DamagedRecord, read_entries
 from storage.repositories.time_index import Timeline
 from storage.stores.clock import Clock, utc_now
 from storage.stores.document import Codec, Document
@@ -20,10 +21,12 @@ CODEC: Codec[Chain] = Codec(encode=chain_to_record, decode=chain_from_record)
 
 @dataclass(frozen=True, slots=True)
 class ChainPage:
-    """Chains, newest first; `cursor` continues the list, None at its end."""
+    """Chains, newest first; `cursor` continues the list, None at its end. `damaged` are listed and cannot be
+    read."""
 
     chains: tuple[Chain, ...]
     cursor: str | None
+    damaged: tuple[DamagedRecord, ...] = ()
 
 
 class Chains:
@@ -53,7 +56,7 @@ class Chains:
         return chain
 
     async def find(self, tenant: str, chain_id: str) -> Chain | None:
-        """The chain, a tombstone too, or None."""
+        """The chain, a tombstone too, or None. Raises DocumentCorrupt."""
         try:
             return await self._document(tenant, chain_id).load()
         except (ObjectNotFound, BadKey):
@@ -77,18 +80,41 @@ class Chains:
         await self._timeline.remove(tenant, chain_id, chain.created_at)
         return chain
 
+    async def delete_damaged(self, tenant: str, chain_id: str) -> Chain:
+        """Put a tombstone in the place of a chain that cannot be read; returns it, or the chain that can be read.
+
+        Raises ChainNotFound.
+        """
+        entries = await self._timeline.entries_of(tenant, chain_id)
+        now = self._clock()
+        created_at = paths.time_of_timeline_entry(entries[0]) if entries else now
+        try:
+            chain = await self._document(tenant, chain_id).replace_damaged(
+                edits.tombstone(chain_id, tenant, created_at, now)
+            )
+        except (ObjectNotFound, BadKey) as error:
+            raise ChainNotFound(chain_id) from error
+        if chain.deleted_at is not None:
+            for name in entries:
+                await self._timeline.remove_entry(tenant, name)
+            self._on_change(chain)
+        return chain
+
     async def page(self, tenant: str, *, cursor: str | None = None, limit: int = 50) -> ChainPage:
         """Raises BadKey for a cursor that no page gave."""
         entries = await self._timeline.after(tenant, cursor, limit)
-        found = [(entry, await self.find(tenant, entry.record_id)) for entry in entries]
+        found, damaged = await read_entries(entries, lambda chain_id: self.find(tenant, chain_id))
         chains = tuple(
             chain
             for entry, chain in found
-            if chain is not None
-            and chain.deleted_at is None
-            and paths.timeline_entry(chain.created_at, chain.id) == entry.name
+            if chain.deleted_at is None and paths.timeline_entry(chain.created_at, chain.id) == entry.name
         )
-        return ChainPage(chains, entries[-1].name if len(entries) == limit else None)
+        return ChainPage(chains, entries[-1].name if len(entries) == limit else None, damaged)
 
     def _document(self, tenant: str, chain_id: str) -> Document[Chain]:
-        return Document(self._store, paths.chain(tenant, chain_id), CODEC)
+        return Document(
+            self._store,
+            paths.chain(tenant, chain_id),
+            CODEC,
+            belongs=lambda chain: (chain.tenant, chain.id) == (tenant, chain_id),
+        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from storage import paths
+from storage.domain.checks import require_types
 from storage.domain.model import BlobRef
 from storage.domain.records import (
     FORMAT_VERSION,
@@ -18,8 +20,10 @@ from storage.domain.records import (
     parse_time,
     require_format,
 )
-from storage.stores.document import Codec, Document
+from storage.stores.document import Codec, Document, DocumentCorrupt
 from storage.stores.object_store import BadKey, ObjectNotFound, ObjectStore
+
+logger = logging.getLogger("segue.storage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,12 @@ class Exports:
         self._store = store
 
     async def keep(self, export: Export) -> Export:
-        """Keep a finished export; returns the first one kept under its id."""
-        kept, _ = await self._document(export.tenant, export.id).create(export)
+        """Keep a finished export; returns the first one kept under its id. A damaged record is replaced."""
+        document = self._document(export.tenant, export.id)
+        try:
+            kept, _ = await document.create(export)
+        except DocumentCorrupt:
+            kept = await document.replace_damaged(export)
         return kept
 
     async def find(self, tenant: str, export_id: str) -> Export | None:
@@ -60,9 +68,17 @@ class Exports:
             return await self._document(tenant, export_id).load()
         except (ObjectNotFound, BadKey):
             return None
+        except DocumentCorrupt as error:
+            logger.error("an export's record cannot be read; the file can be made again: %s", error)
+            return None
 
     def _document(self, tenant: str, export_id: str) -> Document[Export]:
-        return Document(self._store, paths.export(tenant, export_id), CODEC)
+        return Document(
+            self._store,
+            paths.export(tenant, export_id),
+            CODEC,
+            belongs=lambda export: (export.tenant, export.id) == (tenant, export_id),
+        )
 
 
 def _to_record(export: Export) -> dict[str, Any]:
@@ -85,7 +101,7 @@ def _from_record(record: Mapping[str, Any]) -> Export:
     """Raises BadRecord."""
     require_format(record)
     try:
-        return Export(
+        export = Export(
             id=record["id"],
             tenant=record["tenant"],
             created_at=parse_time(record["created_at"]),
@@ -97,6 +113,8 @@ def _from_record(record: Mapping[str, Any]) -> Export:
             peak_dbfs=record.get("peak_dbfs"),
             clipped_samples=record.get("clipped_samples"),
         )
+        require_types(export)
+        return export
     except (KeyError, TypeError, ValueError) as error:
         raise BadRecord(f"not an export record: {error!r}") from error
 

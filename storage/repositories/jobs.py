@@ -6,13 +6,18 @@ markers finds every job that somebody may still have to work on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from storage import paths
-from storage.domain.jobs import Job, JobNotFound
+from storage.domain.accounts import NoRoom
+from storage.domain.jobs import Job, JobKind, JobNotFound, JobState
+from storage.domain.model import Failure
 from storage.domain.records import job_from_record, job_to_record
+from storage.repositories.accounts import Accounts
+from storage.repositories.pages import DamagedRecord, read_entries
 from storage.repositories.time_index import Timeline
 from storage.stores.clock import Clock, utc_now
 from storage.stores.document import Codec, Document
@@ -31,10 +36,11 @@ class JobKey:
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Jobs, newest first; `cursor` continues the list, None at its end."""
+    """Jobs, newest first; `cursor` continues the list, None at its end. `damaged` are listed and cannot be read."""
 
     jobs: tuple[Job, ...]
     cursor: str | None
+    damaged: tuple[DamagedRecord, ...] = ()
 
 
 class Jobs:
@@ -42,6 +48,7 @@ class Jobs:
         self._store = store
         self._clock = clock
         self._timeline = Timeline(store, "jobs")
+        self._accounts = Accounts(store)
 
     async def create(self, job: Job) -> tuple[Job, bool]:
         """Keep a new job, its marker first: (job, True), or (the one of that id, False)."""
@@ -78,8 +85,54 @@ class Jobs:
             await self.clear_active(JobKey(tenant, job_id))
         return job
 
+    async def end_damaged(self, tenant: str, job_id: str) -> Job:
+        """Put a failed job in the place of a record that cannot be read; returns it, or what can be read.
+
+        Raises JobNotFound.
+        """
+        entries = await self._timeline.entries_of(tenant, job_id)
+        now = self._clock()
+        ended = Job(
+            id=job_id,
+            kind=JobKind.GENERATE,
+            tenant=tenant,
+            created_at=paths.time_of_timeline_entry(entries[0]) if entries else now,
+            updated_at=now,
+            request_sha256="",
+            state=JobState.FAILED,
+            error=Failure("damaged", "the job's record was damaged, and the job was given up"),
+            finished_at=now,
+        )
+        try:
+            job = await self._document(tenant, job_id).replace_damaged(ended)
+        except (ObjectNotFound, BadKey) as error:
+            raise JobNotFound(job_id) from error
+        if job.state.is_finished:
+            await self.clear_active(JobKey(tenant, job_id))
+        return job
+
+    async def admit(self, tenant: str, job_ids: Sequence[str], most: int) -> None:
+        """Markers and places for new jobs of which the tenant may have so many unfinished ones, for all of
+        them or for
+        none; to be called before `create`. Raises NoRoom.
+        """
+        await self._accounts.require_room(tenant, len(job_ids), most)  # most refusals write nothing
+        keys = [paths.active(tenant, job_id) for job_id in job_ids]
+        await asyncio.gather(*(self._store.put(key, b"") for key in keys))
+        try:
+            await self._accounts.reserve(tenant, job_ids, most)
+        except NoRoom:
+            await asyncio.gather(*(self._store.delete(key) for key in keys))
+            raise
+
+    async def require_room(self, tenant: str, jobs: int, most: int) -> None:
+        """Whether so many more would be admitted now; nothing is reserved. Raises NoRoom."""
+        await self._accounts.require_room(tenant, jobs, most)
+
     async def clear_active(self, key: JobKey) -> None:
+        """Remove the marker of a job that has ended, and give its place back."""
         await self._store.delete(paths.active(key.tenant, key.job_id))
+        await self._accounts.give_back(key.tenant, [key.job_id])
 
     async def active(self) -> list[JobKey]:
         """All unfinished jobs of all tenants, by their markers."""
@@ -93,13 +146,16 @@ class Jobs:
     async def page(self, tenant: str, *, cursor: str | None = None, limit: int = 50) -> JobPage:
         """Raises BadKey for a cursor that no page gave."""
         entries = await self._timeline.after(tenant, cursor, limit)
-        found = [(entry, await self.find(tenant, entry.record_id)) for entry in entries]
+        found, damaged = await read_entries(entries, lambda job_id: self.find(tenant, job_id))
         jobs = tuple(
-            job
-            for entry, job in found
-            if job is not None and paths.timeline_entry(job.created_at, job.id) == entry.name
+            job for entry, job in found if paths.timeline_entry(job.created_at, job.id) == entry.name
         )
-        return JobPage(jobs, entries[-1].name if len(entries) == limit else None)
+        return JobPage(jobs, entries[-1].name if len(entries) == limit else None, damaged)
 
     def _document(self, tenant: str, job_id: str) -> Document[Job]:
-        return Document(self._store, paths.job(tenant, job_id), CODEC)
+        return Document(
+            self._store,
+            paths.job(tenant, job_id),
+            CODEC,
+            belongs=lambda job: (job.tenant, job.id) == (tenant, job_id),
+        )

@@ -32,6 +32,15 @@ class Timeline:
     async def remove(self, tenant: str, record_id: str, created_at: datetime) -> None:
         await self._store.delete(self._key(tenant, record_id, created_at))
 
+    async def entries_of(self, tenant: str, record_id: str) -> list[str]:
+        """The names of all entries of a record, for one whose own time cannot be read. Reads the whole list."""
+        folder = paths.timeline_folder(tenant, self._kind)
+        names = [found.key.removeprefix(folder) async for found in self._store.list(folder)]
+        return [name for name in names if paths.id_of_timeline_entry(name) == record_id]
+
+    async def remove_entry(self, tenant: str, name: str) -> None:
+        await self._store.delete(paths.timeline_folder(tenant, self._kind) + paths.component(name))
+
     async def after(self, tenant: str, cursor: str | None, limit: int) -> list[Entry]:
         """Up to `limit` entries, newest first, after the one named by `cursor`."""
         folder = paths.timeline_folder(tenant, self._kind)

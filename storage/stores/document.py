@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from storage.domain.records import BadRecord, NewerRecord
 from storage.stores.object_store import (
     Condition,
     IfAbsent,
@@ -37,7 +38,19 @@ _LONGEST_PAUSE_S = 0.25
 
 
 class DocumentCorrupt(StoreError):
-    """An object that no version of this code wrote."""
+    """A document that cannot be read: damaged, or (`is_newer`) written by newer code. `etag` is the object's."""
+
+    def __init__(self, message: str, *, etag: str = "", is_newer: bool = False) -> None:
+        super().__init__(message)
+        self.etag = etag
+        self.is_newer = is_newer
+
+    @property
+    def reason(self) -> str:
+        """In plain words, without a key."""
+        if self.is_newer:
+            return "it was written by a newer version of Segue, which this server cannot read"
+        return "its record is damaged and cannot be read"
 
 
 class Contended(StoreUnavailable):
@@ -60,13 +73,22 @@ class _Stored(Generic[T]):
 
 
 class Document(Generic[T]):
-    def __init__(self, store: ObjectStore, key: str, codec: Codec[T]) -> None:
+    """`belongs` says whether a value is the one that the key names; another one is as good as damaged."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        key: str,
+        codec: Codec[T],
+        belongs: Callable[[T], bool] = lambda value: True,
+    ) -> None:
         self._store = store
         self._key = key
         self._codec = codec
+        self._belongs = belongs
 
     async def load(self) -> T:
-        """Raises ObjectNotFound."""
+        """Raises ObjectNotFound, DocumentCorrupt."""
         return (await self._read()).value
 
     async def create(self, value: T) -> tuple[T, bool]:
@@ -75,6 +97,20 @@ class Document(Generic[T]):
         if await self._landed(value, (write_id,), IfAbsent()):
             return value, True
         return await self.load(), False
+
+    async def replace_damaged(self, value: T) -> T:
+        """Put `value` in the place of a document that cannot be read; returns it, or what is readable there.
+
+        Raises ObjectNotFound, Contended.
+        """
+        for conflict in range(MAX_CONFLICTS):
+            try:
+                return await self.load()
+            except DocumentCorrupt as damaged:
+                if await self._landed(value, (secrets.token_hex(8),), IfMatch(damaged.etag)):
+                    return value
+            await _pause(conflict)
+        raise Contended(f"{self._key}: lost {MAX_CONFLICTS} races in a row")
 
     async def change(self, edit: Callable[[T], T]) -> T:
         """Apply `edit` until it lands on the value it was applied to; returns the value it made.
@@ -113,22 +149,35 @@ class Document(Generic[T]):
     async def _has_write(self, write_id: str) -> bool:
         try:
             return write_id in (await self._read()).write_ids
-        except ObjectNotFound:
+        except (ObjectNotFound, DocumentCorrupt):
             return False
 
     async def _read(self) -> _Stored[T]:
         stored = await self._store.get(self._key)
         try:
-            envelope = json.loads(stored.data)
+            envelope = json.loads(stored.data, parse_constant=_refuse_constant)
             record, write_ids = envelope["record"], tuple(envelope["write_ids"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DocumentCorrupt(f"{self._key} is not a document: {error!r}") from error
-        return _Stored(self._codec.decode(record), write_ids, stored.etag)
+            if not isinstance(record, Mapping) or not all(isinstance(each, str) for each in write_ids):
+                raise TypeError("a record is an object, and a write id is text")
+            value = self._codec.decode(record)
+        except (ValueError, KeyError, TypeError, RecursionError, BadRecord) as error:
+            raise DocumentCorrupt(
+                f"{self._key} is not a document: {error!r}",
+                etag=stored.etag,
+                is_newer=isinstance(error, NewerRecord),
+            ) from error
+        if not self._belongs(value):
+            raise DocumentCorrupt(f"{self._key} holds another record", etag=stored.etag)
+        return _Stored(value, write_ids, stored.etag)
 
     def _serialise(self, value: T, write_ids: tuple[str, ...]) -> bytes:
         envelope = {"write_ids": write_ids, "record": self._codec.encode(value)}
         text = json.dumps(envelope, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 async def _pause(attempt: int) -> None:

@@ -5,7 +5,10 @@
 - What looks before it writes does so under `flock` on one of a fixed set of lock files, so conditions hold
   across threads and processes. The root must be on one file system that honours `flock` (not every network
   file system does) and tells upper from lower case.
-- An ETag is the SHA-256 of the content. `head` and `list` read what they describe, unless it is empty.
+- An ETag is the SHA-256 of the content. `head` and `list` read no content: they look at sizes and times.
+- The root has an identity, `.segue/id`, written when the store is first opened. Each operation looks for it: a
+  root that is deleted, empty or another one (a volume that is not mounted) is StoreMissing, never an empty
+  store, and the store works again as soon as its own root is back.
 - Folders are made when needed and left when empty: removing them would race with a put that has just made
   them, and there are few.
 
@@ -16,11 +19,13 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import errno
 import fcntl
 import hashlib
 import io
 import os
 import secrets
+import stat
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -41,6 +46,9 @@ from storage.stores.object_store import (
     ObjectNotFound,
     PreconditionFailed,
     StoredObject,
+    StoreFull,
+    StoreMissing,
+    StoreReadOnly,
     StoreUnavailable,
 )
 
@@ -51,18 +59,20 @@ LOCK_STRIPES = 64
 TEMPORARY_LIFE_S = 3600.0
 _CHUNK_BYTES = 1024 * 1024
 _LIST_PAGE = 128
-_EMPTY_ETAG = hashlib.sha256().hexdigest()
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class LocalFolderStore:
     """Implements `ObjectStore` on `root`, which is made if it is not there.
 
-    `fsync=False` gives up durability, not atomicity: for tests. Raises StoreUnavailable if the folder cannot
-    be used.
+    `fsync=False` gives up durability, not atomicity: for tests. `threads` is how many operations run at once.
+    Raises StoreUnavailable if the folder cannot be used.
     """
 
-    def __init__(self, root: Path, *, fsync: bool = True) -> None:
+    def __init__(self, root: Path, *, fsync: bool = True, threads: int = THREADS) -> None:
         self._root = root.absolute()
+        self._identity = self._root / ".segue" / "id"
         self._locks = self._root / ".segue" / "locks"
         self._temporary = self._root / ".segue" / "tmp"
         self._fsync = fsync
@@ -71,8 +81,9 @@ class LocalFolderStore:
             self._root.mkdir(parents=True, exist_ok=True)
             self._locks.mkdir(parents=True, exist_ok=True)
             self._temporary.mkdir(exist_ok=True)
+            self._id = self._identify()
             self._sweep_temporary()
-        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="local-folder")
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="local-folder")
 
     async def get(self, key: str) -> StoredObject:
         check_key(key)
@@ -116,9 +127,40 @@ class LocalFolderStore:
         await asyncio.to_thread(self._executor.shutdown)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        def checked() -> T:
+            self._require_root()
+            try:
+                result = work()
+            except ObjectNotFound:
+                self._require_root()  # not there, or gone together with the whole root meanwhile?
+                raise
+            if not result:  # an empty listing, likewise
+                self._require_root()
+            return result
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, checked)
 
     # From here on: in a thread.
+
+    def _identify(self) -> bytes:
+        """The root's identity; a new one where it has none. One of the processes that open a new root writes it."""
+        with self._locked("id"):
+            if not self._identity.exists():
+                draft = self._temporary / secrets.token_hex(16)
+                self._write(draft, io.BytesIO(secrets.token_hex(16).encode()))
+                draft.replace(self._identity)
+                self._sync_folder(self._identity.parent)
+            return self._identity.read_bytes()
+
+    def _require_root(self) -> None:
+        try:
+            found = self._identity.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StoreMissing(f"the data folder {self._root} is not there") from error
+        except OSError as error:
+            raise _unavailable("read", str(self._root), error) from error
+        if found != self._id:
+            raise StoreMissing(f"another data folder is at {self._root}")
 
     def _get(self, key: str) -> StoredObject:
         with _explained("read", key), self._open(key) as file:
@@ -131,11 +173,17 @@ class LocalFolderStore:
             return file.read(length)
 
     def _head(self, key: str) -> ObjectInfo:
-        with _explained("read", key), self._open(key) as file:
-            status = os.fstat(file.fileno())
-            modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
-            etag = _digest(file) if status.st_size else _EMPTY_ETAG
-            return ObjectInfo(key, status.st_size, etag, modified_at)
+        try:
+            with _explained("read", key):
+                status = (self._root / key).stat()
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                raise ObjectNotFound(key) from error
+            raise
+        if not stat.S_ISREG(status.st_mode):
+            raise ObjectNotFound(key)
+        stamp = f"{status.st_mtime_ns:x}-{status.st_ctime_ns:x}-{status.st_size:x}-{status.st_ino:x}"
+        return ObjectInfo(key, status.st_size, stamp, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def _put_file(self, key: str, path: Path) -> str:
         with path.open("rb") as source:
@@ -224,8 +272,12 @@ class LocalFolderStore:
                 if (self._root / key).exists():
                     raise PreconditionFailed(key)
             case IfMatch(etag):
-                found = self._head_or_none(key)
-                if found is None or found.etag != etag:
+                try:
+                    with self._open(key) as file:
+                        found = _digest(file)
+                except ObjectNotFound as error:
+                    raise PreconditionFailed(key) from error
+                if found != etag:
                     raise PreconditionFailed(key)
 
     def _write(self, temporary: Path, source: BinaryIO) -> str:
@@ -291,4 +343,15 @@ def _explained(action: str, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnavailable(f"cannot {action} {what}: {error.strerror or error}") from error
+        raise _unavailable(action, what, error) from error
+
+
+def _unavailable(action: str, what: str, error: OSError) -> StoreUnavailable:
+    kind = (
+        StoreFull
+        if error.errno in _FULL
+        else StoreReadOnly
+        if error.errno in _READ_ONLY and action in ("write", "delete")
+        else StoreUnavailable
+    )
+    return kind(f"cannot {action} {what}: {error.strerror or error}")

@@ -17,14 +17,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What the store knows of an object. `etag` changes with every change of its content.
+    """What the store knows of an object without reading it.
 
-    `modified_at` is by the store's own clock (UTC).
+    `stamp` changes with every write to the object; it is no ETag, and no condition takes it. `modified_at` is by
+    the store's own clock (UTC).
     """
 
     key: str
     size_bytes: int
-    etag: str
+    stamp: str
     modified_at: datetime
 
 
@@ -57,6 +58,9 @@ class StoreError(Exception):
     ├── PreconditionFailed   a conditional put found another state (S3: 412)
     ├── BadKey               a key that `paths` would never build
     └── StoreUnavailable     the store did not answer, or not in time; a retry may succeed
+        ├── StoreFull        no space is left, or the quota is used up
+        ├── StoreReadOnly    it can be read, but takes no writes
+        └── StoreMissing     it is not where it was: a folder that is deleted or not mounted
     """
 
 
@@ -77,6 +81,18 @@ class BadKey(StoreError):
 
 
 class StoreUnavailable(StoreError):
+    pass
+
+
+class StoreFull(StoreUnavailable):
+    pass
+
+
+class StoreReadOnly(StoreUnavailable):
+    pass
+
+
+class StoreMissing(StoreUnavailable):
     pass
 
 

@@ -173,7 +173,11 @@ async def test_health_models_capacity_and_settings_are_told() -> None:
         health = (await app.http.get("/health")).json()
         assert (health["ok"], health["status"], health["model"]) == (True, "ready", "mock")
         assert health["models"]["tiny"]["status"] == "ready"
-        assert (await app.http.get("/readyz")).json() == {"ok": True, "status": "ready"}
+        assert (await app.http.get("/readyz")).json() == {
+            "ok": True,
+            "status": "ready",
+            "storage": {"status": "ready", "reason": None},
+        }
         models = (await app.http.get("/v1/models")).json()["models"]
         assert [(model["name"], model["default"]) for model in models] == [("mock", True), ("tiny", False)]
         assert all(model["licence"] for model in models)

@@ -82,7 +82,7 @@ class LineRenderer:
 
     @property
     def _filled(self) -> int:
-        return self._given + self._held.shape[1]
+        return self._given + int(self._held.shape[1])
 
     def begin(self, lead_in: Samples | None) -> None:
         """The next piece begins. Its lead-in is not needed again."""

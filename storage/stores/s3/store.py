@@ -123,7 +123,7 @@ class S3Store:
             return await self._call("write", key, whole)
         # Each part is repeated by itself; all of them only where it is in doubt whether they were joined.
         await self._call("write", key, in_parts, max_attempts=2)
-        return (await self.head(key)).etag
+        return (await self.head(key)).stamp
 
     async def delete(self, key: str) -> None:
         check_key(key)

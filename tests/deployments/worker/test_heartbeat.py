@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
+from configs.environment import load_settings
+from deployments.events.bus import Announcer, LocalBus
+from deployments.worker.assembly import build_worker
 from deployments.worker.heartbeat import Heart
 from storage.domain.jobs import Job, JobKind, JobState, claim, finish
 from storage.repositories.jobs import Jobs
+from storage.stores.local_folder import THREADS, LocalFolderStore
 from tests.deployments.worker.lab import TENANT, Lab, queued
 from tests.deployments.worker.wire import Wire
 from tests.support.patience import until
@@ -171,3 +177,37 @@ async def test_a_heart_that_is_closed_while_it_beats_leaves_nothing_behind(
     assert heart._loop.is_closed()
     assert losses.count == 0
     assert "Task was destroyed" not in caplog.text
+
+
+async def test_beats_do_not_wait_for_large_transfers(tmp_path: Path) -> None:
+    """Every thread of the worker's store is held up by a transfer; the heart has a store of its own."""
+    bulk, beats = (
+        LocalFolderStore(tmp_path / "data", fsync=False),
+        LocalFolderStore(tmp_path / "data", fsync=False),
+    )
+    jobs = Jobs(bulk)
+    await jobs.create(queued("one", JobKind.EXPORT, {}))
+    job = await jobs.change(
+        TENANT, "one", lambda job, now: claim(job, lease_s=0.6, max_attempts=None, stale=None, now=now)
+    )
+    fifo = tmp_path / "slow"
+    os.mkfifo(fifo)  # opening it blocks until somebody writes
+    transfers = [asyncio.create_task(bulk.put_file(f"blobs/{number}", fifo)) for number in range(THREADS)]
+    worker = build_worker(bulk, {}, {}, None, Announcer(LocalBus()), load_settings({}, environ={}), beats)
+    looking = LocalFolderStore(tmp_path / "data", fsync=False)
+
+    async def has_beaten() -> bool:
+        return (await Jobs(looking).load(TENANT, "one")).beat >= 3
+
+    try:
+        with worker._heart.beating(job, lambda: 0.0, lambda: None):
+            await until(has_beaten)
+        assert not any(transfer.done() for transfer in transfers)
+    finally:
+        while not all(transfer.done() for transfer in transfers):
+            os.close(os.open(fifo, os.O_RDWR))  # who waits to open it reads its end
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*transfers, return_exceptions=True)
+        worker._heart.close()
+        for store in (bulk, beats, looking):
+            await store.close()

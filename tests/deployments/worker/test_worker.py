@@ -35,7 +35,7 @@ from storage.domain.model import Failure, NodeStatus
 from storage.domain.outcomes import Outcome
 from storage.repositories.jobs import JobKey
 from storage.repositories.segments import Segments
-from storage.stores.object_store import StoreUnavailable
+from storage.stores.object_store import Condition, StoreFull, StoreUnavailable
 from tests.deployments.worker.generators import (
     MODEL,
     TAKE_S,
@@ -46,7 +46,8 @@ from tests.deployments.worker.generators import (
     take_audio,
 )
 from tests.deployments.worker.lab import CHAIN, TENANT, Lab, dead_claim, working
-from tests.support.patience import until
+from tests.deployments.worker.wire import Wire
+from tests.support.patience import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -407,16 +408,112 @@ class FaultyHandler:
     async def fail(self, job: Job, failure: Failure) -> Outcome:
         return Outcome(JobState.FAILED, error=failure)
 
+    async def clean_up(self, job: Job) -> None:
+        return
 
-@pytest.mark.parametrize("error", [KeyError("node"), StoreUnavailable("away"), OSError(28, "disk full")])
-async def test_a_worker_outlives_whatever_a_handler_raises(lab: Lab, error: Exception) -> None:
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (KeyError("node"), 3),
+        (StoreUnavailable("away"), 1),
+        (OSError(28, "disk full"), 1),
+        (EngineBusy("full"), 1),
+    ],
+)
+async def test_a_worker_outlives_whatever_a_handler_raises(lab: Lab, error: Exception, attempts: int) -> None:
+    """And an attempt is counted only for what is the job's own fault."""
     handlers: dict[JobKind, JobHandler] = {JobKind.GENERATE: FaultyHandler(error, error)}
     await lab.take()
     worker = lab.worker(handlers=handlers)
     async with working(worker):
         job = await lab.ended()
         assert worker.is_alive()
-    assert (job.state, job.result) == (JobState.SUCCEEDED, {"made": 3})
+    assert (job.state, job.result) == (JobState.SUCCEEDED, {"made": attempts})
+
+
+class Troubled(Wire):
+    """Reads go through; writes whose key has `kind` in it are refused as long as `is_full`."""
+
+    is_full = False
+    kind = ""
+    refused = 0
+
+    async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
+        if self.is_full and self.kind in key:
+            self.refused += 1
+            raise StoreFull("no space left")
+        return await super().put(key, data, condition)
+
+
+@pytest.mark.parametrize("kind", ["/blobs/", "/chains/", "/"])
+async def test_a_job_waits_for_a_storage_in_trouble_and_no_attempt_is_counted(lab: Lab, kind: str) -> None:
+    """Full for blobs, for documents, for everything: the last outlasts the lease, so that the claim is doubtful."""
+    started = asyncio.Event()
+
+    async def play(request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
+        started.set()
+        async for event in ScriptedGenerator().generate(request):
+            yield event
+
+    wire = Troubled(lab.store)
+    wire.kind = kind
+    wire.is_full = kind != "/"
+    await lab.take()
+    lease_s = 0.6 if kind == "/" else 6.0
+    async with working(lab.worker(ScriptedGenerator(play), store=wire, max_attempts=1, lease_s=lease_s)):
+        if kind == "/":
+            await until_set(started)
+            wire.is_full = True
+        await until_refused(wire, 12 if kind == "/" else 3)
+        assert not (await lab.job()).state.is_finished
+        wire.is_full = False
+        job = await lab.ended()
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
+
+
+async def until_set(event: asyncio.Event) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        await event.wait()
+
+
+async def until_refused(wire: Troubled, count: int) -> None:
+    async def enough() -> bool:
+        return wire.refused >= count
+
+    await until(enough)
+
+
+async def test_waiting_for_a_busy_generator_writes_nothing(lab: Lab) -> None:
+    tries = 0
+
+    async def play(request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
+        nonlocal tries
+        tries += 1
+        if tries <= 4:
+            raise EngineBusy("the model's queue is full")
+        async for event in ScriptedGenerator().generate(request):
+            yield event
+
+    await lab.take()
+    before = len(lab.versions())
+    async with working(lab.worker(ScriptedGenerator(play), max_attempts=1)):
+        job = await lab.ended()
+    assert (job.state, job.attempt, tries) == (JobState.SUCCEEDED, 1, 5)
+    assert len(lab.versions()) - before == 2  # it runs, it is ready
+
+
+@pytest.mark.parametrize("document", [b"torn", b'{"write_ids": [], "record": {"format_version": 99}}'])
+async def test_a_job_whose_chain_is_damaged_ends_and_hinders_no_other(lab: Lab, document: bytes) -> None:
+    await lab.take()
+    await lab.upload("other")
+    await lab.accept("two", chain_id="other")
+    await lab.store.put(paths.chain(TENANT, CHAIN), document)
+    async with working(lab.worker()):
+        broken, fine = await lab.ended("one"), await lab.ended("two")
+    assert (broken.state, fine.state) == (JobState.FAILED, JobState.SUCCEEDED)
+    assert broken.error is not None
+    assert "damaged" in broken.error.detail
 
 
 async def test_a_take_has_the_length_that_was_asked_for(lab: Lab) -> None:

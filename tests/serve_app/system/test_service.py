@@ -12,6 +12,7 @@ from serve_app.system.models import DeploymentState, Gpus, ModelState, ServedMod
 from serve_app.system.schemas import capacity_view
 from serve_app.system.separators import ServedSeparators
 from serve_app.system.service import SystemService
+from serve_app.system.storage_check import StorageCheck
 from storage.domain.jobs import Job, JobKind
 from storage.repositories.jobs import Jobs
 from storage.stores.memory import MemoryStore
@@ -54,7 +55,15 @@ class StillCluster:
 def service(cluster: StillCluster, jobs: Jobs) -> SystemService:
     settings = Settings()
     separators = ServedSeparators([], settings.separation)
-    return SystemService(cluster, ServedModels([registry.find("mock")]), separators, None, jobs, settings)
+    return SystemService(
+        cluster,
+        ServedModels([registry.find("mock")]),
+        separators,
+        None,
+        jobs,
+        StorageCheck(MemoryStore()),
+        settings,
+    )
 
 
 async def with_unfinished_jobs(count: int) -> Jobs:

@@ -16,7 +16,7 @@ from storage import paths
 from storage.domain import edits
 from storage.domain.jobs import Job, JobKind, JobState, claim, finish
 from storage.domain.model import BlobRef, Chain, ChainNotFound, NodeAudio
-from storage.domain.records import BadRecord, audio_to_record
+from storage.domain.records import audio_to_record
 from storage.gc.collector import Collector
 from storage.gc.rules import Doomed, Reason, Retention
 from storage.repositories.blobs import Blobs
@@ -24,7 +24,6 @@ from storage.repositories.chains import Chains
 from storage.repositories.exports import Export, Exports
 from storage.repositories.jobs import JobKey, Jobs
 from storage.repositories.segments import SegmentKey, Segments
-from storage.stores.document import DocumentCorrupt
 from storage.stores.memory import MemoryStore
 from storage.stores.object_store import Condition
 from tests.storage.domain.builders import PROVENANCE, pending, queued_job, uploaded_root
@@ -475,18 +474,60 @@ async def test_what_another_program_put_there_stays(store: AgingStore, collector
     assert strange <= store.kept
 
 
-@pytest.mark.parametrize(
-    ("document", "error"),
-    [(b"torn", DocumentCorrupt), (b'{"write_ids": [], "record": {"format_version": 99}}', BadRecord)],
-)
-async def test_a_document_that_cannot_be_read_stops_everything(
-    store: AgingStore, collector: Collector, document: bytes, error: type[Exception]
+UNREADABLE = [b"torn", b"", b"[]", b'{"write_ids": [], "record": {"format_version": 99}}']
+
+
+@pytest.mark.parametrize("document", UNREADABLE)
+async def test_a_damaged_chain_keeps_what_it_may_name_and_hinders_nothing_else(
+    store: AgingStore, collector: Collector, document: bytes
 ) -> None:
-    await put_blob(store, "upload-x")
-    await store.put(paths.chain(TENANT, "c"), document)
+    chain = await uploaded(store)
+    audio = chain.nodes[0].audio
+    assert audio is not None
+    take = await put_blob(store, "job-1")  # of a job whose record is gone: the chain may name it
+    garbage = await put_blob(store, "upload-x")
+    await store.put(paths.chain(TENANT, chain.id), document)
+    store.pass_time(1000 * DAY_S)
+    gone = await collected(collector)
+    assert garbage.name in gone
+    assert {paths.chain(TENANT, chain.id), paths.blob(TENANT, audio.blob.name)} <= store.kept
+    assert paths.blob(TENANT, take.name) in store.kept
+    assert any(key.startswith(paths.timeline_folder(TENANT, "chains")) for key in store.kept)
+
+
+@pytest.mark.parametrize("document", UNREADABLE)
+async def test_a_damaged_job_keeps_its_marker_and_what_it_made(
+    store: AgingStore, collector: Collector, document: bytes
+) -> None:
+    await store.put(paths.active(TENANT, "job"), b"")
+    await store.put(paths.job(TENANT, "job"), document)
+    made = await put_blob(store, "job-1")
+    store.pass_time(1000 * DAY_S)
+    await collected(collector)
+    assert {
+        paths.active(TENANT, "job"),
+        paths.job(TENANT, "job"),
+        paths.blob(TENANT, made.name),
+    } <= store.kept
+
+
+async def test_a_damaged_tenant_hinders_no_other(store: AgingStore, collector: Collector) -> None:
+    await store.put(paths.chain(TENANT, "c"), b"torn")
+    other = await Blobs(store).put("other", "upload-x", b"sound")
     store.pass_time(2 * DAY_S)
-    with pytest.raises(error):
-        await collector.plan()
+    assert other.name in await collected(collector)
+
+
+async def test_a_deleted_damaged_chain_frees_its_audio(store: AgingStore, collector: Collector) -> None:
+    chain = await uploaded(store)
+    audio = chain.nodes[0].audio
+    assert audio is not None
+    await store.put(paths.chain(TENANT, chain.id), b"torn")
+    deleted = await Chains(store).delete_damaged(TENANT, chain.id)
+    assert deleted.deleted_at is not None
+    assert (await Chains(store).page(TENANT)).damaged == ()
+    store.pass_time(2 * DAY_S)
+    assert audio.blob.name in await collected(collector)
 
 
 async def test_tenants_are_apart(store: AgingStore, collector: Collector) -> None:
@@ -540,12 +581,10 @@ def test_the_command_lists_then_deletes_then_finds_nothing(
 
 
 def test_the_command_says_what_stopped_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chains = folder / "tenants" / TENANT / "chains"
-    chains.mkdir()
-    (chains / "c.json").write_bytes(b"torn")
-    assert main(["--storage", f"file:{folder}"]) == 1
-    assert "c.json" in capsys.readouterr().err
-    assert len(_files(folder)) == 3
+    (folder / "file").write_bytes(b"")
+    assert main(["--storage", f"file:{folder}/file"]) == 1
+    assert "nothing more is deleted" in capsys.readouterr().err
+    assert len(_files(folder)) == 2
 
 
 @pytest.mark.parametrize("wrong", [["--grace-hours", "0"], ["--keep-exports-days", "0.5"]])
@@ -554,3 +593,20 @@ def test_the_command_refuses_unsafe_retentions(folder: Path, wrong: list[str]) -
         main(["--storage", f"file:{folder}", *wrong])
     assert refused.value.code == 2
     assert len(_files(folder)) == 2
+
+
+def test_the_command_reads_the_deploy_file_that_the_server_reads(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The storage and the retention: with a grace of a week, two days are young."""
+    config = tmp_path_factory.mktemp("deploy") / "config.yaml"
+    settings = f"storage: {{url: 'file:{folder}'}}, retention: {{grace_s: 604800}}"
+    config.write_text(
+        f"applications: [{{name: segue, import_path: 'serve_app.app:build', args: {{settings: {{{settings}}}}}}}]"
+    )
+    assert main(["--config", str(config)]) == 0
+    assert len(_files(folder)) == 2
+    assert main(["--config", str(config), "--grace-hours", "24"]) == 0
+    assert not any(name.startswith("upload-old") for name in _files(folder))
+    with pytest.raises(SystemExit):
+        main(["--config", str(config.with_name("missing.yaml"))])

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC240 - the folders here are small and local
 """What a local folder promises beyond the contract: several processes, crashes, tidiness, plain errors."""
 
 from __future__ import annotations
@@ -11,13 +12,23 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from storage.stores.local_folder import TEMPORARY_LIFE_S, LocalFolderStore
-from storage.stores.object_store import BadKey, IfAbsent, IfMatch, ObjectNotFound, StoreUnavailable
+from storage.stores.local_folder import LOCK_STRIPES, TEMPORARY_LIFE_S, LocalFolderStore
+from storage.stores.object_store import (
+    BadKey,
+    IfAbsent,
+    IfMatch,
+    ObjectNotFound,
+    StoreFull,
+    StoreMissing,
+    StoreReadOnly,
+    StoreUnavailable,
+)
 from tests.storage.stores.local_folder_writer import payload, version_of
 from tests.support.patience import PATIENCE_S
 
@@ -160,7 +171,7 @@ class TestSeveralProcesses:
 
     async def test_readers_never_wait_for_a_writer(self, store: LocalFolderStore, root: Path) -> None:
         await store.put("a/b", b"data")
-        [lock] = (root / ".segue" / "locks").iterdir()
+        lock = root / ".segue" / "locks" / f"{zlib.crc32(b'a/b') % LOCK_STRIPES:02d}"
         with lock.open() as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             blocked = asyncio.create_task(store.put("a/b", b"later"))
@@ -209,3 +220,87 @@ class TestErrors:
             await store.put("x" * 256, b"")
         with pytest.raises(ObjectNotFound):
             await store.get("x" * 254)
+
+
+class TestARootThatGoesAway:
+    """As a volume that is unmounted, or a folder that is deleted or moved under a running server."""
+
+    @pytest.mark.parametrize("leave_the_mount_point", [True, False])
+    async def test_it_is_missing_and_never_empty_until_it_is_back(
+        self, store: LocalFolderStore, root: Path, leave_the_mount_point: bool
+    ) -> None:
+        etag = await store.put("tenants/t/a", b"kept")
+        away = root.rename(root.parent / "away")
+        if leave_the_mount_point:
+            root.mkdir()
+        for operation in (
+            lambda: store.get("tenants/t/a"),
+            lambda: store.get_range("tenants/t/a", 0, 1),
+            lambda: store.head("tenants/t/a"),
+            lambda: store.put("tenants/t/a", b"new", IfMatch(etag)),
+            lambda: store.put("tenants/t/b", b"new"),
+            lambda: store.delete("tenants/t/a"),
+            lambda: store.list_folders("tenants/"),
+            lambda: anext(store.list("tenants/")),
+        ):
+            with pytest.raises(StoreMissing):
+                await operation()
+        assert not leave_the_mount_point or list(root.iterdir()) == []
+        if leave_the_mount_point:
+            root.rmdir()
+        away.rename(root)
+        assert (await store.get("tenants/t/a")).data == b"kept"
+        await store.put("tenants/t/b", b"new")
+        assert [info.key async for info in store.list("")] == ["tenants/t/a", "tenants/t/b"]
+
+    async def test_another_store_in_its_place_is_not_taken_for_it(
+        self, store: LocalFolderStore, root: Path
+    ) -> None:
+        await store.put("a", b"kept")
+        root.rename(root.parent / "away")
+        other = LocalFolderStore(root)
+        with pytest.raises(StoreMissing, match="another data folder"):
+            await store.put("a", b"new")
+        assert [info async for info in other.list("")] == []
+        await other.close()
+
+    async def test_stores_that_open_a_new_root_together_agree_on_its_identity(self, root: Path) -> None:
+        stores = await asyncio.gather(*(asyncio.to_thread(LocalFolderStore, root) for _ in range(8)))
+        for number, store in enumerate(stores):
+            await store.put(f"a/{number}", b"")
+        assert len([info async for info in stores[0].list("")]) == 8
+        for store in stores:
+            await store.close()
+
+
+async def test_listing_and_head_read_no_content(store: LocalFolderStore, root: Path) -> None:
+    await store.put("a/b", b"audio")
+    (root / "a" / "b").chmod(0)  # may be looked at, not read
+    if os.access(root / "a" / "b", os.R_OK):
+        opened: list[str] = []
+        sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+    else:
+        opened = []
+    assert (await store.head("a/b")).size_bytes == 5
+    assert [info.size_bytes async for info in store.list("a/")] == [5]
+    assert str(root / "a" / "b") not in opened
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, StoreFull),
+        (errno.EDQUOT, StoreFull),
+        (errno.EROFS, StoreReadOnly),
+        (errno.EACCES, StoreReadOnly),
+    ],
+)
+async def test_a_refused_write_has_its_kind(
+    store: LocalFolderStore, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[StoreUnavailable]
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(kind):
+        await store.put("a/b", b"data")

@@ -291,7 +291,7 @@ class TestTls:
             s3_settings, endpoint_url=tls_proxy.endpoint_url, ca_bundle=str(certificate)
         ) as store:
             etag = await store.put(KEY, b"data", IfAbsent())
-            assert (await store.head(KEY)).etag == etag
+            assert (await store.head(KEY)).stamp == etag
 
     async def test_a_bundle_that_is_not_there(self, s3_settings: StorageSettings, tls_proxy: Proxy) -> None:
         error = await failure_of(

@@ -112,7 +112,7 @@ class LooksThenWrites(MemoryStore):
     """Keeps conditions, but lets others in between its look and its write."""
 
     async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
-        found = [info.etag async for info in self.list(key)]
+        found = [info.stamp async for info in self.list(key)]
         match condition:
             case IfAbsent() if found:
                 raise PreconditionFailed(key)
