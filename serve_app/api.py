@@ -13,6 +13,7 @@ from serve_app.access.callers import Access
 from serve_app.analysis import routes as analysis
 from serve_app.chains import node_routes as nodes
 from serve_app.chains import routes as chains
+from serve_app.chains import undo_routes as undo
 from serve_app.chains.schemas import NewChain
 from serve_app.http.errors import install_error_handlers
 from serve_app.http.middleware import (
@@ -89,7 +90,7 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
     app = FastAPI(title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan)
     app.state.services = services
     app.state.access = Access(services.settings.access)
-    modules = (chains, nodes, stems, analysis, jobs, processing, tools, system)
+    modules = (chains, nodes, undo, stems, analysis, jobs, processing, tools, system)
     for module in modules:
         app.include_router(module.router)
     app.state.routes = [*app.router.routes, *(route for module in modules for route in module.router.routes)]

@@ -1,4 +1,4 @@
-"""What a musician does with a chain that is there: read, list, commit, discard, rename, delete."""
+"""What a musician does with a chain that is there: read, list, commit, discard, undo both, rename, delete."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ class ChainService:
             for job_id, outcome in cancelled_jobs(chain, node):
                 await self._jobs.signal_cancel(tenant, job_id, outcome)
         return chain
+
+    async def uncommit(self, tenant: str, chain_id: str, node_id: str) -> Chain:
+        """Raises Refused, ChainNotFound, NodeNotFound."""
+        return await self._chains.change(
+            tenant, chain_id, lambda chain, now: edits.uncommit(chain, node_id, now)
+        )
+
+    async def restore(self, tenant: str, chain_id: str, node_id: str) -> Chain:
+        """Raises ChainNotFound, NodeNotFound."""
+        return await self._chains.change(
+            tenant, chain_id, lambda chain, now: edits.restore(chain, node_id, now)
+        )
 
     async def rename(self, tenant: str, chain_id: str, title: str) -> Chain:
         """Raises ChainNotFound."""

@@ -23,7 +23,7 @@ from storage.domain.model import (
     NodeStatus,
     Refused,
 )
-from storage.domain.tree import children_of, subtree
+from storage.domain.tree import children_of, path_to, subtree
 
 DELETED_TITLE = ""
 
@@ -163,13 +163,27 @@ def commit(chain: Chain, node_id: str, now: datetime) -> Chain:
     if node.parent_id is None or chain.node(node.parent_id).decision is not Decision.COMMITTED:
         raise Refused(f"the parent of node {node_id} is not on the spine")
     replaced = [
-        replace(below, decision=Decision.CANDIDATE)
+        off
         for sibling in children_of(chain, node.parent_id)
         if sibling.decision is Decision.COMMITTED
-        for below in subtree(chain, sibling.id)
-        if below.decision is Decision.COMMITTED
+        for off in _off_the_spine(chain, sibling.id)
     ]
     return update(chain, [*replaced, replace(node, decision=Decision.COMMITTED)], now)
+
+
+def uncommit(chain: Chain, node_id: str, now: datetime) -> Chain:
+    """Take a node off the spine: it and its committed descendants become candidates.
+
+    A node that is not on the spine stays as it is, so again is no change. Raises Refused for the root,
+    NodeNotFound, ChainDeleted.
+    """
+    require_alive(chain)
+    node = chain.node(node_id)
+    if node.decision is not Decision.COMMITTED:
+        return chain
+    if node.parent_id is None:
+        raise Refused(f"node {node_id} is the chain's root: the spine always begins with it")
+    return update(chain, _off_the_spine(chain, node_id), now)
 
 
 def discard(chain: Chain, node_id: str, now: datetime) -> Chain:
@@ -179,7 +193,9 @@ def discard(chain: Chain, node_id: str, now: datetime) -> Chain:
     """
     require_alive(chain)
     if chain.node(node_id).decision is Decision.COMMITTED:
-        raise Refused(f"node {node_id} is on the spine: commit another take in its place first")
+        raise Refused(
+            f"node {node_id} is on the spine: uncommit it, or commit another take in its place, first"
+        )
     discarded = [
         replace(
             node,
@@ -191,6 +207,28 @@ def discard(chain: Chain, node_id: str, now: datetime) -> Chain:
     ]
     changed = [node for node in discarded if node != chain.node(node.id)]
     return update(chain, changed, now) if changed else chain
+
+
+def restore(chain: Chain, node_id: str, now: datetime) -> Chain:
+    """Make a discarded node a candidate again, with what a candidate needs and what was lost with it.
+
+    Its discarded ancestors come back, because a candidate does not hang from a discarded node. Of the nodes
+    below, those come back that the same discard took along; what was discarded in a step of its own before
+    stays discarded, as does what else the ancestors have below them. Statuses stay: cancelled work is not
+    begun again. A node that is not discarded stays as it is, so again is no change.
+
+    Raises NodeNotFound, ChainDeleted.
+    """
+    require_alive(chain)
+    node = chain.node(node_id)
+    if node.decision is not Decision.DISCARDED:
+        return chain
+    # Nothing changes a discarded node until it is restored, so its `changed_version` names its discard.
+    taken_along = [
+        below for below in subtree(chain, node_id) if below.changed_version == node.changed_version
+    ]
+    above = [one for one in path_to(chain, node_id)[:-1] if one.decision is Decision.DISCARDED]
+    return update(chain, [replace(one, decision=Decision.CANDIDATE) for one in (*above, *taken_along)], now)
 
 
 def rename(chain: Chain, title: str, now: datetime) -> Chain:
@@ -231,6 +269,15 @@ def require_alive(chain: Chain) -> None:
     """Raises ChainDeleted."""
     if chain.deleted_at is not None:
         raise ChainDeleted(chain.id)
+
+
+def _off_the_spine(chain: Chain, node_id: str) -> list[Node]:
+    """The committed ones among a node and its descendants, as candidates."""
+    return [
+        replace(node, decision=Decision.CANDIDATE)
+        for node in subtree(chain, node_id)
+        if node.decision is Decision.COMMITTED
+    ]
 
 
 def _require_fence(node: Node, fence: int) -> None:

@@ -260,6 +260,8 @@ async def test_an_unknown_id_is_not_found_whatever_it_looks_like(stage: Stage, o
         ("GET", f"{stage.url}/nodes/{odd_id}/provenance"),
         ("POST", f"{stage.url}/nodes/{odd_id}/commit"),
         ("POST", f"{stage.url}/nodes/{odd_id}/discard"),
+        ("POST", f"{stage.url}/nodes/{odd_id}/uncommit"),
+        ("POST", f"{stage.url}/nodes/{odd_id}/restore"),
         ("GET", f"/v1/jobs/{odd_id}"),
         ("DELETE", f"/v1/jobs/{odd_id}"),
         ("GET", f"/v1/jobs/{odd_id}/events"),

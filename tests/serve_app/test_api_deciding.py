@@ -1,4 +1,4 @@
-"""Commit, discard, cancel, delete: what is allowed when, and that work which is not wanted any more stops."""
+"""Commit, discard, cancel, delete: what is allowed when, what can be undone, and that unwanted work stops."""
 
 from __future__ import annotations
 
@@ -134,6 +134,57 @@ async def test_discarding_takes_the_subtree_along_and_stops_its_work() -> None:
         assert (await app.ended(busy["job_id"]))["state"] == "cancelled"
         again = (await decide(app, chain, top, "discard")).json()
         assert again["version"] == answer["version"]
+
+
+async def test_a_committed_take_is_taken_off_the_spine_with_what_follows_it() -> None:
+    async with running({"mock": MockEngine()}) as app:
+        chain = await app.generated()
+        root = chain["root_id"]
+        first = await ready_take(app, chain)
+        await decide(app, chain, first, "commit")
+        below = await ready_take(app, chain, first)
+        await decide(app, chain, below, "commit")
+        off = (await decide(app, chain, first, "uncommit")).json()
+        assert off["spine"] == [root]
+        assert {node["id"]: node["decision"] for node in off["nodes"]} == {
+            root: "committed",
+            first: "candidate",
+            below: "candidate",
+        }
+        assert (await decide(app, chain, first, "uncommit")).json() == off
+        assert (await app.http.get(f"/v1/chains/{chain['id']}/spine")).json()["nodes"][-1]["id"] == root
+        refused = problem(await decide(app, chain, root, "uncommit"), 409)
+        assert "root" in refused["detail"]
+        problem(await decide(app, chain, "nobody", "uncommit"), 404)
+        assert (await app.chain(chain["id"])) == off
+        # Off the spine it can be discarded, which it could not be on it.
+        assert (await decide(app, chain, first, "discard")).status_code == 200
+
+
+async def test_a_discarded_take_comes_back_and_its_cancelled_work_does_not() -> None:
+    engine = WatchedEngine()
+    async with running({"mock": engine}, overrides=DEAF) as app:
+        chain = await app.generated()
+        top = await ready_take(app, chain)
+        below = await ready_take(app, chain, top)
+        busy = await take(app, chain, below, prompt="slow")
+        await engine.until_running(1)
+        await decide(app, chain, top, "discard")
+        await engine.until_running(0)
+        assert (await app.ended(busy["job_id"]))["state"] == "cancelled"
+        back = (await decide(app, chain, top, "restore")).json()
+        nodes = {node["id"]: node for node in back["nodes"]}
+        assert [nodes[node_id]["decision"] for node_id in (top, below, busy["id"])] == ["candidate"] * 3
+        assert nodes[busy["id"]]["status"] == "cancelled"
+        assert (await decide(app, chain, top, "restore")).json() == back
+        assert (await app.job(busy["job_id"]))["state"] == "cancelled"
+        sound = await app.http.get(f"/v1/chains/{chain['id']}/nodes/{top}/audio")
+        assert sound.status_code == 200
+        # It is a take like any other again: it goes on, and goes onto the spine.
+        await ready_take(app, chain, below)
+        committed = (await decide(app, chain, top, "commit")).json()
+        assert committed["spine"] == [chain["root_id"], top]
+        problem(await decide(app, chain, "nobody", "restore"), 404)
 
 
 async def test_cancelling_a_running_job_shows_at_once_and_frees_the_model() -> None:

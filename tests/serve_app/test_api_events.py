@@ -93,7 +93,9 @@ async def test_an_old_state_and_the_events_after_it_are_the_new_state(seed: int)
         for step in range(10):
             nodes = (await app.chain(chain["id"]))["nodes"]
             picked = choose.choice(nodes)["id"]
-            match choose.choice(["rename", "branch", "branch", "commit", "discard"]):
+            match choose.choice(
+                ["rename", "branch", "branch", "commit", "commit", "discard", "uncommit", "restore"]
+            ):
                 case "rename":
                     await rename(app, chain["id"], f"title {step}")
                 case "branch":

@@ -81,6 +81,8 @@ async def test_any_json_at_every_route_that_takes_json(target: Target, body: obj
         ("POST", f"{target.url}/export"),
         ("POST", f"{target.url}/nodes/{target.root_id}/commit"),
         ("POST", f"{target.url}/nodes/{target.root_id}/discard"),
+        ("POST", f"{target.url}/nodes/{target.root_id}/uncommit"),
+        ("POST", f"{target.url}/nodes/{target.root_id}/restore"),
     ):
         headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
         blameless(await target.http.request(method, path, content=content, headers=headers))

@@ -22,6 +22,8 @@ ROUTES = {
     "/v1/chains/{chain_id}/nodes/{node_id}": {"get"},
     "/v1/chains/{chain_id}/nodes/{node_id}/commit": {"post"},
     "/v1/chains/{chain_id}/nodes/{node_id}/discard": {"post"},
+    "/v1/chains/{chain_id}/nodes/{node_id}/uncommit": {"post"},
+    "/v1/chains/{chain_id}/nodes/{node_id}/restore": {"post"},
     "/v1/chains/{chain_id}/nodes/{node_id}/audio": {"get"},
     "/v1/chains/{chain_id}/nodes/{node_id}/original": {"get"},
     "/v1/chains/{chain_id}/nodes/{node_id}/provenance": {"get"},

@@ -40,7 +40,7 @@ class Promises:
     """By prompt, which is another for each request: every 202 that it got."""
     takes: dict[str, int] = field(default_factory=dict)
     chains: list[Chain] = field(default_factory=list)
-    """Every chain that came back from a commit, a discard or a rename."""
+    """Every chain that came back from a decision about a node."""
     exports: set[str] = field(default_factory=set)
     """Jobs of accepted exports."""
     cancelled: set[str] = field(default_factory=set)
@@ -77,6 +77,8 @@ class Client:
                 (self._branch, 10),
                 (self._commit, 3),
                 (self._discard, 2),
+                (self._uncommit, 1),
+                (self._restore, 2),
                 (self._cancel, 3),
                 (self._export, 3),
                 (self._new_root, 2),
@@ -123,6 +125,18 @@ class Client:
         node, chain_id = await self._any_node(), self._chain_id
         self._promises.chains.append(
             await self._ask(lambda ingress: ingress.chains.discard(TENANT, chain_id, node.id))
+        )
+
+    async def _uncommit(self) -> None:
+        node, chain_id = await self._any_node(), self._chain_id
+        self._promises.chains.append(
+            await self._ask(lambda ingress: ingress.chains.uncommit(TENANT, chain_id, node.id))
+        )
+
+    async def _restore(self) -> None:
+        node, chain_id = await self._any_node(), self._chain_id
+        self._promises.chains.append(
+            await self._ask(lambda ingress: ingress.chains.restore(TENANT, chain_id, node.id))
         )
 
     async def _cancel(self) -> None:

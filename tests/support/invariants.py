@@ -130,8 +130,10 @@ def _check_step(before: Node, after: Node) -> Iterator[str]:
     same_outcome = (after.status, after.audio, after.error) == (before.status, before.audio, before.error)
     if before.status.is_finished and not same_outcome:
         yield f"node {after.id}: was {before.status} and became {after.status} again, under claim {after.fence}"
-    if before.decision is Decision.DISCARDED is not after.decision:
-        yield f"node {after.id}: came back from discarded"
+    if before.decision is Decision.DISCARDED and after.decision is Decision.COMMITTED:
+        yield f"node {after.id}: is committed without having been restored"
+    if before.decision is Decision.DISCARDED is after.decision and after != before:
+        yield f"node {after.id}: changed while it was discarded"
     if after.status is NodeStatus.READY is not before.status and (
         before.status is not NodeStatus.RUNNING or before.fence != after.fence
     ):

@@ -42,6 +42,8 @@ class ChainMachine(RuleBasedStateMachine):
         self.seen = [self.chain]
         self.made = 1
         self.seconds = 0
+        self.discarded_in: dict[str, int] = {}
+        """Which discard took a node along, counted apart from what the chain records."""
 
     @rule(pick=picks, takes=st.integers(1, 3), of_ready=st.booleans())
     def add(self, pick: int, takes: int, of_ready: bool) -> None:
@@ -101,10 +103,58 @@ class ChainMachine(RuleBasedStateMachine):
         node_id = self.some(pick, (lambda node: node.status is NodeStatus.READY) if ready else None)
         self.edit(lambda chain: edits.commit(chain, node_id, self.now()))
 
-    @rule(pick=picks)
-    def discard(self, pick: int) -> None:
-        node_id = self.some(pick)
+    @rule(pick=picks, committed=st.booleans())
+    def uncommit(self, pick: int, committed: bool) -> None:
+        wanted = (lambda node: node.decision is Decision.COMMITTED) if committed else None
+        node_id = self.some(pick, wanted)
+        before = self.chain
+        self.edit(lambda chain: edits.uncommit(chain, node_id, self.now()))
+        on_spine = [node.id for node in spine(before)]
+        is_taken_off = node_id in on_spine[1:]
+        assert (self.chain is not before) == is_taken_off
+        if is_taken_off:
+            cut = on_spine.index(node_id)
+            assert [node.id for node in spine(self.chain)] == on_spine[:cut]
+            assert all(self.chain.node(off).decision is Decision.CANDIDATE for off in on_spine[cut:])
+            again = self.chain
+            for off in on_spine[cut:]:
+                again = edits.commit(again, off, self.now())
+            assert without_stamps(again).nodes == without_stamps(before).nodes
+
+    @rule(pick=picks, committed=st.booleans())
+    def discard(self, pick: int, committed: bool) -> None:
+        wanted = None if committed else (lambda node: node.decision is not Decision.COMMITTED)
+        node_id = self.some(pick, wanted)
+        before = self.chain
         self.edit(lambda chain: edits.discard(chain, node_id, self.now()))
+        if self.chain is not before:
+            lost = [node.id for node in self.chain.nodes if node.decision is Decision.DISCARDED]
+            for lost_id in lost:
+                self.discarded_in.setdefault(lost_id, self.chain.version)
+            back = edits.restore(self.chain, node_id, self.now())
+            assert [node.decision for node in back.nodes] == [node.decision for node in before.nodes]
+
+    @rule(pick=picks, discarded=st.booleans())
+    def restore(self, pick: int, discarded: bool) -> None:
+        wanted = (lambda node: node.decision is Decision.DISCARDED) if discarded else None
+        node_id = self.some(pick, wanted)
+        before = self.chain
+        self.edit(lambda chain: edits.restore(chain, node_id, self.now()))
+        if node_id not in self.discarded_in:
+            assert self.chain is before
+        elif before.deleted_at is None:
+            lost_with_it = {
+                node.id
+                for node in subtree(before, node_id)
+                if self.discarded_in[node.id] == self.discarded_in[node_id]
+            }
+            above = {node.id for node in path_to(before, node_id)} & self.discarded_in.keys()
+            decisions = {node.id: node.decision for node in before.nodes}
+            assert {node.id: node.decision for node in self.chain.nodes} == decisions | dict.fromkeys(
+                lost_with_it | above, Decision.CANDIDATE
+            )
+            for back_id in lost_with_it | above:
+                del self.discarded_in[back_id]
 
     @rule(title=st.sampled_from(["Sketch", "Dawn", "é \U0001f3b5"]))
     def rename(self, title: str) -> None:
@@ -250,7 +300,10 @@ def check_node_step(old: Node, new: Node) -> None:
     if old.status is NodeStatus.RUNNING:
         assert new.status is not NodeStatus.PENDING
     if old.decision is Decision.DISCARDED:
-        assert new.decision is Decision.DISCARDED
+        assert new == old or new.decision is Decision.CANDIDATE, (
+            "a discarded node is restored, or stays as it is"
+        )
+        assert new.derived == old.derived
 
 
 TestChainMachine = ChainMachine.TestCase

@@ -209,9 +209,71 @@ class TestCommit:
             edits.commit(edits.cancel(chain, "a", NOW), "a", NOW)
 
     def test_an_unknown_node_is_not_found(self, tree: Chain) -> None:
-        for edit in (edits.commit, edits.discard, edits.cancel):
+        for edit in (edits.commit, edits.uncommit, edits.discard, edits.restore, edits.cancel):
             with pytest.raises(NodeNotFound):
                 edit(tree, "nobody", NOW)
+
+
+class TestUncommit:
+    def test_it_and_what_follows_it_on_the_spine_become_candidates(self, tree: Chain) -> None:
+        chain = edits.uncommit(commit_all(tree, "a", "b", "c"), "b", NOW)
+        assert line(chain) == ["root", "a"]
+        assert ids_by(chain, Decision.CANDIDATE) == {"b", "c", "d", "x", "y"}
+
+    def test_the_change_marks_what_left_the_spine_and_nothing_else(self, tree: Chain) -> None:
+        chain = edits.uncommit(commit_all(tree, "a", "b", "c"), "b", NOW)
+        assert {node.id for node in chain.nodes if node.changed_version == chain.version} == {"b", "c"}
+
+    def test_again_is_no_change_nor_is_it_for_what_is_not_on_the_spine(self, tree: Chain) -> None:
+        chain = edits.uncommit(commit_all(tree, "a", "b"), "b", NOW)
+        assert edits.uncommit(chain, "b", NOW) is chain
+        chain = edits.discard(chain, "x", NOW)
+        assert edits.uncommit(chain, "x", NOW) is chain
+
+    def test_the_root_stays_on_the_spine(self, tree: Chain) -> None:
+        with pytest.raises(Refused, match="root"):
+            edits.uncommit(commit_all(tree, "a"), "root", NOW)
+
+    def test_what_was_taken_off_can_be_discarded_or_committed(self, tree: Chain) -> None:
+        chain = edits.uncommit(commit_all(tree, "a", "b"), "a", NOW)
+        assert line(commit_all(chain, "a", "b", "d")) == ["root", "a", "b", "d"]
+        assert ids_by(edits.discard(chain, "a", NOW), Decision.DISCARDED) == {"a", "b", "c", "d"}
+
+
+class TestRestore:
+    def test_it_undoes_a_discard(self, tree: Chain) -> None:
+        chain = edits.restore(edits.discard(tree, "a", NOW), "a", NOW)
+        assert ids_by(chain, Decision.DISCARDED) == set()
+        assert line(commit_all(chain, "a", "b", "c")) == ["root", "a", "b", "c"]
+
+    def test_what_was_discarded_before_stays_discarded(self, tree: Chain) -> None:
+        chain = edits.discard(edits.discard(tree, "b", NOW), "a", NOW)
+        chain = edits.restore(chain, "a", NOW)
+        assert ids_by(chain, Decision.DISCARDED) == {"b", "c", "d"}
+        assert ids_by(edits.restore(chain, "b", NOW), Decision.DISCARDED) == set()
+
+    def test_discarded_ancestors_come_along_without_their_other_takes(self, tree: Chain) -> None:
+        chain = edits.restore(edits.discard(tree, "a", NOW), "c", NOW)
+        assert ids_by(chain, Decision.CANDIDATE) == {"a", "b", "c", "x", "y"}
+        assert ids_by(chain, Decision.DISCARDED) == {"d"}
+
+    def test_ancestors_of_an_earlier_discard_come_along(self, tree: Chain) -> None:
+        chain = edits.discard(edits.discard(tree, "c", NOW), "a", NOW)
+        chain = edits.restore(chain, "c", NOW)
+        assert ids_by(chain, Decision.DISCARDED) == {"d"}
+
+    def test_cancelled_work_stays_cancelled(self, tree: Chain) -> None:
+        chain = edits.add_nodes(tree, [pending("p", "b"), pending("q", "b")], NOW)
+        chain = edits.restore(edits.discard(edits.start(chain, "q", 1, NOW), "a", NOW), "a", NOW)
+        for node_id in "pq":
+            node = chain.node(node_id)
+            assert (node.status, node.decision) == (NodeStatus.CANCELLED, Decision.CANDIDATE)
+
+    def test_again_is_no_change_nor_is_it_for_what_was_not_discarded(self, tree: Chain) -> None:
+        chain = edits.restore(edits.discard(tree, "a", NOW), "a", NOW)
+        assert edits.restore(chain, "a", NOW) is chain
+        chain = commit_all(chain, "x")
+        assert edits.restore(chain, "x", NOW) is chain
 
 
 class TestDiscard:
@@ -263,10 +325,24 @@ class TestTheWholeChain:
             lambda chain: edits.cancel(chain, "root", NOW),
             lambda chain: edits.commit(chain, "root", NOW),
             lambda chain: edits.discard(chain, "root", NOW),
+            lambda chain: edits.uncommit(chain, "root", NOW),
+            lambda chain: edits.restore(chain, "root", NOW),
             lambda chain: edits.rename(chain, "again", NOW),
             lambda chain: edits.delete(chain, NOW),
         ],
-        ids=["add", "start", "publish", "fail", "cancel", "commit", "discard", "rename", "delete"],
+        ids=[
+            "add",
+            "start",
+            "publish",
+            "fail",
+            "cancel",
+            "commit",
+            "discard",
+            "uncommit",
+            "restore",
+            "rename",
+            "delete",
+        ],
     )
     def test_nothing_changes_a_deleted_chain(self, edit: Callable[[Chain], Chain], tree: Chain) -> None:
         with pytest.raises(ChainDeleted):
