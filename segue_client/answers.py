@@ -7,10 +7,10 @@ no harm.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -25,6 +25,7 @@ class ClientError(Exception):
     ├── Rejected       the server answered with an error (problem+json)
     ├── BadAnswer      what answered does not speak as Segue does
     ├── WorkFailed     the server took the work, but it failed or was cancelled
+    ├── Misused        arguments that do not go together, or name no such thing here
     └── NoSuchId       an id, or the beginning of one, that names nothing, or several things
     """
 
@@ -63,6 +64,10 @@ class WorkFailed(ClientError):
     pass
 
 
+class Misused(ClientError):
+    pass
+
+
 class NoSuchId(ClientError):
     pass
 
@@ -71,82 +76,171 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,255}$")]
+"""Ids are shown, and become parts of addresses: nothing else in them is taken."""
+
+
+class Record(RootModel[dict[str, Any]]):
+    """An answer that is shown as it is."""
+
+
 class Failure(Answer):
     code: str = ""
     detail: str = ""
 
 
+class Damaged(Answer):
+    """A record that is there and cannot be read. It can be deleted."""
+
+    id: Id
+    created_at: str = ""
+    reason: str = ""
+
+
+class Audio(Answer):
+    """A ready node's sound. `original_name` is the uploaded file's own name."""
+
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    original_name: str | None = None
+
+
+class NodeAnalysis(Answer):
+    """A node's newest analysis in short. `rank` is among the takes of one request, 1 the best."""
+
+    status: str = ""
+    bpm: float | None = None
+    key: str | None = None
+    rank: int | None = None
+    error: Failure | None = None
+
+
+class NodeStems(Answer):
+    """One separation of a node."""
+
+    status: str = ""
+    error: Failure | None = None
+
+
 class Node(Answer):
     """One piece of new audio. `progress` is 0..1 while it is being made."""
 
-    id: str
-    parent_id: str | None
+    id: Id
+    parent_id: Id | None
     status: str
     decision: str
     duration_s: float
     prompt: str | None = None
     seed: int | None = None
-    job_id: str | None = None
+    job_id: Id | None = None
     progress: float | None = None
     error: Failure | None = None
+    audio: Audio | None = None
+    analysis: NodeAnalysis | None = None
+    stems: tuple[NodeStems, ...] = ()
 
     @property
     def is_finished(self) -> bool:
         return self.status in ("ready", "failed", "cancelled")
 
 
-class ChainSummary(Answer):
-    id: str
+class Chain(Answer):
+    """A tree of nodes; `spine` has the committed path's ids from the root on."""
+
+    id: Id
     title: str
     version: int
     updated_at: str
-
-
-class Chain(ChainSummary):
-    """A tree of nodes; `spine` has the committed path's ids from the root on."""
-
-    root_id: str
+    root_id: Id
     nodes: tuple[Node, ...]
-    spine: tuple[str, ...]
+    spine: tuple[Id, ...]
+    sample_rate_hz: int | None = None
+    channels: int | None = None
 
     def node(self, start: str) -> Node:
         """The node whose id is `start`, or the only one whose id begins so. Raises NoSuchId."""
         wanted = matching(start, [node.id for node in self.nodes], "node")
         return next(node for node in self.nodes if node.id == wanted)
 
+    @property
+    def spine_s(self) -> float:
+        """The length of the committed line."""
+        return sum(node.duration_s for node in self.nodes if node.id in self.spine)
+
 
 class ChainPage(Answer):
-    chains: tuple[ChainSummary, ...]
+    chains: tuple[Chain, ...]
     cursor: str | None = None
+    damaged: tuple[Damaged, ...] = ()
 
 
 class Branch(Answer):
-    """What a branch request began: `job_ids[i]` makes `nodes[i]`."""
+    """What a branch request began: `job_ids[i]` makes `nodes[i]`. `notices` are sentences about it."""
 
     nodes: tuple[Node, ...]
-    job_ids: tuple[str, ...]
+    job_ids: tuple[Id, ...]
+    notices: tuple[str, ...] = ()
 
 
 class Accepted(Answer):
-    job_id: str
+    job_id: Id
 
 
 class Job(Answer):
-    id: str
+    id: Id
+    kind: str = ""
     state: str
     progress: float | None = None
+    cancel_requested: bool = False
+    chain_id: Id | None = None
+    node_id: Id | None = None
+    created_at: str = ""
     result: dict[str, Any] | None = None
     error: Failure | None = None
 
+    @property
+    def is_finished(self) -> bool:
+        return self.state in ("succeeded", "failed", "cancelled")
 
-class Stem(Answer):
-    name: str
+
+class JobPage(Answer):
+    jobs: tuple[Job, ...]
+    cursor: str | None = None
+    damaged: tuple[Damaged, ...] = ()
+
+
+class Track(Answer):
+    """A file that a job made: `format` is its file name's ending."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
+    format: Annotated[str, Field(pattern=r"^[a-z0-9]{1,8}$")] = "wav"
+
+
+class Separation(Answer):
+    job_id: Id
+    tracks: tuple[Track, ...]
 
 
 class Stems(Answer):
-    """`stems` are those of the newest separation that is ready."""
+    """All separations of a node."""
 
-    stems: tuple[Stem, ...]
+    separations: tuple[Separation, ...]
+
+
+class StageReport(Answer):
+    name: str
+    state: str
+    error: Failure | None = None
+
+
+class Manifest(Answer):
+    """How a track that is taken apart does. A stage that fails skips only what needs it."""
+
+    stages: tuple[StageReport, ...] = ()
+
+
+class Outputs(Answer):
+    outputs: tuple[Track, ...]
 
 
 class Analysis(Answer):
@@ -157,15 +251,25 @@ class Analysis(Answer):
 
 
 class Model(Answer):
+    """A model that is served: one that generates, separates or analyses. Bytes are those of its download."""
+
     name: str
     licence: str | None = None
     default: bool = False
     status: str | None = None
     detail: str = ""
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    done_bytes: int = 0
+    total_bytes: int = 0
 
 
 class ModelList(Answer):
+    """`models` generate, `separators` make stems, `analyser` analyses."""
+
     models: tuple[Model, ...]
+    separators: tuple[Model, ...] = ()
+    analyser: Model | None = None
 
 
 def check(response: httpx.Response) -> None:
@@ -182,7 +286,7 @@ def read_answer(shape: type[R], response: httpx.Response) -> R:
         return shape.model_validate_json(response.content)
     except ValidationError as error:
         where = response.url.copy_with(query=None)
-        raise BadAnswer(f"what answers at {where} does not speak as Segue does") from error
+        raise BadAnswer(f"what answers at {where} is not a Segue server that this client knows") from error
 
 
 def matching(start: str, ids: Collection[str], noun: str) -> str:

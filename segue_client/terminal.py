@@ -6,11 +6,13 @@ terminal there are no colours, no bars and no control codes, and none from the s
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -25,6 +27,7 @@ MIN_ID_CHARS = 8
 MAX_TEXT_CHARS = 60
 _MARKS = {"committed": "●", "candidate": "○", "discarded": "×"}
 _STYLES = {"running": "cyan", "pending": "yellow", "failed": "red", "cancelled": "red", "ready": ""}
+_CHANNELS = {1: "mono", 2: "stereo"}
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
 
 
@@ -42,6 +45,11 @@ class Terminal:
     def note(self, line: str) -> None:
         """A line about what is going on, to stderr."""
         self._err.print(line, soft_wrap=True)
+
+    def agrees(self, question: str) -> bool:
+        """Whether the person at the keyboard says yes. The question goes to stderr."""
+        self._err.print(f"{question} [y/N] ", end="", soft_wrap=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def tree(self, chain: Chain) -> None:
         for line in drawn(chain):
@@ -127,58 +135,76 @@ def drawn(chain: Chain) -> Iterator[Text]:
     yield Text.assemble((printable(chain.title) or "untitled", "bold"), f"  chain {chain.id}")
     for guide, node in tree_lines(chain):
         yield Text.assemble((guide, "dim"), described(node, short[node.id]))
-    yield Text(f"{length_line(chain)}, version {chain.version}", style="dim")
+    sound = format_words(chain.sample_rate_hz, chain.channels)
+    yield Text(
+        f"{length_line(chain)}, version {chain.version}" + (f", {sound}" if sound else ""), style="dim"
+    )
 
 
 def described(node: Node, short_id: str) -> Text:
-    """One node in one line: decision, id, length, state, prompt, and why it failed."""
+    """One node in one line: decision, id, length, state, what is known of it, prompt, and why something failed."""
     style = {"committed": "bold green", "discarded": "dim"}.get(node.decision, "")
-    state = node.status
+    state = printable(node.status)
     if node.status == "running" and node.progress is not None:
         state = f"running {node.progress:.0%}"
     line = Text.assemble(
         (f"{_MARKS.get(node.decision, '?')} {short_id}", style),
         f"  {node.duration_s:.1f} s  ",
         (state, _STYLES.get(node.status, "")),
-        f", {node.decision}",
+        f", {printable(node.decision)}",
     )
+    if facts := ", ".join(_facts(node)):
+        line.append(f"  {facts}")
+    if node.audio is not None and node.audio.original_name:
+        line.append(f"  {printable(node.audio.original_name)}")
     if node.prompt:
         line.append(f"  “{printable(node.prompt)}”", style="italic")
-    if node.error is not None:
-        line.append(f"  {printable(node.error.detail)}", style="red")
+    for reason in _reasons(node):
+        line.append(f"  {printable(reason, 300)}", style="red")
     return line
+
+
+def _facts(node: Node) -> Iterator[str]:
+    if node.seed is not None:
+        yield f"seed {node.seed}"
+    if node.analysis is not None:
+        if node.analysis.bpm is not None:
+            yield f"{node.analysis.bpm:.1f} bpm"
+        if node.analysis.key is not None:
+            yield printable(node.analysis.key)
+        if node.analysis.rank is not None:
+            yield f"rank {node.analysis.rank}"
+
+
+def _reasons(node: Node) -> Iterator[str]:
+    if node.error is not None:
+        yield node.error.detail
+    if node.analysis is not None and node.analysis.error is not None:
+        yield f"analysis failed: {node.analysis.error.detail}"
+    for separation in node.stems:
+        if separation.error is not None:
+            yield f"stems failed: {separation.error.detail}"
 
 
 def length_line(chain: Chain) -> str:
     """The spine's size in words: `spine: 3 nodes, 24.0 s`."""
-    spine = [node for node in chain.nodes if node.id in chain.spine]
-    total_s = sum(node.duration_s for node in spine)
-    return f"spine: {len(spine)} node{'' if len(spine) == 1 else 's'}, {total_s:.1f} s"
+    return f"spine: {counted(len(chain.spine), 'node')}, {chain.spine_s:.1f} s"
 
 
-def analysis_lines(said: Mapping[str, Any]) -> list[str]:
-    """An analysis in words: what is not known is left out."""
-    rhythm, key, level = said.get("rhythm") or {}, said.get("key") or {}, said.get("level") or {}
-    facts = {
-        "tempo": _measured(rhythm.get("bpm"), "bpm", rhythm.get("confidence")),
-        "key": _measured(key.get("name"), "", key.get("confidence")),
-        "loudness": _measured(level.get("integrated_lufs"), "LUFS", None),
-        "emotion": (said.get("emotion") or {}).get("label"),
-        "style": (said.get("style") or {}).get("name"),
-        "prompt": said.get("prompt"),
-    }
-    return [f"{name + ':':<10}{printable(str(fact), 300)}" for name, fact in facts.items() if fact]
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _measured(value: Any, unit: str, confidence: float | None) -> str | None:
-    if value is None:
+def format_words(sample_rate_hz: int | None, channels: int | None) -> str | None:
+    """`44100 Hz, stereo`; None where it is not known."""
+    if sample_rate_hz is None or channels is None:
         return None
-    shown = f"{value:.1f}" if isinstance(value, float) else str(value)
-    sure = "" if confidence is None else f" ({confidence:.0%} sure)"
-    return f"{shown} {unit}".strip() + sure
+    return f"{sample_rate_hz} Hz, {_CHANNELS.get(channels, f'{channels} channels')}"
 
 
 def _console(stream: TextIO) -> Console:
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")  # a terminal may not have every letter of a title
     # Said outright, because rich also takes hints from the environment that a file is a terminal.
     return Console(
         file=stream,
@@ -191,12 +217,12 @@ def _console(stream: TextIO) -> Console:
 
 
 def _lines(note: Callable[[str], None]) -> Report:
-    told: dict[str, tuple[str, int]] = {}
+    shown: dict[str, tuple[str, int]] = {}
 
     def report(label: str, state: str, fraction: float | None) -> None:
         tenths = int(10 * (fraction or 0.0))
-        if told.get(label) != (state, tenths):
-            told[label] = (state, tenths)
+        if shown.get(label) != (state, tenths):
+            shown[label] = (state, tenths)
             note(f"{label}  {state}" + (f"  {10 * tenths}%" if state == "running" else ""))
 
     return report

@@ -1,4 +1,4 @@
-"""A stand-in for the server, on a loopback port: chains in a dictionary, events as scripted."""
+"""A server whose event streams follow a script and break off where it says so: the real one cannot be made to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -70,34 +70,29 @@ def frame(event: str, data: Any, event_id: int | None = None) -> bytes:
 
 @dataclass
 class FakeSegue:
-    chains: dict[str, dict[str, Any]] = field(default_factory=lambda: {SONG: song()})
+    """One chain and its events."""
+
+    chain: dict[str, Any] = field(default_factory=song)
     streams: list[list[bytes]] = field(default_factory=list)
     """What each connection to the events gets, in turn; after the last one, all pending nodes get ready."""
-    outcome: dict[str, Any] = field(default_factory=lambda: {"status": "ready"})
-    job_states: list[dict[str, Any]] = field(default_factory=list)
-    export_is_ready: bool = False
-    stems: tuple[str, ...] = ("vocals", "residual")
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-    bodies: list[Any] = field(default_factory=list)
 
     def headers_of(self, path_end: str) -> list[dict[str, str]]:
         return [headers for _, path, headers in self.requests if path.endswith(path_end)]
 
-    async def events(self, chain: dict[str, Any]) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncIterator[bytes]:
         if self.streams:
             for chunk in self.streams.pop(0):
                 if chunk == DROP:
                     raise ConnectionError("as the script says")
                 yield chunk
             return
-        yield frame("snapshot", chain, chain["version"])
-        for each in [each for each in chain["nodes"] if each["status"] == "pending"]:
-            yield frame("progress", {"node_id": each["id"], "job_id": each["job_id"], "progress": 0.5})
-            each.update(self.outcome)
-            chain["version"] += 1
+        yield frame("snapshot", self.chain, self.chain["version"])
+        for each in [each for each in self.chain["nodes"] if each["status"] == "pending"]:
+            each["status"] = "ready"
+            self.chain["version"] += 1
             yield frame("node", each)
-            summary = {name: chain[name] for name in ("id", "title", "version", "spine", "updated_at")}
-            yield frame("chain", summary, chain["version"])
+            yield frame("chain", {"version": self.chain["version"]}, self.chain["version"])
 
 
 def problem(status: int, title: str, detail: str) -> JSONResponse:
@@ -120,123 +115,13 @@ def create_fake(fake: FakeSegue) -> ASGIApp:
         fake.requests.append((scope["method"], scope["path"], headers))
         await app(scope, receive, send)
 
-    @app.post("/v1/chains", status_code=201)
-    async def upload(request: Request) -> Any:
-        async with request.form() as form:
-            file = form["file"]
-            assert not isinstance(file, str)
-            audio = await file.read()
-            if not audio.startswith(b"RIFF"):
-                return problem(415, "Unsupported Media Type", "This is no audio file.")
-            chain = {**song(), "id": "9e9e" + 20 * "0", "title": form.get("title") or file.filename}
-            fake.chains[chain["id"]] = chain
-            fake.bodies.append((file.filename, audio))
-            return chain
+    @app.get(f"/v1/chains/{SONG}")
+    async def chain() -> Any:
+        return fake.chain
 
-    @app.get("/v1/chains")
-    async def chains(cursor: int = 0) -> Any:
-        found = list(fake.chains.values())
-        following = cursor + 1 if cursor + 1 < len(found) else None
-        return {
-            "chains": [{**chain, "nodes": None} for chain in found[cursor : cursor + 1]],
-            "cursor": None if following is None else str(following),
-        }
-
-    @app.get("/v1/chains/{chain_id}")
-    async def chain(chain_id: str) -> Any:
-        return fake.chains.get(chain_id) or problem(404, "Not Found", f"no chain {chain_id}")
-
-    @app.post("/v1/chains/{chain_id}/nodes", status_code=202)
-    async def branch(chain_id: str, body: dict[str, Any]) -> Any:
-        fake.bodies.append(body)
-        if body["duration_s"] > 30:
-            return problem(422, "Unprocessable", "duration_s: at most 30")
-        new = [
-            node(f"dd{take}0" + 20 * "0", body["parent_id"], status="pending", job_id=f"job-{take}")
-            for take in range(body["takes"])
-        ]
-        fake.chains[chain_id]["nodes"] += new
-        job_ids = [each["job_id"] for each in new]
-        return {"nodes": new, "job_ids": job_ids, "job_id": job_ids[0]}
-
-    @app.post("/v1/chains/{chain_id}/nodes/{node_id}/stems", status_code=202)
-    @app.post("/v1/chains/{chain_id}/nodes/{node_id}/analysis", status_code=202)
-    async def derive(node_id: str, body: dict[str, Any]) -> Any:
-        fake.bodies.append(body)
-        return {"job_id": "job-x", "job_ids": ["job-x"], "status": "queued"}
-
-    @app.post("/v1/chains/{chain_id}/nodes/{node_id}/{decision}")
-    async def decide(chain_id: str, node_id: str, decision: str) -> Any:
-        found = fake.chains[chain_id]
-        if decision == "discard" and node_id in found["spine"]:
-            return problem(409, "Conflict", "a node of the spine cannot be discarded")
-        for each in found["nodes"]:
-            if each["id"] == node_id:
-                each["decision"] = {"commit": "committed", "discard": "discarded"}[decision]
-        if decision == "commit":
-            found["spine"].append(node_id)
-        return found
-
-    @app.get("/v1/chains/{chain_id}/events")
-    async def events(chain_id: str) -> Response:
-        return StreamingResponse(fake.events(fake.chains[chain_id]), media_type="text/event-stream")
-
-    @app.get("/v1/chains/{chain_id}/nodes/{node_id}/audio")
-    async def audio(node_id: str, format: str = "wav") -> Response:  # noqa: A002 - the query parameter's name
-        return Response(f"{node_id} as {format}".encode())
-
-    @app.post("/v1/chains/{chain_id}/export")
-    async def export(body: dict[str, Any]) -> Response:
-        if fake.export_is_ready:
-            return Response(f"line as {body['format']}".encode())
-        return JSONResponse({"job_id": "job-x", "job_ids": ["job-x"]}, 202)
-
-    @app.get("/v1/jobs/{job_id}")
-    async def job(job_id: str) -> Any:
-        return {"id": job_id, "kind": "export", **fake.job_states.pop(0)}
-
-    @app.get("/v1/jobs/{job_id}/audio")
-    async def live(job_id: str) -> Response:
-        async def sound() -> AsyncIterator[bytes]:
-            yield b"the sound "
-            if job_id == "job-broken":
-                raise ConnectionError("as the script says")
-            yield f"of {job_id}".encode()
-
-        return StreamingResponse(sound(), media_type="audio/wav")
-
-    @app.get("/v1/exports/{export_id}/file")
-    async def file(export_id: str) -> Response:
-        return Response(f"export {export_id}".encode())
-
-    @app.get("/v1/chains/{chain_id}/nodes/{node_id}/analysis")
-    async def analysis(node_id: str) -> Any:
-        said = {
-            "rhythm": {"bpm": 96.42, "confidence": 0.9},
-            "key": {"name": "F# minor", "confidence": 0.75},
-            "level": {"integrated_lufs": None},
-            "emotion": {"label": "calm"},
-            "style": {"name": "Ambient"},
-            "prompt": "calm ambient, 96 bpm",
-        }
-        return {"status": "ready", "analysis": said, "runs": []}
-
-    @app.get("/v1/chains/{chain_id}/nodes/{node_id}/stems")
-    async def stems() -> Any:
-        return {"status": "ready", "stems": [{"name": name} for name in fake.stems]}
-
-    @app.get("/v1/chains/{chain_id}/nodes/{node_id}/stems/{stem}")
-    async def stem(stem: str, format: str = "wav") -> Response:  # noqa: A002 - the query parameter's name
-        return Response(f"{stem} as {format}".encode())
-
-    @app.get("/v1/models")
-    async def models() -> Any:
-        return {
-            "models": [
-                {"name": "tiny", "default": True, "status": "ready", "licence": "MIT", "engine": "tone"},
-                {"name": "facebook/musicgen-small", "licence": "CC-BY-NC 4.0"},
-            ]
-        }
+    @app.get(f"/v1/chains/{SONG}/events")
+    async def events() -> Response:
+        return StreamingResponse(fake.events(), media_type="text/event-stream")
 
     return recorded
 

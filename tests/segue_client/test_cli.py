@@ -1,35 +1,54 @@
+"""The command `segue` against the real application: what is printed, written and changed, and the exit status."""
+
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import soundfile
 
-from segue_client import client
-from segue_client.answers import Chain, Failure, Node
+from deployments.engines.analysis.mock import MockAnalyser
+from deployments.engines.common.errors import BadRequest
+from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
+from deployments.engines.separation.mock import MockSeparator
+from segue_client import client, connection
 from segue_client.cli import DEFAULT_URL, default_url, main
-from segue_client.terminal import Terminal, described, drawn, printable, short_ids, tree_lines
-from tests.segue_client.fake_segue import (
-    DROP,
-    SONG,
-    SPINE_END,
-    TAKE,
-    FakeSegue,
-    create_fake,
-    frame,
-    serving,
-    song,
-)
+from storage import paths
+from tests.segue_client.real_segue import RealSegue, real_segue
+from tests.support.harness import Running, tone, wav
+
+RATE_HZ = 44_100
+STEMS = ["bass", "drums", "other", "residual", "vocals"]
+
+
+class Studio(MockEngine):
+    """A take whose prompt is `slow` is not ready before its job is cancelled; one whose prompt is `fail` fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slow = MockEngine(step_delay_s=60.0)
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
+        if request.prompt == "fail":
+            raise BadRequest("this cannot be played")
+        generate = self._slow.generate if request.prompt == "slow" else super().generate
+        async with aclosing(generate(request)) as events:
+            async for event in events:
+                yield event
 
 
 @dataclass(frozen=True)
@@ -42,241 +61,579 @@ class Outcome:
 Segue = Callable[..., Outcome]
 
 
-@pytest.fixture
-def fake() -> FakeSegue:
-    return FakeSegue()
-
-
-@pytest.fixture
-def url(fake: FakeSegue) -> Iterator[str]:
-    with serving(create_fake(fake)) as url:
-        yield url
+@pytest.fixture(scope="module")
+def server() -> Iterator[RealSegue]:
+    with real_segue(
+        {"mock": Studio()},
+        separators={"mock": MockSeparator()},
+        analyser=MockAnalyser(),
+        overrides={"jobs": {"concurrent": 4}},
+    ) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(connection, "FIRST_BACKOFF_S", 0.01)
     monkeypatch.setattr(client, "JOB_POLL_S", 0.01)
 
 
 @pytest.fixture
-def segue(url: str, capsys: pytest.CaptureFixture[str]) -> Segue:
+def segue(server: RealSegue, capsys: pytest.CaptureFixture[str]) -> Segue:
     def run(*arguments: str | Path) -> Outcome:
-        status = main(["--url", url, *map(str, arguments)])
+        status = main(["--url", server.url, *map(str, arguments)])
         captured = capsys.readouterr()
         return Outcome(status, captured.out, captured.err)
 
     return run
 
 
-class TestCommands:
-    def test_upload_prints_the_chains_id_alone(self, segue: Segue, fake: FakeSegue, tmp_path: Path) -> None:
-        (tmp_path / "clip.wav").write_bytes(b"RIFF....")
-        done = segue("upload", tmp_path / "clip.wav", "--title", "Dawn")
-        assert (done.status, done.out.strip()) == (0, "9e9e" + 20 * "0")
-        assert "“Dawn”, 12.0 s" in done.err
-        assert fake.bodies == [("clip.wav", b"RIFF....")]
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Two seconds in stereo."""
+    file = tmp_path / "Night drive.wav"
+    file.write_bytes(wav(tone(2.0, RATE_HZ), RATE_HZ))
+    return file
 
-    def test_upload_of_a_file_that_is_not_there(self, segue: Segue, tmp_path: Path) -> None:
-        done = segue("upload", tmp_path / "missing.wav")
-        assert done.status == 1
-        assert "missing.wav" in done.err
 
-    def test_continue_branches_from_the_spines_end_and_waits(self, segue: Segue, fake: FakeSegue) -> None:
-        done = segue("continue", "5a", "--prompt", "slow strings", "--duration", "4", "--takes", "2")
+@pytest.fixture
+def chain_id(segue: Segue, server: RealSegue, clip: Path) -> str:
+    """A chain that was uploaded and analysed."""
+    made = segue("upload", clip).out.strip()
+    server.do(lambda app: app.rest())
+    return made
+
+
+@pytest.fixture
+def chain(server: RealSegue, chain_id: str) -> Callable[[], dict[str, Any]]:
+    """The uploaded chain as the server has it now."""
+    return lambda: server.do(lambda app: app.chain(chain_id))
+
+
+def take(segue: Segue, chain_id: str, *options: str) -> str:
+    """The id of a new take, once it is ready."""
+    done = segue("continue", chain_id, "--duration", "0.5", *options)
+    assert done.status == 0, done.err
+    return done.out.strip()
+
+
+def nodes(chain: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {node["id"]: node for node in chain["nodes"]}
+
+
+class TestBeginning:
+    def test_upload_prints_the_chains_id_alone(self, segue: Segue, server: RealSegue, clip: Path) -> None:
+        done = segue("upload", clip, "--title", "Dawn")
         assert done.status == 0
-        assert done.out.split() == ["dd00" + 20 * "0", "dd10" + 20 * "0"]
-        assert fake.bodies == [
-            {
-                "parent_id": SPINE_END,
-                "prompt": "slow strings",
-                "duration_s": 4.0,
-                "takes": 2,
-                "mode": "continue",
-            }
-        ]
-        assert done.err.count("  ready\n") == 2
+        made = server.do(lambda app: app.chain(done.out.strip()))
+        assert (made["title"], made["nodes"][0]["duration_s"]) == ("Dawn", 2.0)
+        assert "“Dawn”, 2.0 s" in done.err
 
-    def test_continue_passes_on_what_was_asked(self, segue: Segue, fake: FakeSegue) -> None:
-        done = segue(
-            *(
-                "continue",
-                "5a",
-                "--node",
-                "bbf",
-                "--seed",
-                "0",
-                "--mode",
-                "melody",
-                "--model",
-                "tiny",
-                "--no-watch",
-            )
-        )
-        assert done.status == 0
-        (body,) = fake.bodies
-        assert (body["parent_id"], body["seed"], body["mode"], body["model"]) == (TAKE, 0, "melody", "tiny")
-        assert fake.headers_of("/events") == []
-
-    def test_continue_survives_a_lost_connection(self, segue: Segue, fake: FakeSegue) -> None:
-        fake.streams = [[frame("snapshot", song(), 7), DROP], [DROP]]
-        done = segue("continue", "5a", "--prompt", "x")
-        assert done.status == 0
-        assert done.err.endswith("  ready\n")
-        assert len(fake.headers_of("/events")) == 3
-
-    def test_a_take_that_fails_is_told_and_fails_the_command(self, segue: Segue, fake: FakeSegue) -> None:
-        fake.outcome = {"status": "failed", "error": {"code": "engine", "detail": "out of memory"}}
-        done = segue("continue", "5a", "--prompt", "x")
-        assert done.status == 1
-        assert done.out.strip() == "dd00" + 20 * "0"
-        assert "dd00" + 20 * "0" + " failed: out of memory" in done.err
-
-    def test_watch_tells_progress_in_plain_lines(self, segue: Segue, fake: FakeSegue) -> None:
-        segue("continue", "5a", "--takes", "1", "--no-watch")
-        done = segue("watch", "5a")
-        assert done.status == 0
-        new = "dd00" + 20 * "0"
-        assert done.err.splitlines() == [f"{new}  pending", f"{new}  pending", f"{new}  ready"]
-
-    def test_commit_and_discard(self, segue: Segue, fake: FakeSegue) -> None:
-        assert segue("commit", "5a", "bbff").out == f"committed {TAKE}; spine: 3 nodes, 28.0 s\n"
-        assert segue("discard", "5a", "cc").out == f"discarded cc00{20 * '0'}\n"
-
-    def test_a_refusal_shows_what_the_server_says(self, segue: Segue) -> None:
-        done = segue("discard", "5a", "bb00")
-        assert done.status == 1
-        assert done.err == "segue: Conflict: a node of the spine cannot be discarded (request req-1)\n"
-
-    @pytest.mark.parametrize(
-        ("arguments", "content"), [(["--format", "mp3"], b"line as mp3"), ([], b"line as flac")]
-    )
-    def test_export(
-        self, segue: Segue, fake: FakeSegue, tmp_path: Path, arguments: list[str], content: bytes
+    @pytest.mark.parametrize("name", ["missing.wav", ""])
+    def test_upload_of_what_cannot_be_read_is_one_sentence(
+        self, segue: Segue, tmp_path: Path, name: str
     ) -> None:
-        fake.export_is_ready = True
-        out = tmp_path / "song.flac"
-        done = segue("export", "5a", "--out", out, *arguments)
-        assert (done.status, done.out.replace("\n", "")) == (0, str(out))
-        assert out.read_bytes() == content
+        done = segue("upload", tmp_path / name)
+        reason = "no such file or directory" if name else "is a directory"
+        assert (done.status, done.err) == (1, f"segue: {tmp_path / name}: {reason}\n")
 
-    def test_what_a_node_sounds_like(self, segue: Segue, fake: FakeSegue) -> None:
-        fake.job_states = [{"state": "succeeded", "progress": 1.0}]
-        done = segue("analyse", "5a", TAKE)
-        assert done.status == 0
-        lines = done.out.splitlines()
-        assert "tempo:    96.4 bpm (90% sure)" in lines
-        assert "key:      F# minor (75% sure)" in lines
-        assert not any(line.startswith("loudness") for line in lines)
+    def test_upload_of_no_audio_shows_what_the_server_says(self, segue: Segue, tmp_path: Path) -> None:
+        (tmp_path / "notes.wav").write_text("buy strings")
+        done = segue("upload", tmp_path / "notes.wav")
+        assert (done.status, done.out) == (1, "")
+        assert done.err.startswith("segue: ")
+        assert re.search(r"\(request \S+\)\n$", done.err)
 
-    def test_stems_as_files(self, segue: Segue, fake: FakeSegue, tmp_path: Path) -> None:
-        fake.job_states = [{"state": "running", "progress": 0.4}, {"state": "succeeded", "progress": 1.0}]
+    def test_a_root_from_words(self, segue: Segue, server: RealSegue) -> None:
         done = segue(
-            "stems", "5a", TAKE, "--out", tmp_path / "parts", "--format", "flac", "--two-stems", "vocals"
+            *("generate", "--prompt", "slow strings", "--title", "Dusk", "--duration", "0.5", "--seed", "7")
         )
         assert done.status == 0, done.err
-        assert sorted(file.name for file in (tmp_path / "parts").iterdir()) == [
-            "residual.flac",
-            "vocals.flac",
-        ]
-        assert (tmp_path / "parts" / "vocals.flac").read_bytes() == b"vocals as flac"
-        assert fake.bodies == [{"two_stems": "vocals"}]
+        made = server.do(lambda app: app.chain(done.out.strip()))
+        [root] = made["nodes"]
+        assert (made["title"], root["status"], root["seed"]) == ("Dusk", "ready", 7)
+        assert (root["prompt"], root["duration_s"]) == ("slow strings", 0.5)
 
-    def test_a_stem_cannot_name_a_file_elsewhere(self, segue: Segue, fake: FakeSegue, tmp_path: Path) -> None:
-        fake.job_states = [{"state": "succeeded", "progress": 1.0}]
-        fake.stems = ("../away",)
-        assert segue("stems", "5a", TAKE, "--out", tmp_path / "parts").status == 1
-        assert list(tmp_path.rglob("away*")) == []
+    def test_a_root_that_fails_says_why(self, segue: Segue) -> None:
+        done = segue("generate", "--prompt", "fail", "--duration", "0.5")
+        assert done.status == 1
+        assert "failed: this cannot be played" in done.err
 
-    def test_an_export_that_takes_its_time(self, segue: Segue, fake: FakeSegue, tmp_path: Path) -> None:
-        fake.job_states = [
-            {"state": "running", "progress": 0.4},
-            {"state": "succeeded", "progress": 1.0, "result": {"export_id": "e1"}},
-        ]
-        done = segue("export", "5a", "--out", tmp_path / "song.wav")
-        assert done.err.splitlines() == ["export  running  40%", "export  succeeded"]
-        assert (tmp_path / "song.wav").read_bytes() == b"export e1"
 
-    def test_download(self, segue: Segue, tmp_path: Path) -> None:
-        assert segue("download", "5a", "bbff", "--out", tmp_path / "take.mp3").status == 0
-        assert (tmp_path / "take.mp3").read_bytes() == f"{TAKE} as mp3".encode()
-
-    def test_listen_plays_the_nodes_audio_and_leaves_nothing(self, segue: Segue, tmp_path: Path) -> None:
-        player = tmp_path / "player"
-        player.write_text(f'#!/bin/sh\necho "$2" > {tmp_path}/path; cat "$2" > {tmp_path}/heard\n')
-        player.chmod(0o755)
-        assert segue("listen", "5a", "bbff", "--player", f"{player} -q").status == 0
-        assert (tmp_path / "heard").read_text() == f"{TAKE} as wav"
-        assert not Path((tmp_path / "path").read_text().strip()).exists()
-
-    @pytest.mark.parametrize("made_by", [None, "job-7"])
-    def test_listen_to_a_pipe_hears_a_node_as_it_is_made(
-        self, url: str, fake: FakeSegue, made_by: str | None
+class TestTakes:
+    def test_continue_goes_on_from_the_spines_end_and_waits(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
     ) -> None:
-        fake.chains[SONG]["nodes"][-1].update(job_id=made_by, status="running" if made_by else "ready")
-        arguments = [
-            sys.executable,
-            "-m",
-            "segue_client.cli",
-            "--url",
-            url,
-            "listen",
-            "5a",
-            "bbff",
-            "--stdout",
-        ]
-        heard = subprocess.run(arguments, capture_output=True, check=True).stdout
-        assert heard == (b"the sound of job-7" if made_by else f"{TAKE} as wav".encode())
+        done = segue("continue", chain_id[:10], "--duration", "0.5", "--takes", "2", "--prompt", "marimba")
+        assert done.status == 0
+        made = [nodes(chain())[node_id] for node_id in done.out.split()]
+        assert [(node["status"], node["prompt"]) for node in made] == [("ready", "marimba")] * 2
+        assert {node["parent_id"] for node in made} == {chain()["root_id"]}
+        assert len(re.findall(r"^\w{24}  ready$", done.err, re.MULTILINE)) == 2
 
-    def test_a_take_that_breaks_off_is_told(self, segue: Segue, fake: FakeSegue) -> None:
-        fake.chains[SONG]["nodes"][-1].update(job_id="job-broken", status="running")
-        done = segue("listen", "5a", "bbff", "--stdout")
-        assert done.status == 1
-        assert "broke off" in done.err
-
-    def test_listen_without_a_player_says_what_to_do(
-        self, segue: Segue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_what_is_not_asked_for_is_left_to_the_server(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
     ) -> None:
-        monkeypatch.setenv("PATH", str(tmp_path))
-        done = segue("listen", "5a", "bbff")
+        made = segue("continue", chain_id).out.strip()
+        node = nodes(chain())[made]
+        assert (node["duration_s"], node["params"]["mode"], node["params"]["top_k"]) == (
+            10.0,
+            "continue",
+            250,
+        )
+
+    def test_every_option_arrives(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        first = take(segue, chain_id)
+        options = {
+            "--node": first[:12],
+            "--mode": "melody",
+            "--seed": "0",
+            "--temperature": "0.9",
+            "--top-k": "50",
+            "--top-p": "0.5",
+            "--cfg": "4.5",
+            "--prompt-duration": "1.5",
+            "--bpm": "96",
+            "--key": "F# minor",
+            "--mood": "calm",
+            "--style": "funk",
+            "--model": "mock",
+            "--duration": "0.5",
+            "--prompt": "with brass",
+        }
+        done = segue("continue", chain_id, *(word for pair in options.items() for word in pair))
+        assert done.status == 0, done.err
+        node = nodes(chain())[done.out.strip()]
+        assert (node["parent_id"], node["seed"], node["prompt"]) == (first, 0, "with brass")
+        assert node["params"] == {
+            "mode": "melody",
+            "prompt_duration_s": 1.5,
+            "cfg_coef": 4.5,
+            "temperature": 0.9,
+            "top_k": 50,
+            "top_p": 0.5,
+            "model": "mock",
+            "bpm": 96.0,
+            "key": "F# minor",
+            "mood": "calm",
+            "style": "funk",
+        }
+
+    def test_compose_writes_the_prompt_from_the_line(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        done = segue("compose", chain_id, "--duration", "0.5", "--takes", "2", "--key", "A minor")
+        assert done.status == 0, done.err
+        made = [nodes(chain())[node_id] for node_id in done.out.split()]
+        assert {node["params"]["mode"] for node in made} == {"compose"}
+        shown = segue("show", chain_id).out
+        assert len(re.findall(r"rank \d", shown)) == 2
+
+    def test_a_take_that_fails_is_told_and_fails_the_command(self, segue: Segue, chain_id: str) -> None:
+        done = segue("continue", chain_id, "--prompt", "fail")
         assert done.status == 1
-        assert "--player" in done.err
+        assert done.err.endswith(f"segue: {done.out.strip()} failed: this cannot be played\n")
 
-    def test_chains_lists_all_pages(self, segue: Segue, fake: FakeSegue) -> None:
-        fake.chains["77ff"] = {**song(), "id": "77ff", "title": "Night\x1b[2J"}
-        assert segue("chains").out.splitlines() == [
-            "5a5a0000  2026-10-01T12:30:00Z  Evening",
-            "77ff  2026-10-01T12:30:00Z  Night [2J",
-        ]
+    def test_a_wish_that_the_server_refuses_is_one_sentence(self, segue: Segue, chain_id: str) -> None:
+        done = segue("continue", chain_id, "--temperature", "9")
+        assert (done.status, done.out) == (1, "")
+        assert "temperature" in done.err
+        assert len(done.err.splitlines()) == 1
 
-    def test_show_draws_the_tree(self, segue: Segue) -> None:
-        assert segue("show", "5a5").out.splitlines() == [
-            f"Evening  chain {SONG}",
-            "● aa000000  12.0 s  ready, committed",
-            "│ └─× cc000000  8.0 s  ready, discarded  “too loud”",
-            "● bb000000  8.0 s  ready, committed  “warm pads”",
-            "  └─○ bbff0000  8.0 s  ready, candidate  “strings [31m”",
-            "spine: 2 nodes, 20.0 s, version 7",
-        ]
+    def test_watch_shows_what_is_being_made_and_cancel_ends_it(
+        self, segue: Segue, server: RealSegue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        node_id = segue("continue", chain_id, "--prompt", "slow", "--no-watch").out.strip()
+        job_id = nodes(chain())[node_id]["job_id"]
+        listed = segue("jobs", "--unfinished").out
+        assert re.search(rf"^{job_id[:8]}\S*  .*  generate  (queued|running.*)  chain", listed, re.MULTILINE)
+        assert segue("cancel", job_id[:12]).out in (f"cancelled {job_id}\n", f"{job_id} is asked to end\n")
+        server.do(lambda app: app.ended(job_id))
+        assert job_id[:8] not in segue("jobs", "--unfinished").out
+        assert f"{job_id[:8]}" in segue("jobs").out
+        done = segue("watch", chain_id)
+        assert (done.status, done.err) == (0, "")
 
-    def test_models(self, segue: Segue) -> None:
-        assert segue("models").out.splitlines() == [
-            "tiny  default  ready  MIT",
-            "facebook/musicgen-small  CC-BY-NC 4.0",
-        ]
+    def test_a_job_that_has_ended_cannot_be_cancelled(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        node_id = take(segue, chain_id)
+        job_id = nodes(chain())[node_id]["job_id"]
+        done = segue("cancel", job_id)
+        assert (done.status, done.err) == (1, f"segue: job {job_id} had ended before: it succeeded\n")
 
-    def test_an_ambiguous_id_is_refused(self, segue: Segue, fake: FakeSegue) -> None:
-        done = segue("commit", "5a", "bb")
-        assert done.status == 1
-        assert f"bb could be 2 nodes: {SPINE_END}, {TAKE}" in done.err
-        assert not any(path.endswith("/commit") for _, path, _ in fake.requests)
+    def test_ctrl_c_leaves_the_jobs_running_and_says_so(
+        self, server: RealSegue, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        command = ["continue", chain_id, "--prompt", "slow", "--takes", "2"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "segue_client.cli", "--url", server.url, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            made = [process.stdout.readline().strip() for _ in range(2)]
+            process.stderr.readline()  # it watches
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert err.endswith(
+            f"Stopped watching; the server goes on making 2 takes. Watch again with: segue watch {chain_id}\n"
+        )
+        assert "Traceback" not in err
+        unfinished = [nodes(chain())[node_id] for node_id in made]
+        assert {node["status"] for node in unfinished} <= {"pending", "running"}
+        for node in unfinished:
+            segue("cancel", node["job_id"])
 
-    def test_ctrl_c_ends_quietly(self, segue: Segue, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_ctrl_c_elsewhere_ends_quietly(self, segue: Segue, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(self: object) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(client.SegueClient, "models", interrupted)
         assert segue("models") == Outcome(130, "", "")
+
+
+class TestDeciding:
+    def test_there_and_back(self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]) -> None:
+        node_id = take(segue, chain_id)
+        assert segue("commit", chain_id, node_id[:12]).out == f"committed {node_id}; spine: 2 nodes, 2.5 s\n"
+        assert chain()["spine"] == [chain()["root_id"], node_id]
+        assert segue("uncommit", chain_id, node_id).out == f"off the spine: {node_id}; spine: 1 node, 2.0 s\n"
+        assert chain()["spine"] == [chain()["root_id"]]
+        assert segue("discard", chain_id, node_id).out == f"discarded {node_id}; spine: 1 node, 2.0 s\n"
+        assert nodes(chain())[node_id]["decision"] == "discarded"
+        assert segue("restore", chain_id, node_id).out == f"restored {node_id}; spine: 1 node, 2.0 s\n"
+        assert nodes(chain())[node_id]["decision"] == "candidate"
+
+    def test_a_refusal_shows_what_the_server_says(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        for command in ("discard", "uncommit"):
+            done = segue(command, chain_id, chain()["root_id"])
+            assert (done.status, done.out) == (1, "")
+            assert re.fullmatch(r"segue: [^\n]*spine[^\n]* \(request \S+\)\n", done.err)
+
+    def test_an_id_that_names_nothing_changes_nothing(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        before = chain()
+        for command in ("commit", "uncommit", "discard", "restore"):
+            assert segue(command, chain_id, "nobody") == Outcome(1, "", "segue: no node nobody\n")
+        assert chain() == before
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        ("name", "options", "form"),
+        [
+            ("line.wav", [], ("WAVEX", "PCM_24", RATE_HZ)),
+            ("line.flac", ["--bit-depth", "16"], ("FLAC", "PCM_16", RATE_HZ)),
+            ("LINE.MP3", [], ("MP3", "MPEG_LAYER_III", RATE_HZ)),
+            ("line.ogg", ["--format", "flac"], ("FLAC", "PCM_24", RATE_HZ)),
+            ("line", ["--format", "wav", "--bit-depth", "32"], ("WAVEX", "FLOAT", RATE_HZ)),
+            ("line.wav", ["--sample-rate", "48000"], ("WAVEX", "PCM_24", 48_000)),
+        ],
+    )
+    def test_export_writes_the_format_that_was_asked_for(
+        self,
+        segue: Segue,
+        chain_id: str,
+        tmp_path: Path,
+        name: str,
+        options: list[str],
+        form: tuple[str, str, int],
+    ) -> None:
+        out = tmp_path / name
+        done = segue("export", chain_id, "--out", out, *options)
+        assert (done.status, done.out.replace("\n", "")) == (0, str(out)), done.err
+        info = soundfile.info(io.BytesIO(out.read_bytes()))
+        assert (info.format, info.subtype, info.samplerate) == form  # WAVEX: a WAV with its format spelt out
+        assert info.duration == pytest.approx(2.0, abs=0.1)
+
+    @pytest.mark.parametrize("command", ["export", "download"])
+    @pytest.mark.parametrize(
+        ("name", "options", "sentence"),
+        [
+            (
+                "line.ogg",
+                [],
+                "line.ogg does not end in one of .wav, .flac, .mp3: name the format with --format",
+            ),
+            ("line", [], "line does not end in one of .wav, .flac, .mp3: name the format with --format"),
+            (
+                "line.flac",
+                ["--format", "mp3"],
+                "line.flac is the name of a flac file, and --format says mp3",
+            ),
+        ],
+    )
+    def test_a_name_that_does_not_say_the_format_is_wrong_usage(
+        self, segue: Segue, tmp_path: Path, command: str, name: str, options: list[str], sentence: str
+    ) -> None:
+        node = ["node"] if command == "download" else []
+        done = segue(command, "chain", *node, "--out", tmp_path / name, *options)
+        assert (done.status, done.out, done.err) == (2, "", f"segue: {sentence}\n")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("command", ["export", "download", "original", "stems", "process"])
+    def test_where_nothing_can_be_written_is_noticed_before_any_work(
+        self, segue: Segue, server: RealSegue, chain_id: str, clip: Path, tmp_path: Path, command: str
+    ) -> None:
+        arguments = {"download": [chain_id, "node"], "stems": [chain_id, "node"], "process": [str(clip)]}
+        (tmp_path / "file").write_text("in the way")
+        before = server.do(lambda app: app.keys())
+        for out in ("missing/line.wav", "file/line.wav", "/proc/line.wav", "."):
+            if command in ("stems", "process") and out in ("missing/line.wav", "."):
+                continue  # a folder that is made or is there already
+            target = Path(out) if out.startswith("/") else tmp_path / out
+            done = segue(
+                command, *arguments.get(command, [chain_id]), "--out", target, *_format(command, out)
+            )
+            assert (done.status, done.out) == (1, ""), out
+            assert re.fullmatch(r"segue: [^\n]+\n", done.err)
+            assert "Errno" not in done.err
+        assert server.do(lambda app: app.keys()) == before
+
+    def test_download(self, segue: Segue, chain_id: str, tmp_path: Path) -> None:
+        node_id = take(segue, chain_id)
+        assert segue("download", chain_id, node_id[:12], "--out", tmp_path / "take.flac").status == 0
+        info = soundfile.info(tmp_path / "take.flac")
+        assert (info.format, info.frames, info.samplerate) == ("FLAC", RATE_HZ // 2, RATE_HZ)
+
+    def test_the_original_comes_back_byte_for_byte(
+        self, segue: Segue, chain_id: str, clip: Path, tmp_path: Path
+    ) -> None:
+        assert segue("original", chain_id, "--out", tmp_path / "back.wav").status == 0
+        assert (tmp_path / "back.wav").read_bytes() == clip.read_bytes()
+        made = take(segue, chain_id)
+        done = segue("original", chain_id, "--node", made, "--out", tmp_path / "none.wav")
+        assert done.status == 1
+        assert not (tmp_path / "none.wav").exists()
+
+    def test_provenance_is_json(self, segue: Segue, chain_id: str) -> None:
+        node_id = take(segue, chain_id, "--seed", "11")
+        said = json.loads(segue("provenance", chain_id, node_id).out)
+        assert (said["node_id"], said["origin"]) == (node_id, "generation")
+
+    def test_what_a_node_sounds_like(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        done = segue("analyse", chain_id, chain()["root_id"])
+        assert done.status == 0, done.err
+        assert re.search(r"^tempo:    \d+\.\d bpm", done.out, re.MULTILINE)
+        assert re.search(r"^key:      [A-G]", done.out, re.MULTILINE)
+
+    def test_stems_as_files(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]], tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "new" / "parts"
+        done = segue("stems", chain_id, chain()["root_id"], "--out", folder, "--format", "flac")
+        assert done.status == 0, done.err
+        assert sorted(file.stem for file in folder.iterdir()) == STEMS
+        assert sorted(done.out.split("\n")[:-1]) == sorted(str(file) for file in folder.iterdir())
+        assert {soundfile.info(file).frames for file in folder.iterdir()} == {2 * RATE_HZ}
+        two = segue(
+            *("stems", chain_id, chain()["root_id"], "--out", tmp_path / "two", "--two-stems", "vocals")
+        )
+        assert two.status == 0, two.err
+        assert {"vocals.wav", "no_vocals.wav"} <= {file.name for file in (tmp_path / "two").iterdir()}
+
+
+def _format(command: str, out: str) -> list[str]:
+    return ["--format", "wav"] if command in ("export", "download") and not out.endswith(".wav") else []
+
+
+class TestProcess:
+    OPTIONS = ("--normalize", "off", "--no-harmonic-percussive", "--no-composite")
+
+    def test_a_track_is_taken_apart_into_files(self, segue: Segue, clip: Path, tmp_path: Path) -> None:
+        done = segue("process", clip, "--out", tmp_path / "all", "--format", "flac", *self.OPTIONS)
+        assert done.status == 0, done.err
+        files = sorted((tmp_path / "all").iterdir())
+        assert [file.name for file in files] == [f"{name}.flac" for name in STEMS]
+        assert {soundfile.info(file).format for file in files} == {"FLAC"}
+        job_id = re.search(r"^job (\w+)$", done.err, re.MULTILINE)
+        assert job_id is not None
+
+        # Another time, without the track: what was made is still there.
+        again = segue(
+            "process", "--job", job_id[1][:12], "--tracks", "vocals,bass", "--out", tmp_path / "two"
+        )
+        assert again.status == 0, again.err
+        assert sorted(file.name for file in (tmp_path / "two").iterdir()) == ["bass.flac", "vocals.flac"]
+
+    def test_a_track_that_is_not_made_is_named_beside_those_that_are(
+        self, segue: Segue, clip: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        done = segue("process", clip, "--out", out, "--tracks", "vocals,kazoo", *self.OPTIONS)
+        assert done.status == 1
+        assert "segue: no track kazoo; there are: " in done.err
+        assert not out.exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            ([], "process takes either a FILE or --job JOB"),
+            (["song.wav", "--job", "j"], "process takes either a FILE or --job JOB"),
+            (
+                ["--job", "j", "--format", "mp3"],
+                "with --job nothing is begun, so it takes no options but --tracks and --out",
+            ),
+        ],
+    )
+    def test_arguments_that_do_not_go_together(
+        self, segue: Segue, tmp_path: Path, arguments: list[str], sentence: str
+    ) -> None:
+        done = segue("process", *arguments, "--out", tmp_path)
+        assert (done.status, done.err) == (2, f"segue: {sentence}\n")
+
+
+class TestListening:
+    def test_a_player_gets_the_nodes_audio_and_nothing_is_left(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]], tmp_path: Path
+    ) -> None:
+        player = tmp_path / "player"
+        player.write_text(f'#!/bin/sh\necho "$2" > {tmp_path}/path; cat "$2" > {tmp_path}/heard.wav\n')
+        player.chmod(0o755)
+        assert segue("listen", chain_id, chain()["root_id"], "--player", f"{player} -q").status == 0
+        assert soundfile.info(tmp_path / "heard.wav").frames == 2 * RATE_HZ
+        assert not Path((tmp_path / "path").read_text().strip()).exists()
+
+    def test_a_pipe_gets_a_node_while_it_is_made(
+        self, server: RealSegue, segue: Segue, chain_id: str
+    ) -> None:
+        node_id = segue("continue", chain_id, "--duration", "0.5", "--no-watch").out.strip()
+        command = [sys.executable, "-m", "segue_client.cli", "--url", server.url, "listen", chain_id, node_id]
+        heard = subprocess.run([*command, "--stdout"], capture_output=True, check=True).stdout
+        assert soundfile.info(io.BytesIO(heard)).frames == RATE_HZ // 2
+
+    def test_a_take_that_is_cancelled_before_it_sounds_is_told(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        node_id = segue("continue", chain_id, "--prompt", "slow", "--no-watch").out.strip()
+        segue("cancel", nodes(chain())[node_id]["job_id"])
+        done = segue("listen", chain_id, node_id, "--stdout")
+        assert done.status == 1
+        assert re.fullmatch(r"segue: [^\n]+\n", done.err)
+
+    @pytest.mark.parametrize(
+        ("player", "status", "said"),
+        [
+            (None, 1, "--player"),
+            ("nonesuch -q", 1, "there is no program nonesuch"),
+            (" ", 1, "there is no program"),
+            ("'play", 2, "a quotation is not closed"),
+        ],
+    )
+    def test_without_a_player_it_says_what_to_do(
+        self,
+        segue: Segue,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        player: str | None,
+        status: int,
+        said: str,
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        done = segue("listen", "chain", "node", *([] if player is None else ["--player", player]))
+        assert done.status == status
+        assert said in done.err
+        assert len(done.err.splitlines()) == 1
+
+
+class TestLists:
+    def test_show_draws_what_is_known_of_each_node(
+        self, segue: Segue, server: RealSegue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        kept = take(segue, chain_id, "--seed", "42", "--prompt", "warm\tpads")
+        segue("commit", chain_id, kept)
+        failed = segue("continue", chain_id, "--prompt", "fail", "--seed", "3").out.strip()
+        segue("discard", chain_id, failed)
+        server.do(lambda app: app.rest())
+        root = nodes(chain())[chain()["root_id"]]["analysis"]
+        assert segue("show", chain_id).out.splitlines() == [
+            f"Night drive  chain {chain_id}",
+            f"● {chain()['root_id'][:8]}  2.0 s  ready, committed  "
+            f"{root['bpm']:.1f} bpm, {root['key']}  Night drive.wav",
+            f"● {kept[:8]}  0.5 s  ready, committed  seed 42  “warm pads”",
+            f"  └─× {failed[:8]}  10.0 s  failed, discarded  seed 3  “fail”  this cannot be played",
+            f"spine: 2 nodes, 2.5 s, version {chain()['version']}, {RATE_HZ} Hz, stereo",
+        ]
+
+    def test_chains_have_their_lengths(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        take(segue, chain_id)  # no part of the line
+        assert segue("rename", chain_id, "Night\x1b[2J").status == 0
+        lines = segue("chains").out.splitlines()
+        assert f"{chain_id[:8]}  {chain()['updated_at']}  2.0 s  2 nodes  Night [2J" in lines
+
+    def test_a_damaged_chain_is_listed_as_such_and_can_be_deleted(
+        self, segue: Segue, server: RealSegue, chain_id: str
+    ) -> None:
+        server.do(lambda app: _damage(app, paths.chain("local", chain_id)))
+        [line] = [line for line in segue("chains").out.splitlines() if line.startswith(chain_id[:8])]
+        assert "  damaged: " in line
+        shown = segue("show", chain_id[:12])
+        assert shown.status == 1
+        assert re.fullmatch(r"segue: [^\n]+\n", shown.err)
+        assert segue("delete", chain_id[:12]).out == f"deleted {chain_id}; a damaged chain\n"
+        assert chain_id[:8] not in segue("chains").out
+
+    def test_a_damaged_job_is_listed_as_such(
+        self, segue: Segue, server: RealSegue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        node_id = take(segue, chain_id)
+        job_id = nodes(chain())[node_id]["job_id"]
+        server.do(lambda app: app.rest())
+        server.do(lambda app: _damage(app, paths.job("local", job_id)))
+        [line] = [line for line in segue("jobs").out.splitlines() if line.startswith(job_id[:8])]
+        assert "  damaged: " in line
+
+    def test_models_of_all_kinds(self, segue: Segue) -> None:
+        music, stems, analysis = segue("models").out.splitlines()
+        assert re.match(r"music     mock  default  ready  .*32000 Hz, mono", music)
+        assert re.match(r"stems     mock  default  ready  .*44100 Hz, stereo", stems)
+        assert re.match(r"analysis  \S+  (default  )?ready", analysis)
+
+
+async def _damage(app: Running, key: str) -> None:
+    await app.store.put(key, (await app.store.get(key)).data[:40])
+
+
+class TestRenamingAndDeleting:
+    def test_rename(self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]) -> None:
+        assert segue("rename", chain_id[:12], "Später").out == f"renamed {chain_id}; “Später”\n"
+        assert chain()["title"] == "Später"
+        done = segue("rename", chain_id, "x" * 201)
+        assert done.status == 1
+        assert "200" in done.err
+
+    def test_delete(self, segue: Segue, chain_id: str) -> None:
+        done = segue("delete", chain_id[:12])
+        assert (done.status, done.out) == (0, f"deleted {chain_id}; “Night drive”, 1 node\n")
+        assert segue("show", chain_id).status == 1
+        assert segue("delete", chain_id) == Outcome(1, "", f"segue: no chain {chain_id}\n")
+
+    @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("\n", 1), ("n\n", 1), ("", 1)])
+    def test_on_a_terminal_it_asks_first(
+        self, segue: Segue, chain_id: str, monkeypatch: pytest.MonkeyPatch, answer: str, status: int
+    ) -> None:
+        class Keyboard(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        monkeypatch.setattr(sys, "stdin", Keyboard(answer))
+        done = segue("delete", chain_id)
+        assert done.status == status
+        assert "Delete “Night drive”, 1 node, for good? [y/N]" in done.err
+        assert segue("show", chain_id).status == (1 if status == 0 else 0)
 
 
 class TestInvocation:
@@ -290,36 +647,58 @@ class TestInvocation:
         assert "make run" in shown
         assert "Traceback" not in shown
 
-    def test_the_url_comes_from_the_environment(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_url_comes_from_the_environment(
+        self, server: RealSegue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.delenv("SEGUE_URL", raising=False)
         assert default_url() == DEFAULT_URL
-        monkeypatch.setenv("SEGUE_URL", url)
-        assert default_url() == url
+        monkeypatch.setenv("SEGUE_URL", server.url)
+        assert default_url() == server.url
         assert main(["models"]) == 0
 
-    @pytest.mark.parametrize("arguments", [[], ["sing"], ["export", "5a"], ["continue", "5a", "--mode", "x"]])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["sing"],
+            ["export", "5a"],
+            ["continue", "5a", "--mode", "x"],
+            ["continue", "5a", "--duration", "nan"],
+            ["continue", "5a", "--bpm", "inf"],
+            ["continue", "5a", "--duration", "long"],
+            ["continue", "5a", "--prompt", "\udcff"],
+            ["rename", "5a", "\udcff"],
+        ],
+    )
     def test_wrong_usage(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2
         assert "usage: segue" in capsys.readouterr().err
 
-    def test_piped_output_is_plain_even_where_colours_are_wished_for(self, url: str) -> None:
+    def test_piped_output_is_plain_even_where_colours_are_wished_for(
+        self, server: RealSegue, chain_id: str
+    ) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "segue_client.cli", "--url", url, "show", "5a"],
+            [sys.executable, "-m", "segue_client.cli", "--url", server.url, "show", chain_id],
             capture_output=True,
-            env={**os.environ, "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "PYTHONIOENCODING": "utf-8"},
+            env={**os.environ, "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "PYTHONIOENCODING": "ascii"},
             check=True,
         )
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stdout.decode())
-        assert "bbff0000" in done.stdout.decode()
+        assert "2.0 s  ready, committed" in done.stdout.decode()
 
-    def test_on_a_terminal_there_are_bars(self, url: str) -> None:
+    def test_on_a_terminal_there_are_bars(self, server: RealSegue, chain_id: str) -> None:
         ours, theirs = pty.openpty()
-        command = [sys.executable, "-m", "segue_client.cli", "--url", url, "continue", "5a", "--prompt", "x"]
+        command = [sys.executable, "-m", "segue_client.cli", "--url", server.url]
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
         environment.pop("NO_COLOR", None)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
+        with subprocess.Popen(
+            [*command, "continue", chain_id, "--duration", "0.5"],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env=environment,
+        ) as process:
             os.close(theirs)
             shown = b""
             try:
@@ -333,109 +712,4 @@ class TestInvocation:
         assert b"\x1b[" in shown
         assert "━" in shown.decode()
         assert "100%" in shown.decode()
-        assert out.decode().split() == ["dd00" + 20 * "0"]  # a pipe: ids and nothing else
-
-
-def chain_of(parents: list[int], spine_length: int) -> Chain:
-    """Node i + 1 hangs from node `parents[i]`; the spine is the path of first children."""
-    nodes = [Node(id="n0", parent_id=None, status="ready", decision="committed", duration_s=1)]
-    for number, parent in enumerate(parents, start=1):
-        nodes.append(
-            Node(id=f"n{number}", parent_id=f"n{parent}", status="ready", decision="candidate", duration_s=1)
-        )
-    spine = ["n0"]
-    while len(spine) < spine_length:
-        child = next((node.id for node in nodes if node.parent_id == spine[-1]), None)
-        if child is None:
-            break
-        spine.append(child)
-    return Chain(
-        id="c", title="", version=1, updated_at="", root_id="n0", nodes=tuple(nodes), spine=tuple(spine)
-    )
-
-
-trees = st.integers(0, 12).flatmap(
-    lambda size: st.builds(
-        chain_of,
-        st.tuples(*(st.integers(0, parent) for parent in range(size))).map(list),
-        st.integers(0, 6),
-    )
-)
-
-
-class TestDrawing:
-    @given(trees)
-    def test_every_node_is_drawn_once_and_below_its_parent(self, chain: Chain) -> None:
-        order = [node.id for _, node in tree_lines(chain)]
-        assert sorted(order) == sorted(node.id for node in chain.nodes)
-        for node in chain.nodes:
-            assert node.parent_id is None or order.index(node.parent_id) < order.index(node.id)
-
-    @given(trees)
-    def test_the_spine_runs_straight_down_and_branches_hang_one_step_deeper(self, chain: Chain) -> None:
-        guides = {node.id: guide for guide, node in tree_lines(chain)}
-        for node in chain.nodes:
-            if node.id in chain.spine:
-                assert guides[node.id] == ""
-            elif node.parent_id in chain.spine:
-                assert len(guides[node.id]) == 4
-            elif node.parent_id is not None:
-                assert len(guides[node.id]) == len(guides[node.parent_id]) + 2
-
-    @given(trees)
-    def test_every_line_goes_on_until_a_corner_ends_it(self, chain: Chain) -> None:
-        guides = [guide for guide, _ in tree_lines(chain)]
-        for above, below in zip(guides, [*guides[1:], ""], strict=True):
-            for column, mark in enumerate(above):
-                under = below[column] if column < len(below) else " "
-                if column > 0 and mark in "├│":
-                    assert under in "├│└"
-                if column > 0 and mark == "└":
-                    assert under in " ─"
-
-    def test_a_very_deep_branch_is_drawn(self) -> None:
-        assert len(list(tree_lines(chain_of(list(range(3000)), 1)))) == 3001
-
-    def test_a_chain_whose_root_is_still_being_made(self) -> None:
-        root = Node(
-            id="r" * 24, parent_id=None, status="running", decision="committed", duration_s=8, progress=0.42
-        )
-        chain = Chain(id="c", title=" ", version=1, updated_at="", root_id=root.id, nodes=(root,), spine=())
-        lines = [line.plain for line in drawn(chain)]
-        assert lines[0].startswith("untitled")
-        assert lines[1] == "● rrrrrrrr  8.0 s  running 42%, committed"
-
-    def test_a_failed_node_says_why(self) -> None:
-        node = Node(
-            id="x",
-            parent_id="y",
-            status="failed",
-            decision="candidate",
-            duration_s=4,
-            error=Failure(code="engine", detail="out of\nmemory"),
-        )
-        assert described(node, "x").plain.endswith("failed, candidate  out of memory")
-
-    @given(st.text())
-    def test_no_text_steers_the_terminal(self, text: str) -> None:
-        shown = printable(text)
-        assert not re.search(r"[\x00-\x1f\x7f-\x9f]", shown)
-        assert len(shown) <= 60
-
-    @given(st.sets(st.text("0123456789abcdef", min_size=24, max_size=24), max_size=5), st.integers(0, 23))
-    def test_short_ids_tell_their_own_from_the_others(self, ids: set[str], common: int) -> None:
-        ids = {"f" * common + full[common:] for full in ids}
-        short = short_ids(ids)
-        for full in ids:
-            assert [other for other in ids if other.startswith(short[full])] == [full]
-            assert len(short[full]) >= 8
-
-    def test_a_prompt_is_never_taken_for_markup(self) -> None:
-        out = io.StringIO()
-        Terminal(out, io.StringIO()).say("[red]not red[/red] :smile:")
-        assert out.getvalue() == "[red]not red[/red] :smile:\n"
-
-    def test_long_lines_are_not_wrapped_in_a_pipe(self) -> None:
-        out = io.StringIO()
-        Terminal(out, io.StringIO()).say("word " * 100)
-        assert out.getvalue().count("\n") == 1
+        assert re.fullmatch(r"\w{24}\n", out.decode())  # a pipe: ids and nothing else

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segue_client import works
 from segue_client.answers import (
     BadAnswer,
     Chain,
@@ -21,7 +22,8 @@ from segue_client.answers import (
     WorkFailed,
     matching,
 )
-from segue_client.client import ATTEMPTS, SegueClient
+from segue_client.client import SegueClient
+from segue_client.connection import ATTEMPTS
 from segue_client.events import EventDecoder, LiveChain, ServerEvent
 from tests.segue_client.fake_segue import DROP, SONG, TAKE, FakeSegue, create_fake, frame, node, serving, song
 
@@ -67,7 +69,7 @@ BRANCH = {"nodes": [node("n")], "job_ids": ["j"], "job_id": "j"}
 
 class TestRetries:
     def branch(self, client: SegueClient) -> str:
-        return client.branch("c", parent_id="p", prompt="x", duration_s=4.0).job_ids[0]
+        return client.branch("c", "p", {"prompt": "x", "duration_s": 4.0}).job_ids[0]
 
     def test_a_lost_connection_is_tried_again_under_the_same_key(self, pauses: Pauses) -> None:
         keys: list[str] = []
@@ -180,7 +182,7 @@ class TestRetries:
     def test_another_kind_of_server(self, pauses: Pauses, content: bytes) -> None:
         with (
             mocked(lambda _: httpx.Response(200, content=content), pauses) as client,
-            pytest.raises(BadAnswer, match="does not speak as Segue"),
+            pytest.raises(BadAnswer, match="not a Segue server"),
         ):
             client.models()
 
@@ -192,27 +194,53 @@ class TestRetries:
 
 
 class TestIds:
-    def test_the_beginning_of_a_chains_id_is_enough(self, client: SegueClient, fake: FakeSegue) -> None:
-        other = {**song(), "id": "5abc" + 20 * "0"}
-        fake.chains[other["id"]] = other  # on the list's second page
-        assert client.chain("5a5").id == SONG
-        assert client.chain("5ab").id == other["id"]
+    """Of chains on two pages of the server's list."""
 
-    def test_one_that_fits_several_is_refused_and_names_them(
-        self, client: SegueClient, fake: FakeSegue
-    ) -> None:
-        fake.chains["5abc"] = {**song(), "id": "5abc"}
-        with pytest.raises(NoSuchId, match=rf"5a could be 2 chains: {SONG}, 5abc"):
+    def listing(self, *ids: str) -> Handler:
+        def answer(request: httpx.Request) -> httpx.Response:
+            if request.url.path == "/v1/chains":
+                number = int(request.url.params.get("cursor", 0))
+                following = str(number + 1) if number + 1 < len(ids) else None
+                return httpx.Response(
+                    200, json={"chains": [{**song(), "id": ids[number]}], "cursor": following}
+                )
+            wanted = request.url.path.rpartition("/")[2]
+            if wanted in ids:
+                return httpx.Response(200, json={**song(), "id": wanted})
+            return httpx.Response(404, json={"title": "Not Found", "detail": f"no chain {wanted}"})
+
+        return answer
+
+    def test_the_beginning_of_a_chains_id_is_enough(self, pauses: Pauses) -> None:
+        other = "5abc" + 20 * "0"
+        with mocked(self.listing(SONG, other), pauses) as client:
+            assert client.chain("5a5").id == SONG
+            assert client.chain("5ab").id == other
+
+    def test_one_that_fits_several_is_refused_and_names_them(self, pauses: Pauses) -> None:
+        with (
+            mocked(self.listing(SONG, "5abc"), pauses) as client,
+            pytest.raises(NoSuchId, match=rf"5a could be 2 chains: {SONG}, 5abc"),
+        ):
             client.chain("5a")
 
-    def test_a_whole_id_wins_over_one_that_it_begins(self, client: SegueClient, fake: FakeSegue) -> None:
-        fake.chains["5a"] = {**song(), "id": "5a"}
-        assert client.chain("5a").id == "5a"
+    def test_a_whole_id_wins_over_one_that_it_begins(self, pauses: Pauses) -> None:
+        with mocked(self.listing(SONG, "5a"), pauses) as client:
+            assert client.chain("5a").id == "5a"
 
     @pytest.mark.parametrize("start", ["ff", "", "..", "a/b", "?x"])
-    def test_one_that_fits_none(self, client: SegueClient, start: str) -> None:
-        with pytest.raises(NoSuchId):
+    def test_one_that_fits_none(self, pauses: Pauses, start: str) -> None:
+        with mocked(self.listing(SONG), pauses) as client, pytest.raises(NoSuchId):
             client.chain(start)
+
+    @pytest.mark.parametrize("odd_id", ["../../etc", "a b", "x\x1b[2J", ""])
+    def test_an_id_that_is_none_is_no_answer_of_segue(self, pauses: Pauses, odd_id: str) -> None:
+        answer = {**song(), "id": odd_id}
+        with (
+            mocked(lambda _: httpx.Response(200, json=answer), pauses) as client,
+            pytest.raises(BadAnswer),
+        ):
+            client.chain(SONG)
 
     @given(st.lists(st.text("ab", min_size=1, max_size=4), unique=True), st.text("ab", max_size=4))
     def test_matching_gives_the_only_one_that_begins_so(self, ids: list[str], start: str) -> None:
@@ -286,7 +314,7 @@ class TestLiveChain:
 class TestFollow:
     def pending(self, fake: FakeSegue, *node_ids: str) -> list[dict[str, Any]]:
         new = [node(node_id, TAKE, status="pending") for node_id in node_ids]
-        fake.chains[SONG]["nodes"] += new
+        fake.chain["nodes"] += new
         return new
 
     def test_a_broken_stream_is_resumed_after_its_last_id(
@@ -295,7 +323,7 @@ class TestFollow:
         self.pending(fake, "n1")
         fake.streams = [
             [
-                frame("snapshot", fake.chains[SONG], 7),
+                frame("snapshot", fake.chain, 7),
                 frame("node", node("n1", TAKE, status="running"), 8),
                 frame("progress", {"node_id": "n1", "job_id": "j", "progress": 0.25}),
                 frame("node", node("n1", TAKE, status="ready"))[:-20],  # cut in the middle
@@ -314,7 +342,7 @@ class TestFollow:
     ) -> None:
         self.pending(fake, "n1")
         heartbeat = [b"retry: 3000\n\n", b": still here\n\n"]
-        fake.streams = [[frame("snapshot", fake.chains[SONG], 7), *heartbeat]] + [heartbeat] * (2 * ATTEMPTS)
+        fake.streams = [[frame("snapshot", fake.chain, 7), *heartbeat]] + [heartbeat] * (2 * ATTEMPTS)
         assert [each.status for each in client.follow(client.chain(SONG), {"n1"})][-1] == "ready"
         assert pauses.slept_s == [3.0] * (2 * ATTEMPTS + 1)
         assert fake.headers_of("/events")[1]["last-event-id"] == "7"
@@ -343,32 +371,68 @@ class TestFollow:
             list(client.follow(Chain.model_validate(song())))
 
 
-class TestExport:
-    def test_a_job_is_waited_for_and_its_file_fetched(
-        self, client: SegueClient, fake: FakeSegue, tmp_path: Path
-    ) -> None:
-        fake.job_states = [
-            {"state": "queued", "progress": 0.0},
-            {"state": "running", "progress": 0.5},
-            {"state": "succeeded", "progress": 1.0, "result": {"export_id": "e1"}},
-        ]
-        states: list[str] = []
-        client.export(SONG, "flac", tmp_path / "x.flac", lambda job: states.append(job.state))
-        assert (tmp_path / "x.flac").read_bytes() == b"export e1"
-        assert states == ["queued", "running", "succeeded"]
-        (asked,) = fake.headers_of("/export")
-        assert asked["prefer"] == "respond-async"
-        assert asked["idempotency-key"]
+class TestDeleting:
+    def test_a_deletion_whose_answer_was_lost_is_done(self, pauses: Pauses) -> None:
+        """The second attempt finds nothing any more."""
+        asked: list[str] = []
 
-    def test_a_file_that_comes_at_once_is_taken(
-        self, client: SegueClient, fake: FakeSegue, tmp_path: Path
-    ) -> None:
-        fake.export_is_ready = True
-        client.export(SONG, "mp3", tmp_path / "x.mp3", ignore)
-        assert (tmp_path / "x.mp3").read_bytes() == b"line as mp3"
+        def flaky(request: httpx.Request) -> httpx.Response:
+            asked.append(request.method)
+            if len(asked) == 1:
+                raise httpx.ReadError("connection reset")
+            return httpx.Response(404, json={"title": "Not Found", "detail": "no chain"})
 
-    def test_a_job_that_fails_says_why(self, client: SegueClient, fake: FakeSegue, tmp_path: Path) -> None:
-        fake.job_states = [{"state": "failed", "error": {"code": "ffmpeg", "detail": "out of disk"}}]
-        with pytest.raises(WorkFailed, match=r"job-x is failed: out of disk"):
-            client.export(SONG, "wav", tmp_path / "x.wav", ignore)
+        with mocked(flaky, pauses) as client:
+            client.delete_chain(SONG)
+        assert asked == ["DELETE", "DELETE"]
+
+
+class TestWorks:
+    def answers(self, *states: dict[str, Any]) -> Handler:
+        """A server whose job is in these states, one after the other."""
+        left = list(states)
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            if request.url.path.startswith("/v1/jobs/"):
+                return httpx.Response(200, json={"id": "job-x", **left.pop(0)})
+            if request.url.path.endswith("/stems"):
+                return httpx.Response(200, json={"job_id": "job-x", "separations": SEPARATIONS})
+            return httpx.Response(202, json={"job_id": "job-x"})
+
+        return answer
+
+    def test_a_file_that_comes_at_once_is_taken(self, pauses: Pauses, tmp_path: Path) -> None:
+        with mocked(lambda _: httpx.Response(200, content=b"the line"), pauses) as client:
+            works.export(client, SONG, {"format": "mp3"}, tmp_path / "x.mp3", ignore)
+        assert (tmp_path / "x.mp3").read_bytes() == b"the line"
+
+    @pytest.mark.parametrize(
+        ("end", "sentence"),
+        [
+            (
+                {"state": "failed", "error": {"code": "ffmpeg", "detail": "out of disk"}},
+                "job job-x failed: out of disk",
+            ),
+            ({"state": "cancelled"}, "job job-x was cancelled"),
+        ],
+    )
+    def test_a_job_that_makes_nothing_says_why(
+        self, pauses: Pauses, tmp_path: Path, end: dict[str, Any], sentence: str
+    ) -> None:
+        with (
+            mocked(self.answers({"state": "running", "progress": 0.5}, end), pauses) as client,
+            pytest.raises(WorkFailed, match=f"^{sentence}$"),
+        ):
+            works.export(client, SONG, {"format": "wav"}, tmp_path / "x.wav", ignore)
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_stem_cannot_name_a_file_elsewhere(self, pauses: Pauses, tmp_path: Path) -> None:
+        with (
+            mocked(self.answers({"state": "succeeded"}), pauses) as client,
+            pytest.raises(BadAnswer),
+        ):
+            works.stems(client, SONG, TAKE, {}, tmp_path / "parts", "wav", ignore)
+        assert list(tmp_path.rglob("*")) == []
+
+
+SEPARATIONS = [{"job_id": "job-x", "tracks": [{"name": "../away"}]}]

@@ -1,0 +1,90 @@
+"""Records as lines of text: chains, jobs, models, analyses. Nothing of what they say steers a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from segue_client.answers import Chain, Damaged, Job, Model
+from segue_client.terminal import counted, format_words, printable
+
+_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def chain_line(chain: Chain, short_id: str) -> str:
+    facts = (
+        short_id,
+        chain.updated_at,
+        f"{chain.spine_s:.1f} s",
+        counted(len(chain.nodes), "node"),
+        chain.title.strip() or "untitled",
+    )
+    return "  ".join(printable(fact) for fact in facts)
+
+
+def damaged_line(record: Damaged, short_id: str) -> str:
+    return f"{short_id}  {printable(record.created_at)}  damaged: {printable(record.reason, 300)}"
+
+
+def job_line(job: Job, short_id: str) -> str:
+    state = job.state
+    if job.state == "running" and job.progress is not None:
+        state = f"running {job.progress:.0%}"
+    if job.cancel_requested and not job.is_finished:
+        state += ", asked to end"
+    facts = (
+        short_id,
+        job.created_at,
+        job.kind,
+        state,
+        f"chain {job.chain_id[:8]}" if job.chain_id else None,
+        f"node {job.node_id[:8]}" if job.node_id else None,
+        job.error.detail if job.error else None,
+    )
+    return "  ".join(printable(fact, 300) for fact in facts if fact)
+
+
+def model_line(kind: str, model: Model) -> str:
+    state = model.status
+    if model.total_bytes > 0:
+        share = model.done_bytes / model.total_bytes
+        state = f"{model.status} {share:.0%} of {model.total_bytes / 1e9:.2g} GB"
+    facts = (
+        model.name,
+        "default" if model.default else None,
+        state,
+        model.detail,
+        format_words(model.sample_rate_hz, model.channels),
+        model.licence,
+    )
+    return f"{kind:<9} " + "  ".join(printable(fact, 300) for fact in facts if fact)
+
+
+def analysis_lines(found: Mapping[str, Any]) -> list[str]:
+    """An analysis in words: what is not known is left out."""
+    rhythm, key, level = found.get("rhythm") or {}, found.get("key") or {}, found.get("level") or {}
+    facts = {
+        "tempo": _measured(rhythm.get("bpm"), "bpm", rhythm.get("confidence")),
+        "key": _measured(key.get("name"), "", key.get("confidence")),
+        "loudness": _measured(level.get("integrated_lufs"), "LUFS", None),
+        "emotion": (found.get("emotion") or {}).get("label"),
+        "style": (found.get("style") or {}).get("name"),
+        "prompt": found.get("prompt"),
+    }
+    return [f"{name + ':':<10}{printable(str(fact), 300)}" for name, fact in facts.items() if fact]
+
+
+def json_text(record: Mapping[str, Any]) -> str:
+    """The record as JSON for people and programs: what is no plain text in it is escaped."""
+    shown = json.dumps(record, indent=2, ensure_ascii=False)
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", shown)
+
+
+def _measured(value: Any, unit: str, confidence: float | None) -> str | None:
+    if value is None:
+        return None
+    shown = f"{value:.1f}" if isinstance(value, float) else str(value)
+    sure = "" if confidence is None else f" ({confidence:.0%} sure)"
+    return f"{shown} {unit}".strip() + sure
