@@ -14,6 +14,8 @@ from serve_app.analysis import routes as analysis
 from serve_app.chains import node_routes as nodes
 from serve_app.chains import routes as chains
 from serve_app.chains.schemas import NewChain
+from serve_app.events import routes as events
+from serve_app.exports import routes as exports
 from serve_app.http.errors import install_error_handlers
 from serve_app.http.middleware import (
     BodyLimitMiddleware,
@@ -24,6 +26,7 @@ from serve_app.http.middleware import (
     SecurityHeadersMiddleware,
 )
 from serve_app.jobs import routes as jobs
+from serve_app.playback import routes as playback
 from serve_app.processing import routes as processing
 from serve_app.processing.schemas import NewProcess
 from serve_app.stems import routes as stems
@@ -87,9 +90,10 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
         await services.store.close()
 
     app = FastAPI(title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan)
-    app.state.services = services
+    app.state.services = services.by_type()
+    app.state.progress_of = services.listener.progress_of
     app.state.access = Access(services.settings.access)
-    modules = (chains, nodes, stems, analysis, jobs, processing, tools, system)
+    modules = (chains, nodes, playback, stems, analysis, events, exports, jobs, processing, tools, system)
     for module in modules:
         app.include_router(module.router)
     app.state.routes = [*app.router.routes, *(route for module in modules for route in module.router.routes)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from configs.settings import Settings
 from deployments.engines.analysis import catalog as analysis
@@ -64,6 +64,10 @@ class Services:
     exports: ExportService
     streams: EventStreams
     system: SystemService
+
+    def by_type(self) -> dict[type, object]:
+        """Each under its own type, as routes ask for them."""
+        return {type(each): each for each in (getattr(self, field.name) for field in fields(self))}
 
 
 def build_services(

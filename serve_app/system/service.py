@@ -40,6 +40,11 @@ class SystemService:
         self._reading = asyncio.Lock()
         self._capacity: tuple[float, Capacity] | None = None
 
+    @property
+    def analyser(self) -> AnalyserEntry | None:
+        """None where there is none."""
+        return self._analyser
+
     async def model_states(self) -> dict[str, ModelState]:
         return dict(await self._cluster.model_states())
 
