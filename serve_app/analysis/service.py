@@ -50,11 +50,6 @@ class AnalysisService:
             raise NotFound("no analyser is served here", code="no-analyser")
         return await self._derivations.start(tenant, analysis_params(chain_id, node_id, melody), key)
 
-    async def require_room(self, tenant: str) -> None:
-        """Whether the analysis of an upload would be accepted now, if it is automatic. Raises TooManyRequests."""
-        if self._is_automatic:
-            await self._jobs.require_room(tenant, 1)
-
     async def welcome(self, chain: Chain) -> Chain:
         """Begin the analysis of a new chain's root, if that is done here; the chain as it is then. An upload does
         not fail for want of it."""

@@ -38,10 +38,6 @@ class NewChains:
             raise Conflict("the chain that this Idempotency-Key made was deleted; use a new key")
         return chain_id, chain
 
-    async def is_known(self, tenant: str, key: str) -> bool:
-        """Whether a request with this Idempotency-Key has made a chain."""
-        return await self._chains.find(tenant, derived_id(tenant, "chains", key, "0")) is not None
-
     async def _earlier(self, tenant: str, chain_id: str) -> Earlier | None:
         chain = await self._chains.find(tenant, chain_id)
         return Earlier(chain.request_sha256, chain.created_at) if chain is not None else None

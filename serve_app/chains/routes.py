@@ -96,7 +96,6 @@ async def create_chain(
         return chain_view(made.chain, progress, job_id=made.jobs[0].id)
     if media_type != "multipart/form-data":
         raise UnsupportedMediaType("send multipart/form-data with a part named file, or application/json")
-    await uploads.require_room(caller.tenant, key)
     with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
         limit = settings.uploads.max_bytes
         async with receive_upload(request, max_bytes=limit, spool_dir=Path(folder)) as received:

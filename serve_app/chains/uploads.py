@@ -40,13 +40,6 @@ class UploadService:
         self._clock = clock
         self._decoding = asyncio.Semaphore(limits.concurrent)
 
-    async def require_room(self, tenant: str, key: str | None) -> None:
-        """A look before the body is read: an upload that is analysed makes a job. A repetition of an earlier
-        request
-        needs no room. Raises TooManyRequests."""
-        if key is None or not await self._new_chains.is_known(tenant, key):
-            await self._analyses.require_room(tenant)
-
     async def upload(self, tenant: str, received: ReceivedUpload, title: str, key: str | None) -> Chain:
         """A chain whose root is an uploaded clip: decoded in a limited subprocess, the original kept, its analysis
         begun.
