@@ -23,6 +23,7 @@ from serve_app.events.latest import LatestChains
 from serve_app.events.listener import Listener
 from serve_app.events.streams import EventStreams
 from serve_app.exports.service import ExportService
+from serve_app.jobs.admission import Admission
 from serve_app.jobs.queue import JobQueue
 from serve_app.jobs.service import JobService
 from serve_app.playback.audio import AudioService
@@ -54,6 +55,7 @@ class Services:
     uploads: UploadService
     takes: TakeService
     jobs: JobService
+    admission: Admission
     audio: AudioService
     live: LiveAudio
     separators: ServedSeparators
@@ -92,10 +94,11 @@ def build_services(
     ffmpeg = find_ffmpeg(settings.export.ffmpeg_path)
     listener = Listener(bus)
     job_records = Jobs(store)
-    jobs = JobService(job_records, chains, queue, settings.jobs)
+    jobs = JobService(job_records, chains, queue)
+    admission = Admission(job_records, jobs, queue, settings.jobs)
     new_chains = NewChains(chains, settings.jobs)
     analyser_entry = analysis.find(str(settings.analysis.served)) if analyser is not None else None
-    analyses = AnalysisService(chains, jobs, blobs, analyser_entry, settings.analysis, settings.jobs)
+    analyses = AnalysisService(chains, admission, blobs, analyser_entry, settings.analysis)
     served_separators = ServedSeparators(separators, settings.separation)
     return Services(
         settings=settings,
@@ -104,8 +107,9 @@ def build_services(
         models=models,
         chains=ChainService(chains, jobs),
         uploads=UploadService(chains, new_chains, blobs, analyses, settings.uploads),
-        takes=TakeService(chains, new_chains, jobs, models, settings.jobs),
+        takes=TakeService(chains, new_chains, admission, models),
         jobs=jobs,
+        admission=admission,
         audio=AudioService(
             blobs,
             ExportStage(blobs, exports, ffmpeg, settings.export.ffmpeg_timeout_s),
@@ -113,13 +117,13 @@ def build_services(
         ),
         live=LiveAudio(jobs, chains, blobs, Segments(store), listener, settings.events),
         separators=served_separators,
-        stems=StemsService(chains, jobs, served_separators, settings.jobs),
+        stems=StemsService(chains, admission, served_separators),
         analysis=analyses,
         tools=ToolService(generators[models.default], analyser, settings),
         processing=ProcessService(
-            jobs, blobs, served_separators, settings.process, settings.uploads, settings.jobs
+            jobs, admission, blobs, served_separators, settings.process, settings.uploads
         ),
-        exports=ExportService(chains, exports, jobs, settings.export, settings.jobs),
+        exports=ExportService(chains, exports, jobs, admission, settings.export),
         streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
         system=SystemService(
             cluster, models, served_separators, analyser_entry, job_records, StorageCheck(store), settings

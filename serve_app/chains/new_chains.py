@@ -7,7 +7,6 @@ from datetime import timedelta
 from configs.settings import JobSettings
 from serve_app.http.problems import Conflict
 from serve_app.jobs.idempotency import Earlier, request_id
-from storage.domain.ids import derived_id
 from storage.domain.model import Chain
 from storage.repositories.chains import Chains
 from storage.stores.clock import Clock, utc_now

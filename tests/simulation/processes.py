@@ -35,6 +35,7 @@ from serve_app.chains.new_chains import NewChains
 from serve_app.chains.service import ChainService
 from serve_app.chains.takes import TakeService
 from serve_app.exports.service import ExportService
+from serve_app.jobs.admission import Admission
 from serve_app.jobs.service import JobService
 from serve_app.system.models import ServedModels
 from storage.domain.jobs import Job, JobKind
@@ -200,18 +201,19 @@ class Ingress(Process):
     def start(self, store: ObjectStore) -> None:
         around, settings = self.around, self.around.settings
         chains = Chains(store, around.clock)
-        self.jobs = JobService(Jobs(store, around.clock), chains, self._queue, settings.jobs)
+        records = Jobs(store, around.clock)
+        self.jobs = JobService(records, chains, self._queue)
+        admission = Admission(records, self.jobs, self._queue, settings.jobs, around.clock)
         self.chains = ChainService(chains, self.jobs)
         self.takes = TakeService(
             chains,
             NewChains(chains, settings.jobs, around.clock),
-            self.jobs,
+            admission,
             ServedModels([registry.find(MODEL)]),
-            settings.jobs,
             around.clock,
         )
         self.exports = ExportService(
-            chains, Exports(store), self.jobs, settings.export, settings.jobs, around.clock
+            chains, Exports(store), self.jobs, admission, settings.export, around.clock
         )
 
 
