@@ -189,6 +189,9 @@ class JobSettings(Frozen):
     concurrent: int = Field(16, ge=1, description="jobs that one runner works on at once")
     deadline_s: float = Field(3600.0, gt=0, description="the longest that one attempt may take")
     retry_delay_s: float = Field(2.0, ge=0, description="pause before an attempt after a broken engine")
+    longest_pause_s: float = Field(
+        15.0, gt=0, description="longest pause between tries while a storage is in trouble or a model is busy"
+    )
     max_active_per_tenant: int = Field(64, ge=1, description="unfinished jobs of a tenant before 429")
     idempotency_ttl_s: float = Field(24 * 3600.0, description="how long an Idempotency-Key is remembered")
 

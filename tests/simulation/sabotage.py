@@ -12,7 +12,8 @@ from deployments.worker import attempt, worker
 from deployments.worker import heartbeat as heart
 from deployments.worker.handlers import generate
 from deployments.worker.worker import Worker
-from serve_app.chains import new_chains, takes
+from serve_app.chains import new_chains
+from serve_app.jobs import admission
 from serve_app.jobs import service as job_service
 from serve_app.jobs.admission import Admission
 from storage.domain import edits, jobs
@@ -127,7 +128,7 @@ def _ids_that_forget_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     async def careless(**request: Any) -> str:
         return random_id()
 
-    for module in (new_chains, takes):
+    for module in (new_chains, admission):
         monkeypatch.setattr(module, "request_id", careless)
 
 

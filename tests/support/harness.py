@@ -40,6 +40,7 @@ FAST: dict[str, Any] = {
         "sweep_s": 0.1,
         "watch_s": 0.05,
         "retry_delay_s": 0.05,
+        "longest_pause_s": 0.5,
         "deadline_s": 30,
     },
     "events": {"poll_s": 0.2, "heartbeat_s": 0.3, "max_stream_s": 20},

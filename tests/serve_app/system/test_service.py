@@ -85,7 +85,9 @@ async def with_unfinished_jobs(count: int) -> Jobs:
 
 async def test_gpus_replicas_queues_and_jobs_are_shown_together() -> None:
     cluster = StillCluster(Generator=GENERATOR, JobRunner=RUNNER, EventHub=HUB)
-    shown = capacity_view(await service(cluster, await with_unfinished_jobs(5)).capacity()).model_dump()
+    shown = capacity_view(
+        await service(cluster, await with_unfinished_jobs(5)).capacity(), with_work=True
+    ).model_dump()
     assert (shown["gpus_total"], shown["gpus_free"], shown["gpu_id"]) == (2.0, 1.75, 0)
     assert shown["deployments"]["Generator"] == {
         "status": "UPSCALING",
@@ -104,10 +106,10 @@ async def test_gpus_replicas_queues_and_jobs_are_shown_together() -> None:
 
 async def test_what_no_runner_tells_is_not_guessed() -> None:
     jobs = await with_unfinished_jobs(1)
-    assert capacity_view(await service(StillCluster(), jobs).capacity()).jobs.waiting is None
+    assert capacity_view(await service(StillCluster(), jobs).capacity(), with_work=True).jobs.waiting is None
     # A job may end between the two counts.
     busy = StillCluster(JobRunner=RUNNER)
-    assert capacity_view(await service(busy, jobs).capacity()).jobs.waiting == 0
+    assert capacity_view(await service(busy, jobs).capacity(), with_work=True).jobs.waiting == 0
 
 
 async def test_asking_all_the_time_costs_the_cluster_little() -> None:
