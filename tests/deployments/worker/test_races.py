@@ -89,11 +89,12 @@ async def test_a_store_that_fails_now_and_then_loses_and_doubles_no_work() -> No
 
 
 async def test_where_attempts_are_few_a_failing_store_still_leaves_an_honest_end() -> None:
-    """Node and record agree; takes come all the same, for a store in trouble costs no attempt."""
+    """Node and record agree; nearly all takes come, for a store in trouble costs no attempt: only a lease that was
+    lost meanwhile does."""
     worlds = await asyncio.gather(*(_world_with_weather(seed, 0.1, 2) for seed in range(8)))
     ends = [state for states in worlds for state in states]
     assert set(ends) <= {JobState.SUCCEEDED, JobState.FAILED}
-    assert ends.count(JobState.SUCCEEDED) > ends.count(JobState.FAILED)
+    assert ends.count(JobState.FAILED) <= 2
 
 
 async def test_a_cancellation_between_any_two_operations_leaves_one_end() -> None:
