@@ -13,7 +13,7 @@ from serve_app.chains.new_chains import NewChains
 from serve_app.http.problems import Conflict
 from serve_app.jobs.idempotency import Earlier, request_hash, request_id
 from serve_app.jobs.service import JobService
-from serve_app.system.models import ServedModels
+from serve_app.system.models import ServedGenerators
 from storage.domain import edits
 from storage.domain.ids import derived_id, random_id
 from storage.domain.jobs import Job
@@ -37,7 +37,7 @@ class TakeService:
         chains: Chains,
         new_chains: NewChains,
         jobs: JobService,
-        models: ServedModels,
+        models: ServedGenerators,
         settings: JobSettings,
         clock: Clock = utc_now,
     ) -> None:

@@ -37,14 +37,7 @@ async def health(services: Provided) -> dict[str, Any]:
 async def models(services: Provided) -> ModelListView:
     """What is served, the default first, with the licence of each model's weights."""
     system = services.system
-    return model_list_view(
-        services.models,
-        await system.model_states(),
-        services.separators,
-        await system.separator_states(),
-        services.analysis.entry,
-        await system.analyser_state(),
-    )
+    return model_list_view(system.models, await system.model_states())
 
 
 @router.get("/v1/gpu", response_model=CapacityView)

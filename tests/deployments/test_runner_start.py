@@ -27,9 +27,9 @@ async def test_a_runner_that_could_not_start_is_deleted_quietly(monkeypatch: pyt
     # No runner itself: Python, too, would call its asynchronous `__del__`.
     half: Any = SimpleNamespace()
     with pytest.raises(ValueError, match="several writers"):
-        await JobRunner.__init__(half, load_settings({}, environ={}), {}, {}, None, None)  # type: ignore[misc]
+        await JobRunner.__init__(half, load_settings({}, environ={}), (), {}, None)
     await JobRunner.__del__(half)
-    assert len(closed) == 1
+    assert len(closed) == 2  # the store of the jobs, and that of the heartbeats
 
 
 async def test_one_that_has_not_even_begun_too() -> None:
