@@ -99,10 +99,6 @@ class SeparationSettings(Frozen):
     in_flight: int = Field(2, ge=1, description="segments of one track that are separated at once")
     max_shifts: int = Field(5, ge=0, le=20, description="the most shifted passes that a request may ask for")
 
-    @property
-    def default(self) -> str | None:
-        return self.served[0] if self.served else None
-
 
 class ProcessSettings(Frozen):
     """The processing pipeline (`POST /process`): what it takes, does by default, and how long it keeps things."""

@@ -27,10 +27,9 @@ from fastapi.responses import JSONResponse
 from configs.environment import MOCK_MODEL, load_settings
 from configs.settings import Settings
 from deployments.engines.common.errors import EngineError
-from deployments.engines.music import catalog as registry
+from deployments.engines.families import GENERATOR
 from deployments.engines.music.load import load
 from deployments.engines.music.protocol import Engine
-from deployments.serve.engine_options import engine_options
 from deployments.telemetry.logs import configure_logging
 from serve_app.access.callers import Access, CurrentCaller
 from serve_app.http.attendance import attended
@@ -68,9 +67,9 @@ class Model:
         try:
             self._engine = await asyncio.to_thread(
                 load,
-                self._name,
+                GENERATOR.find(self._name, self._settings),
                 cache_dir=Path(self._settings.models.cache_dir),
-                options=engine_options(self._settings),
+                options=GENERATOR.options(self._settings, None),
             )
             await self._engine.warm_up()
             self._tools = ToolService(self._engine, None, self._settings)
@@ -165,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = answering_to(settings, args.host)
         # The mock of the environment goes before what the command says.
         model = MOCK_MODEL if settings.models.default == MOCK_MODEL else args.model
-        registry.find(model, registry.EngineKind(settings.models.engine))
+        GENERATOR.find(model, settings)
     except (ValueError, EngineError) as error:
         parser.error(str(error))
     configure_logging(settings)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from configs.settings import Settings
-from deployments.engines.analysis import catalog as analysis
 from deployments.engines.analysis.protocol import Analyser
-from deployments.engines.music.catalog import ModelEntry
+from deployments.engines.families import ANALYSER, GENERATOR, SEPARATOR, ServedModel, of_family
 from deployments.engines.music.protocol import MusicGenerator
-from deployments.engines.separation.catalog import SeparatorEntry
 from deployments.events.bus import Announcer, ChainChanged, NoticeBus
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.stages.export import ExportStage
@@ -30,7 +29,7 @@ from serve_app.playback.audio import AudioService
 from serve_app.playback.live_audio import LiveAudio
 from serve_app.processing.service import ProcessService
 from serve_app.stems.service import StemsService
-from serve_app.system.models import Cluster, ServedModels
+from serve_app.system.models import Cluster, ServedGenerators
 from serve_app.system.separators import ServedSeparators
 from serve_app.system.service import SystemService
 from serve_app.system.storage_check import StorageCheck
@@ -50,7 +49,6 @@ class Services:
     settings: Settings
     store: ObjectStore
     listener: Listener
-    models: ServedModels
     chains: ChainService
     uploads: UploadService
     takes: TakeService
@@ -58,7 +56,6 @@ class Services:
     admission: Admission
     audio: AudioService
     live: LiveAudio
-    separators: ServedSeparators
     stems: StemsService
     analysis: AnalysisService
     tools: ToolService
@@ -78,36 +75,35 @@ def build_services(
     bus: NoticeBus,
     queue: JobQueue,
     cluster: Cluster,
-    entries: Sequence[ModelEntry],
-    separators: Sequence[SeparatorEntry],
+    models: Sequence[ServedModel[Any]],
     generators: Mapping[str, MusicGenerator],
     analyser: Analyser | None,
 ) -> Services:
-    """`entries` and `separators` are what is served, the default first; `generators` are by model name, `analyser`
-    None where there is none."""
+    """`models` are what is served, each family's default first; `generators` are by model name, `analyser` None
+    where there is none."""
     announcer = Announcer(bus)
     chains = Chains(
         store,
         on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
     )
-    blobs, exports, models = Blobs(store), Exports(store), ServedModels(entries)
+    blobs, exports = Blobs(store), Exports(store)
     ffmpeg = find_ffmpeg(settings.export.ffmpeg_path)
     listener = Listener(bus)
     job_records = Jobs(store)
     jobs = JobService(job_records, chains, queue)
     admission = Admission(job_records, jobs, queue, settings.jobs)
     new_chains = NewChains(chains, settings.jobs)
-    analyser_entry = analysis.find(str(settings.analysis.served)) if analyser is not None else None
+    generating = ServedGenerators(of_family(GENERATOR, models))
+    separating = ServedSeparators(of_family(SEPARATOR, models), settings.separation)
+    analyser_entry = next((model.entry for model in of_family(ANALYSER, models)), None)
     analyses = AnalysisService(chains, admission, blobs, analyser_entry, settings.analysis)
-    served_separators = ServedSeparators(separators, settings.separation)
     return Services(
         settings=settings,
         store=store,
         listener=listener,
-        models=models,
         chains=ChainService(chains, jobs),
         uploads=UploadService(chains, new_chains, blobs, analyses, settings.uploads),
-        takes=TakeService(chains, new_chains, admission, models),
+        takes=TakeService(chains, new_chains, admission, generating),
         jobs=jobs,
         admission=admission,
         audio=AudioService(
@@ -116,16 +112,11 @@ def build_services(
             settings.storage.presign_expiry_s if settings.storage.presign else None,
         ),
         live=LiveAudio(jobs, chains, blobs, Segments(store), listener, settings.events),
-        separators=served_separators,
-        stems=StemsService(chains, admission, served_separators),
+        stems=StemsService(chains, admission, separating),
         analysis=analyses,
-        tools=ToolService(generators[models.default], analyser, settings),
-        processing=ProcessService(
-            jobs, admission, blobs, served_separators, settings.process, settings.uploads
-        ),
+        tools=ToolService(generators[generating.default], analyser, settings),
+        processing=ProcessService(jobs, admission, blobs, separating, settings.process, settings.uploads),
         exports=ExportService(chains, exports, jobs, admission, settings.export),
         streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
-        system=SystemService(
-            cluster, models, served_separators, analyser_entry, job_records, StorageCheck(store), settings
-        ),
+        system=SystemService(cluster, models, job_records, StorageCheck(store), settings),
     )

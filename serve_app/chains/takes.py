@@ -12,7 +12,7 @@ from serve_app.chains.new_chains import NewChains
 from serve_app.http.problems import Conflict
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.idempotency import request_hash
-from serve_app.system.models import ServedModels
+from serve_app.system.models import ServedGenerators
 from storage.domain import edits
 from storage.domain.ids import derived_id, random_id
 from storage.domain.jobs import Job
@@ -36,7 +36,7 @@ class TakeService:
         chains: Chains,
         new_chains: NewChains,
         admission: Admission,
-        models: ServedModels,
+        models: ServedGenerators,
         clock: Clock = utc_now,
     ) -> None:
         self._chains = chains

@@ -9,13 +9,9 @@ from fastapi.responses import JSONResponse
 
 from serve_app.access.callers import KnownCaller
 from serve_app.http.dependencies import service
-from serve_app.system.models import ServedModels
 from serve_app.system.schemas import CapacityView, ModelListView, capacity_view, model_list_view
-from serve_app.system.separators import ServedSeparators
 from serve_app.system.service import SystemService
 
-Models = Annotated[ServedModels, service(ServedModels)]
-Separators = Annotated[ServedSeparators, service(ServedSeparators)]
 System = Annotated[SystemService, service(SystemService)]
 
 router = APIRouter(tags=["system"])
@@ -41,16 +37,9 @@ async def health(system: System) -> dict[str, Any]:
 
 
 @router.get("/v1/models", response_model=ModelListView)
-async def models(system: System, served_models: Models, served_separators: Separators) -> ModelListView:
+async def models(system: System) -> ModelListView:
     """What is served, the default first, with the licence of each model's weights."""
-    return model_list_view(
-        served_models,
-        await system.model_states(),
-        served_separators,
-        await system.separator_states(),
-        system.analyser,
-        await system.analyser_state(),
-    )
+    return model_list_view(system.models, await system.model_states())
 
 
 @router.get("/v1/gpu", response_model=CapacityView)

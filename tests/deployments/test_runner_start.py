@@ -30,7 +30,7 @@ async def test_a_runner_that_could_not_start_is_deleted_quietly(monkeypatch: pyt
     # No runner itself: Python, too, would call its asynchronous `__del__`.
     half: Any = SimpleNamespace()
     with pytest.raises(ValueError, match="several writers"):
-        await JobRunner.__init__(half, load_settings({}, environ={}), {}, {}, None, None)  # type: ignore[misc]
+        await JobRunner.__init__(half, load_settings({}, environ={}), (), {}, None)
     await JobRunner.__del__(half)
     assert set(closed) == set(opened)
 

@@ -18,6 +18,7 @@ import pytest
 
 from configs.environment import load_settings
 from deployments.engines.common.errors import ModelUnavailable
+from deployments.engines.music.catalog import ModelEntry
 from deployments.engines.music.mock import MockEngine
 from serve_app import musicgen_service
 from serve_app.musicgen_service import create_service
@@ -53,7 +54,7 @@ async def test_it_answers_while_it_loads_and_then_it_works(
     may_load = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def load(name: str, **options: Any) -> MockEngine:
+    def load(entry: ModelEntry, **options: Any) -> MockEngine:
         asyncio.run_coroutine_threadsafe(may_load.wait(), loop).result()
         return MockEngine()
 
@@ -78,7 +79,7 @@ async def test_it_answers_while_it_loads_and_then_it_works(
 async def test_a_model_that_cannot_be_had_is_an_error_that_it_tells(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(name: str, **options: Any) -> MockEngine:
+    def load(entry: ModelEntry, **options: Any) -> MockEngine:
         raise ModelUnavailable("no weights in /secret/folder")
 
     monkeypatch.setattr(musicgen_service, "load", load)

@@ -40,7 +40,6 @@ class EngineOptions:
     `dtype` is `auto`, `float32`, `float16` (GPU), `bfloat16`, or `int8` (CPU, engine `segue`).
     """
 
-    engine: EngineKind = EngineKind.SEGUE
     device: Device = Device.AUTO
     dtype: str = "auto"
     threads: int | None = None
