@@ -131,11 +131,20 @@ class Worker:
             self._queue.put_nowait((key, stale))
 
     async def _sweep_forever(self) -> None:
+        """One lost request doubts nothing: on a store that loses some now and then, no lease would ever run out.
+        Trouble for as long as two heartbeats are apart does."""
+        trouble_since_s: float | None = None
         while True:
+            began_s = self._monotonic()
             try:
                 await self.sweep()
+                trouble_since_s = None
             except StoreUnavailable as error:
-                self._doubt_silence(error)
+                trouble_since_s = began_s if trouble_since_s is None else trouble_since_s
+                if self._monotonic() - trouble_since_s >= self._settings.lease_s / 3:
+                    self._doubt_silence(error)
+                else:
+                    logger.warning("sweep: %s", error)
             except (StoreError, DomainError) as error:
                 logger.warning("sweep: %r", error)
             await asyncio.sleep(self._settings.sweep_s)

@@ -83,7 +83,7 @@ class Holdings:
         return {job_id: job for job_id, job in self.marked.items() if not job.state.is_finished}
 
     def jobs_in_chains(self) -> frozenset[str]:
-        """The jobs that made a node, or what is derived from one: their ids are taken as long as the chain is there."""
+        """The jobs that made a node, or what is derived from one: their ids are taken while the chain is there."""
         nodes = [node for kept in self.chains.values() for node in kept.record.nodes]
         derived = {made.job_id for node in nodes for made in node.derived}
         return frozenset(derived | {node.job_id for node in nodes if node.job_id is not None})

@@ -45,11 +45,18 @@ class Accounts:
                     raise
                 await document.change(lambda account: reserve(account, job_ids, most, ended=ended))
 
+    async def open(self, tenant: str) -> None:
+        """See to it that the account is there, before the markers are written of jobs that still need a place."""
+        await self._opened(tenant)
+
     async def require_room(self, tenant: str, jobs: int, most: int) -> None:
         """A look before any work is done: it reserves nothing. Raises NoRoom, StoreError."""
-        account = await (await self._opened(tenant)).load()
-        if len(account.unfinished) + jobs > most:
-            unfinished = len(frozenset(account.unfinished) & await self._marked(tenant))
+        try:
+            held = frozenset((await self._document(tenant).load()).unfinished)
+        except (ObjectNotFound, DocumentCorrupt):  # made when a place is reserved
+            held = await self._marked(tenant)
+        if len(held) + jobs > most:
+            unfinished = len(held & await self._marked(tenant))
             if unfinished + jobs > most:
                 raise NoRoom(unfinished, most)
 

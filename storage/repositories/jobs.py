@@ -117,6 +117,7 @@ class Jobs:
         none; to be called before `create`. Raises NoRoom.
         """
         await self._accounts.require_room(tenant, len(job_ids), most)  # most refusals write nothing
+        await self._accounts.open(tenant)
         keys = [paths.active(tenant, job_id) for job_id in job_ids]
         await asyncio.gather(*(self._store.put(key, b"") for key in keys))
         try:
