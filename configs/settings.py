@@ -256,6 +256,12 @@ class RetentionSettings(Frozen):
         30 * 24 * 3600.0, gt=0, description="the cache of analyses; nodes keep their own"
     )
     tombstones_s: float | None = Field(30 * 24 * 3600.0, gt=0, description="records of deleted chains")
+    jobs_s: float | None = Field(
+        30 * 24 * 3600.0,
+        gt=0,
+        description="records of jobs, counted from their end; longer while what they made is there, or their "
+        "Idempotency-Key is remembered",
+    )
 
 
 class ClusterSettings(Frozen):

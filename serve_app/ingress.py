@@ -16,6 +16,7 @@ from deployments.serve.loading import HubLoading
 from deployments.serve.loopback import listen_where_the_node_is
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
+from deployments.temporary import sweep_temporary_folders
 from serve_app.api import create_api
 from serve_app.http.proxy_loss import ProxyLossMiddleware
 from serve_app.http.replica import OpenRequests, ReplicaMiddleware
@@ -41,6 +42,7 @@ class Ingress:
     ) -> None:
         """`handles` are of the deployments that serve `models`, by name."""
         configure_logging(settings)
+        sweep_temporary_folders()
         listen_where_the_node_is()
         context = serve.get_replica_context()
         itself = serve.get_deployment_handle(context.deployment, context.app_name)

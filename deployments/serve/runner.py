@@ -15,6 +15,7 @@ from deployments.serve.loading import HubLoading
 from deployments.serve.loopback import listen_where_the_node_is
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
+from deployments.temporary import sweep_temporary_folders
 from deployments.worker.assembly import build_worker
 from deployments.worker.collection import Housekeeper
 from storage.gc.collector import Collector
@@ -37,6 +38,7 @@ class JobRunner:
     ) -> None:
         """`handles` are of the deployments that serve `models`, by name."""
         configure_logging(settings)
+        sweep_temporary_folders()
         listen_where_the_node_is()
         self._store = open_store(settings.storage)
         self._beats = open_store(settings.storage)
@@ -85,7 +87,13 @@ def housekeeper(store: ObjectStore, settings: Settings) -> Housekeeper | None:
     if kept.collect_every_s is None:
         return None
     retention = Retention(
-        kept.grace_s, kept.exports_s, kept.tombstones_s, settings.process.outputs_s, kept.analyses_s
+        grace_s=kept.grace_s,
+        exports_s=kept.exports_s,
+        tombstones_s=kept.tombstones_s,
+        outputs_s=settings.process.outputs_s,
+        analyses_s=kept.analyses_s,
+        jobs_s=kept.jobs_s,
+        keys_s=settings.jobs.idempotency_ttl_s,
     )
     return Housekeeper(Collector(store, retention), kept.collect_every_s)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from deployments.audio.decode.formats import ACCEPTED
 from deployments.engines.music.protocol import GenerationMode
+from deployments.temporary import temporary_folder
 from serve_app.access.callers import CurrentCaller
 from serve_app.chains.branching import branch_request
 from serve_app.chains.schemas import (
@@ -96,9 +96,9 @@ async def create_chain(
         return chain_view(made.chain, progress, job_id=made.jobs[0].id)
     if media_type != "multipart/form-data":
         raise UnsupportedMediaType("send multipart/form-data with a part named file, or application/json")
-    with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
+    with temporary_folder("spool") as folder:
         limit = settings.uploads.max_bytes
-        async with receive_upload(request, max_bytes=limit, spool_dir=Path(folder)) as received:
+        async with receive_upload(request, max_bytes=limit, spool_dir=folder) as received:
             unknown = [
                 FieldError(name, "there is no such field") for name in received.fields if name != "title"
             ]

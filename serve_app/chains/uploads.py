@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from pathlib import Path
 
 from configs.settings import UploadLimits
 from deployments.audio.decode.isolated import DecodedAudio, DecodeLimits, decode_file
+from deployments.temporary import temporary_folder
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.new_chains import NewChains
 from serve_app.http.multipart import ReceivedUpload
@@ -50,9 +49,9 @@ class UploadService:
         chain_id, earlier = await self._new_chains.name(tenant, key, request_sha256)
         if earlier is not None:
             return earlier
-        with tempfile.TemporaryDirectory(prefix="segue-upload-") as folder:
+        with temporary_folder("upload") as folder:
             async with self._decoding:
-                decoded = await decode_file(received.path, Path(folder, "canonical.wav"), self._limits)
+                decoded = await decode_file(received.path, folder / "canonical.wav", self._limits)
             audio = await self._keep(tenant, chain_id, received, decoded)
         now = self._clock()
         root = Node(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from deployments.export.plan import AudioFormat
+from deployments.temporary import temporary_folder
 from serve_app.access.callers import CallerWithStems, CurrentCaller
 from serve_app.http.dependencies import (
     ELSEWHERE,
@@ -67,10 +67,10 @@ async def process(
     """Takes a track (part `file`, up to 500 MB by default) apart: stems and residual, harmonic and percussive
     part, the backing without vocals, and copies of each at one loudness."""
     await processing.require_room(caller.tenant, key)
-    with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
+    with temporary_folder("spool") as folder:
         limit = settings.process.max_bytes
         async with receive_upload(
-            request, max_bytes=limit, spool_dir=Path(folder), max_fields=MAX_FIELDS
+            request, max_bytes=limit, spool_dir=folder, max_fields=MAX_FIELDS
         ) as received:
             wanted = parse_form(NewProcess, _unpacked(received.fields))
             plan = processing.plan(wanted.request())

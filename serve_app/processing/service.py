@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal
 
 from configs.settings import ProcessSettings, UploadLimits
@@ -16,6 +14,7 @@ from deployments.audio.normalise import NormaliseMode
 from deployments.engines.separation.options import SeparationOptions
 from deployments.stages.pipeline.encode import Delivery
 from deployments.stages.pipeline.normalisation import Normalisation
+from deployments.temporary import temporary_folder
 from deployments.worker.handlers.process import PipelinePlan, delivered, process_params
 from serve_app.http.multipart import ReceivedUpload
 from serve_app.http.problems import Conflict, Gone, NotFound
@@ -163,9 +162,9 @@ class ProcessService:
             yield await self._blobs.read(tenant, track.blob, start, _READ_BYTES)
 
     async def _keep(self, tenant: str, job_id: str, received: ReceivedUpload) -> Track:
-        with tempfile.TemporaryDirectory(prefix="segue-process-upload-") as folder:
+        with temporary_folder("process-upload") as folder:
             async with self._decoding:
-                decoded = await decode_file(received.path, Path(folder, "mix.wav"), self._limits)
+                decoded = await decode_file(received.path, folder / "mix.wav", self._limits)
             blob = await self._blobs.put_file(tenant, f"source-{job_id}", decoded.path, decoded.sha256)
         return Track(
             name=SOURCE,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
 from deployments.stages.prompting import WISHES
+from deployments.temporary import temporary_folder
 from serve_app.access.callers import CurrentCaller
 from serve_app.http.attendance import attended
 from serve_app.http.dependencies import Configured, form_body, parse_form, service
@@ -132,8 +131,8 @@ async def carry_on(
 
 @asynccontextmanager
 async def _upload(request: Request, max_bytes: int) -> AsyncIterator[ReceivedUpload]:
-    with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
-        async with receive_upload(request, max_bytes=max_bytes, spool_dir=Path(folder)) as received:
+    with temporary_folder("spool") as folder:
+        async with receive_upload(request, max_bytes=max_bytes, spool_dir=folder) as received:
             yield received
 
 

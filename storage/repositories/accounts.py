@@ -49,7 +49,7 @@ class Accounts:
         """A look before any work is done: it reserves nothing. Raises NoRoom, StoreError."""
         try:
             held = frozenset((await self._document(tenant).load()).unfinished)
-        except (ObjectNotFound, DocumentCorrupt):
+        except (ObjectNotFound, DocumentCorrupt):  # made when a place is reserved
             held = await self._marked(tenant)
         if len(held) + jobs > most:
             unfinished = len(held & await self._marked(tenant))
