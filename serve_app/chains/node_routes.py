@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from deployments.export.plan import AudioFormat
 from serve_app.access.callers import CurrentCaller
 from serve_app.chains.branching import branch_request
+from serve_app.chains.notices import channel_notices
 from serve_app.chains.schemas import BranchView, ChainView, NewNodes, NodeView, chain_view, node_view
 from serve_app.http.dependencies import ELSEWHERE, IdempotencyKey, Provided, file_response
 from serve_app.http.problems import Conflict, problem_responses
@@ -46,6 +47,7 @@ async def branch(
         nodes=[node_view(chain_id, node, services.listener.progress_of) for node in branched.nodes],
         job_ids=job_ids,
         job_id=job_ids[0],
+        notices=channel_notices(branched.chain, branched.jobs, services.models),
     )
 
 
