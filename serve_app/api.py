@@ -24,8 +24,8 @@ from serve_app.http.middleware import (
     RequestContextMiddleware,
     SecurityHeadersMiddleware,
 )
-from serve_app.http.openapi import install_openapi
 from serve_app.jobs import routes as jobs
+from serve_app.openapi import install_openapi
 from serve_app.processing import routes as processing
 from serve_app.processing.schemas import NewProcess
 from serve_app.stems import routes as stems

@@ -44,8 +44,8 @@ from serve_app.http.middleware import (
     RequestContextMiddleware,
     SecurityHeadersMiddleware,
 )
-from serve_app.http.openapi import install_openapi
 from serve_app.http.problems import Unavailable, problem_responses, request_id_of
+from serve_app.openapi import install_openapi
 from serve_app.tools.schemas import ContinuedView, ContinueTool
 from serve_app.tools.service import ContinueRequest, ToolService
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, Phase, given, settings
@@ -207,8 +207,8 @@ async def test_what_comes_is_announced(described: Described, data: st.DataObject
             known = described.ids["process" if path.startswith(("/job/", "/download/")) else name]
             if method == "delete" or "discard" in path:
                 known = "nothing"  # what is there stays for the other operations
-            value = data.draw(st.one_of(st.just(known), st.just(known), TEXT.filter(bool)), name)
-            url = url.replace(f"{{{name}}}", quote(value, safe=""))
+            part = data.draw(st.one_of(st.just(known), st.just(known), TEXT.filter(bool)), name)
+            url = url.replace(f"{{{name}}}", quote(part, safe=""))
         if "/../" in url or "/./" in url or url.endswith(("/.", "/..")):
             continue  # clients resolve these themselves: it is another path
         query: dict[str, Any] = {}

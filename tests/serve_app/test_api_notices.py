@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ async def test_a_full_server_refuses_a_track_before_its_body_is_read() -> None:
         assert (await app.http.post("/process", files=files)).status_code == 202
         read = 0
 
-        async def body():
+        async def body() -> AsyncIterator[bytes]:
             nonlocal read
             read += 1
             yield b"--b\r\n"

@@ -53,7 +53,7 @@ def complete(
     for route in routes:
         if not isinstance(route, APIRoute) or not route.include_in_schema:
             continue
-        for method in route.methods:
+        for method in route.methods or ():
             operation = document["paths"][route.path_format][method.lower()]
             _describe_answers(operation, _raised_around(route, method, operation))
             security = _security(route, keys_are_required=keys_are_required)
