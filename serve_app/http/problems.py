@@ -229,8 +229,8 @@ def problem_response(scope: Scope, problem: Problem) -> Response:
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that answers with these problems, for OpenAPI: schema and example. `serve_app.openapi` adds
-    those that come from around a route."""
+    """The `responses` of a route that answers with these problems, for OpenAPI: schema and example.
+    `serve_app.openapi` adds those that come from around a route."""
     return {status: _described(_EXAMPLES.get(status) or Problem("…", status=status)) for status in statuses}
 
 
