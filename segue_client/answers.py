@@ -125,6 +125,7 @@ class Branch(Answer):
 
     nodes: tuple[Node, ...]
     job_ids: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
 
 class Accepted(Answer):

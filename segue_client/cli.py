@@ -159,6 +159,8 @@ def continue_(client: SegueClient, args: argparse.Namespace, terminal: Terminal)
     )
     for node in branch.nodes:
         terminal.say(node.id)
+    for notice in branch.notices:
+        terminal.note(printable(notice))
     if args.watch:
         _watch(client, chain, terminal, {node.id for node in branch.nodes})
 

@@ -16,6 +16,7 @@ from serve_app.chains import routes as chains
 from serve_app.chains.schemas import NewChain
 from serve_app.events import routes as events
 from serve_app.exports import routes as exports
+from serve_app.http.docs import install_docs
 from serve_app.http.errors import install_error_handlers
 from serve_app.http.middleware import (
     BodyLimitMiddleware,
@@ -26,6 +27,7 @@ from serve_app.http.middleware import (
     SecurityHeadersMiddleware,
 )
 from serve_app.jobs import routes as jobs
+from serve_app.openapi import install_openapi
 from serve_app.playback import routes as playback
 from serve_app.processing import routes as processing
 from serve_app.processing.schemas import NewProcess
@@ -89,13 +91,16 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
         await services.listener.stop()
         await services.store.close()
 
-    app = FastAPI(title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.state.services = services.by_type()
     app.state.progress_of = services.listener.progress_of
     app.state.access = Access(services.settings.access)
     modules = (chains, nodes, playback, stems, analysis, events, exports, jobs, processing, tools, system)
     for module in modules:
         app.include_router(module.router)
+    install_docs(app)
     app.state.routes = [*app.router.routes, *(route for module in modules for route in module.router.routes)]
     install_error_handlers(app)
     http = services.settings.http
@@ -115,6 +120,7 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(RequestContextMiddleware, echo=echo_request_id)
     _document_models(app)
+    install_openapi(app, keys_are_required=app.state.access.has_keys)
     return app
 
 

@@ -49,6 +49,7 @@ class Services:
     settings: Settings
     store: ObjectStore
     listener: Listener
+    models: ServedGenerators
     chains: ChainService
     uploads: UploadService
     takes: TakeService
@@ -101,6 +102,7 @@ def build_services(
         settings=settings,
         store=store,
         listener=listener,
+        models=generating,
         chains=ChainService(chains, jobs),
         uploads=UploadService(chains, new_chains, blobs, analyses, settings.uploads),
         takes=TakeService(chains, new_chains, admission, generating),

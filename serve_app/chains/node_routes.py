@@ -9,15 +9,18 @@ from fastapi import APIRouter
 from serve_app.access.callers import CurrentCaller
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.branching import branch_request
+from serve_app.chains.notices import channel_notices
 from serve_app.chains.schemas import BranchView, ChainView, NewNodes, NodeView, chain_view, node_view
 from serve_app.chains.service import ChainService
 from serve_app.chains.takes import TakeService
 from serve_app.http.dependencies import Configured, IdempotencyKey, Progress, service
 from serve_app.http.problems import Conflict, problem_responses
+from serve_app.system.models import ServedGenerators
 from storage.domain.ranking import ranks
 
 Analyses = Annotated[AnalysisService, service(AnalysisService)]
 Chains = Annotated[ChainService, service(ChainService)]
+Models = Annotated[ServedGenerators, service(ServedGenerators)]
 Takes = Annotated[TakeService, service(TakeService)]
 
 router = APIRouter(prefix="/v1/chains/{chain_id}/nodes", tags=["nodes"])
@@ -31,6 +34,7 @@ async def branch(
     settings: Configured,
     takes: Takes,
     analysis: Analyses,
+    models: Models,
     progress: Progress,
     key: IdempotencyKey = None,
 ) -> BranchView:
@@ -54,6 +58,7 @@ async def branch(
         nodes=[node_view(chain_id, node, progress) for node in branched.nodes],
         job_ids=job_ids,
         job_id=job_ids[0],
+        notices=channel_notices(branched.chain, branched.jobs, models),
     )
 
 

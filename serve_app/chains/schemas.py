@@ -180,6 +180,7 @@ class BranchView(BaseModel):
     nodes: list[NodeView]
     job_ids: list[str]
     job_id: str
+    notices: Annotated[list[str], Field(description="what to know of these takes, in words for people")] = []
 
 
 def node_view(chain_id: str, node: Node, progress_of: ProgressOf, *, rank: int | None = None) -> NodeView:

@@ -60,6 +60,7 @@ async def listen(
     response_class=Response,
     responses={
         200: {"content": {"application/octet-stream": {}}},
+        206: {"description": "The range asked for"},
         **ELSEWHERE,
         **problem_responses(404, 409, 416),
     },

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from deployments.export.plan import AudioFormat
 from deployments.temporary import temporary_folder
@@ -98,6 +99,7 @@ async def list_outputs(job_id: str, caller: CurrentCaller, processing: Processin
 
 
 # Declared before the route of one track: `all` is never a track's name.
+@router.head("/download/{job_id}/all", include_in_schema=False)
 @router.get(
     "/download/{job_id}/all",
     response_class=Response,
@@ -105,6 +107,7 @@ async def list_outputs(job_id: str, caller: CurrentCaller, processing: Processin
 )
 async def download_all(
     job_id: str,
+    request: Request,
     caller: CurrentCaller,
     processing: Processing,
     progress: Progress,
@@ -113,6 +116,12 @@ async def download_all(
     """All tracks and manifest.json as one ZIP, made while it is sent."""
     job = await processing.read(caller.tenant, job_id)
     tracks = processing.all_outputs(job)
+    headers = {
+        "Content-Disposition": content_disposition(f"{_stem(job)}.zip", "attachment"),
+        "Cache-Control": "no-store",
+    }
+    if request.method == "HEAD":  # without a length: it is known when all has been sent
+        return StreamingResponse(_nothing(), headers=headers, media_type="application/zip")
     manifest = manifest_view(job, progress).model_dump_json(indent=2).encode()
     files = [
         ArchiveFile("manifest.json", len(manifest), _once(manifest)),
@@ -126,10 +135,6 @@ async def download_all(
         ),
     ]
     content = await started(zip_stream(files, job.created_at, compression))
-    headers = {
-        "Content-Disposition": content_disposition(f"{_stem(job)}.zip", "attachment"),
-        "Cache-Control": "no-store",
-    }
     return WholeResponse(content, headers=headers, media_type="application/zip")
 
 
@@ -184,3 +189,7 @@ def _stem(job: Job) -> str:
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    yield b""

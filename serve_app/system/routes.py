@@ -23,7 +23,7 @@ async def livez() -> dict[str, bool]:
     return {"ok": True}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"description": "Not ready", "content": {"application/json": {}}}})
 async def readyz(system: System) -> JSONResponse:
     """200 when the default model can take work and the storage takes writes, else 503."""
     health = await system.health()

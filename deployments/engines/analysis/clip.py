@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from deployments.audio.resample import resample, to_channels
+from deployments.audio.resample import mixed_down, resample
 from deployments.audio.samples import Samples
 
 LISTENING_RATE_HZ = 22_050
@@ -32,7 +32,7 @@ class Clip:
     def _mono(self) -> Samples:
         peak = float(np.abs(self.samples).max())
         samples = self.samples if peak <= _LOUDEST else self.samples / np.float32(peak)
-        return to_channels(samples, 1)
+        return mixed_down(samples, 1)
 
     @cached_property
     def listening(self) -> Samples:
