@@ -62,7 +62,7 @@ class PlanarFrame:
     @property
     def data(self) -> memoryview:
         """A view: it changes with the frame."""
-        return memoryview(self._data)
+        return self._data.data
 
     def copy_columns(self, other: PlanarFrame, start: int, end: int) -> None:
         """Take the columns from `start` up to `end`, both even, out of another frame of the same size."""
