@@ -33,7 +33,7 @@ PRESETS = {
 """YouTube, a small one, Shorts and Reels, a square, a portrait post."""
 
 DEFAULT_FPS = 30
-MAX_SEAMS = 10_000
+MAX_SEAMS = 9_999
 
 Colour = tuple[int, int, int]
 
