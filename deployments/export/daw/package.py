@@ -73,8 +73,8 @@ def write_package(target: Path, contents: Contents, folder: Path | None = None) 
     """Write the ZIP `target`; `folder` is where its files lie meanwhile. Equal contents give equal bytes.
 
     Raises EmptyAudio; WrongValue for clips that do not make up the line, stems or takes of another format or
-    length, too many clips, and stems whose difference from the mix is over full scale; NotOurWav, OSError. A target is
-    there whole or not at all.
+    length, too many clips, and stems whose difference from the mix is over full scale; NotOurWav, OSError. A
+    target is there whole or not at all.
     """
     with tempfile.TemporaryDirectory(prefix="segue-daw-", dir=folder) as name:
         root = Path(name)

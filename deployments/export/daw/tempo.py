@@ -22,7 +22,8 @@ _MOST_BEAT_S = 16.0
 @dataclass(frozen=True, slots=True)
 class TempoMap:
     """`times_s[i]` is the time of beat i, the first at 0; the last is at the line's end or after it. Between two
-    beats the tempo is constant. `pickup_beats` of them come before the first that was found, to fill the time up to it.
+    beats the tempo is constant. `pickup_beats` of them come before the first that was found, to fill the time up
+    to it.
     """
 
     times_s: tuple[float, ...]
