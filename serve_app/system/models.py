@@ -88,6 +88,11 @@ class ServedEntries(Generic[E]):
         self._entries = {model.entry.name: model.entry for model in models}
 
     @property
+    def entries(self) -> tuple[E, ...]:
+        """The default first."""
+        return tuple(self._entries.values())
+
+    @property
     def default(self) -> str:
         """Empty where nothing is served."""
         return next(iter(self._entries), "")
