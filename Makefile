@@ -82,7 +82,7 @@ bench-separator: install-test
 	$(BIN)/python -m benchmarks.separator.hpss --json benchmarks/separator/hpss.json
 
 bench-video: install-test
-	$(BIN)/python -m benchmarks.video --json benchmarks/results/video.json
+	$(BIN)/python -m benchmarks.export.video --json benchmarks/export/video.json
 
 bench-analysis: install-test
 	$(BIN)/python -m benchmarks.analysis --json benchmarks/analysis/results.json

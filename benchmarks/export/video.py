@@ -1,4 +1,4 @@
-"""Segue's video of a track against ffmpeg's `showwaves`: `python -m benchmarks.video [--quick] [--json FILE]`."""
+"""Segue's video of a track against ffmpeg's `showwaves`: `python -m benchmarks.export.video [--quick] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from statistics import median
 import torch
 from tests.clips import music
 
-from benchmarks import machine
-from benchmarks.generator_findings import Findings, Head, Target
-from benchmarks.report import Report, options
-from benchmarks.turns import take_turns, timed, times_faster
+from benchmarks.generator.findings import Findings, Head, Target
+from benchmarks.kit import machine
+from benchmarks.kit.report import Report, options
+from benchmarks.kit.turns import take_turns, timed, times_faster
 from deployments.audio.track import TrackReader, TrackWriter
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.export.muxer import write_planar_mp4
@@ -47,7 +47,7 @@ QUICK = Effort(5.0, 1)
 
 
 def main() -> None:
-    arguments = options("benchmarks.video", "Measure the video of a track.").parse_args()
+    arguments = options("benchmarks.export.video", "Measure the video of a track.").parse_args()
     about = machine.describe(PACKAGES)
     effort = QUICK if arguments.quick else FULL
     findings = Findings()
