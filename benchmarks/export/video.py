@@ -1,4 +1,4 @@
-"""Segue's video of a track against ffmpeg's `showwaves`: `python -m benchmarks.export.video [--quick] [--json FILE]`."""
+"""Video of a track against ffmpeg's `showwaves`: `python -m benchmarks.export.video [--quick] [--json FILE]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from tests.clips import music
 
 from benchmarks.generator.findings import Findings, Head, Target
 from benchmarks.kit import machine
@@ -21,6 +20,7 @@ from deployments.audio.track import TrackReader, TrackWriter
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.export.muxer import write_planar_mp4
 from deployments.export.waveform_frames import PRESETS, Scene, View, waveform_frames
+from tests.support.clips import music
 
 PACKAGES = ("numpy", "imageio-ffmpeg", "pillow")
 RATE_HZ = 48_000
