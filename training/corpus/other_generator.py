@@ -1,9 +1,9 @@
 """Music by another hand: held out whole, and read only for figures that are told.
 
-It shares little harmony, groove, melody or instrument choice with the composers for development, writes its
-songs as lists of events on a grid of sixteenths rather than bar by bar, and is played by sound fonts that none of them uses.
-Its habits are those that were found hard: loops in natural minor with the bass on the roots, folk patterns without
-a kick, slow strings, and as many songs in major of the same kinds.
+It shares little harmony, groove, melody or instrument choice with the composers for development, writes its songs
+as lists of events on a grid of sixteenths rather than bar by bar, and is played by sound fonts that none of them
+uses. Its habits are those that were found hard: loops in natural minor with the bass on the roots, folk patterns
+without a kick, slow strings, and as many songs in major of the same kinds.
 """
 
 from __future__ import annotations
