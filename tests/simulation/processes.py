@@ -14,6 +14,7 @@ import numpy as np
 
 from configs.settings import Settings
 from deployments.engines.common.errors import EngineBroken, EngineBusy
+from deployments.engines.families import GENERATOR, ServedModel
 from deployments.engines.music import catalog as registry
 from deployments.engines.music.protocol import (
     EngineInfo,
@@ -37,7 +38,7 @@ from serve_app.chains.takes import TakeService
 from serve_app.exports.service import ExportService
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.service import JobService
-from serve_app.system.models import ServedModels
+from serve_app.system.models import ServedGenerators
 from storage.domain.jobs import Job, JobKind
 from storage.gc.collector import Collector
 from storage.gc.rules import Retention
@@ -209,7 +210,7 @@ class Ingress(Process):
             chains,
             NewChains(chains, settings.jobs, around.clock),
             admission,
-            ServedModels([registry.find(MODEL)]),
+            ServedGenerators([ServedModel(GENERATOR, registry.find(MODEL), "Generator")]),
             around.clock,
         )
         self.exports = ExportService(

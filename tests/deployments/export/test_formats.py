@@ -26,8 +26,8 @@ from deployments.export.formats import (
 from deployments.export.media_errors import MediaError, WrongValue
 from deployments.export.mp3_length import correct_mp3_length
 from deployments.export.tags import Tags, TagStyle, id3_key, tag_arguments, write_cover
-from tests.clips import music
 from tests.deployments.export.referee import BUNDLED, EVERY_FFMPEG, decoded
+from tests.support.clips import music
 
 AUDIO = [form for form in FORMATS.values() if form.kind is Kind.AUDIO]
 TAGS = Tags(

@@ -16,8 +16,8 @@ from deployments.audio.track import TrackReader, TrackWriter
 from deployments.export.limiter import TruePeakLimiter
 from deployments.export.mastering import LoudnessReport, master, measure
 from deployments.export.media_errors import EmptyAudio, WrongValue
-from tests.clips import music
 from tests.deployments.export.referee import BUNDLED
+from tests.support.clips import music
 
 RATE_HZ = 44_100
 

@@ -25,8 +25,8 @@ from deployments.export.media_errors import (
 )
 from deployments.export.muxer import frames_and_audio_to_mp4, frames_to_mp4_loop, write_mp4
 from deployments.export.planar import Picture
-from tests.clips import music
 from tests.deployments.export.referee import BUNDLED, EVERY_FFMPEG, decoded
+from tests.support.clips import music
 
 COLOURS = [(200, 40, 90), (10, 220, 60), (30, 60, 240), (0, 0, 0), (255, 255, 255), (128, 128, 128)]
 

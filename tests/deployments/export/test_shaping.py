@@ -14,7 +14,7 @@ from deployments.audio.track import TrackReader, TrackWriter
 from deployments.export.dither import STRETCH_SAMPLES, dither_track
 from deployments.export.media_errors import EmptyAudio, WrongValue
 from deployments.export.shaping import Shape, shape_track
-from tests.clips import music
+from tests.support.clips import music
 
 
 def stored(samples: Samples, path: Path, rate_hz: int = 44_100) -> Path:

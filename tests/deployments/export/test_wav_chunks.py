@@ -22,8 +22,8 @@ from deployments.export.wav_chunks import (
     ixml_chunk,
     marker_chunks,
 )
-from tests.clips import music
 from tests.deployments.export.referee import described
+from tests.support.clips import music
 
 RATE_HZ = 8_000
 

@@ -15,8 +15,8 @@ from deployments.export.muxer import write_planar_mp4
 from deployments.export.planar import FrameSize
 from deployments.export.spectrum import LOWEST_HZ, envelope, spectrogram
 from deployments.export.waveform_frames import MAX_SEAMS, PRESETS, Palette, Scene, View, waveform_frames
-from tests.clips import music
 from tests.deployments.export.referee import BUNDLED
+from tests.support.clips import music
 
 RATE_HZ = 8_000
 SMALL = FrameSize(320, 180)

@@ -21,7 +21,7 @@ from deployments.export.daw.midi import write_midi
 from deployments.export.daw.package import Contents, LineClip, RawTake, write_package
 from deployments.export.daw.tempo import TempoMap, constant_tempo, tempo_map
 from deployments.export.media_errors import EmptyAudio, WrongValue
-from tests.clips import music
+from tests.support.clips import music
 
 RATE_HZ = 8_000
 NAMES = ["upload / 中 🎵", "../../etc", "take"]
