@@ -18,7 +18,7 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
            RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 GRPC_ENABLE_FORK_SUPPORT=0 \
            RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1
 
-.PHONY: run test test-slow fuzz test-slow-store test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis wheel install install-test clean
+.PHONY: run test test-slow fuzz test-slow-store test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video wheel install install-test clean
 
 run: install
 	@exec env $(RAY_ENV) $(BIN)/python -m serve_app.run $(if $(VERBOSE),--verbose) --end-with-parent $(CONFIG)
@@ -80,6 +80,9 @@ bench-generator: install-test
 bench-separator: install-test
 	$(BIN)/python -m benchmarks.separator --json benchmarks/separator/results.json
 	$(BIN)/python -m benchmarks.separator.hpss --json benchmarks/separator/hpss.json
+
+bench-video: install-test
+	$(BIN)/python -m benchmarks.export.video --json benchmarks/export/video.json
 
 bench-analysis: install-test
 	$(BIN)/python -m benchmarks.analysis --json benchmarks/analysis/results.json

@@ -99,10 +99,6 @@ class SeparationSettings(Frozen):
     in_flight: int = Field(2, ge=1, description="segments of one track that are separated at once")
     max_shifts: int = Field(5, ge=0, le=20, description="the most shifted passes that a request may ask for")
 
-    @property
-    def default(self) -> str | None:
-        return self.served[0] if self.served else None
-
 
 class ProcessSettings(Frozen):
     """The processing pipeline (`POST /process`): what it takes, does by default, and how long it keeps things."""
@@ -189,6 +185,9 @@ class JobSettings(Frozen):
     concurrent: int = Field(16, ge=1, description="jobs that one runner works on at once")
     deadline_s: float = Field(3600.0, gt=0, description="the longest that one attempt may take")
     retry_delay_s: float = Field(2.0, ge=0, description="pause before an attempt after a broken engine")
+    longest_pause_s: float = Field(
+        15.0, gt=0, description="longest pause between tries while a storage is in trouble or a model is busy"
+    )
     max_active_per_tenant: int = Field(64, ge=1, description="unfinished jobs of a tenant before 429")
     idempotency_ttl_s: float = Field(24 * 3600.0, description="how long an Idempotency-Key is remembered")
 
@@ -257,6 +256,12 @@ class RetentionSettings(Frozen):
         30 * 24 * 3600.0, gt=0, description="the cache of analyses; nodes keep their own"
     )
     tombstones_s: float | None = Field(30 * 24 * 3600.0, gt=0, description="records of deleted chains")
+    jobs_s: float | None = Field(
+        30 * 24 * 3600.0,
+        gt=0,
+        description="records of jobs, counted from their end; longer while what they made is there, or their "
+        "Idempotency-Key is remembered",
+    )
 
 
 class ClusterSettings(Frozen):

@@ -15,6 +15,9 @@ from serve_app.chains import node_routes as nodes
 from serve_app.chains import routes as chains
 from serve_app.chains import undo_routes as undo
 from serve_app.chains.schemas import NewChain
+from serve_app.events import routes as events
+from serve_app.exports import routes as exports
+from serve_app.http.docs import install_docs
 from serve_app.http.errors import install_error_handlers
 from serve_app.http.middleware import (
     BodyLimitMiddleware,
@@ -25,6 +28,8 @@ from serve_app.http.middleware import (
     SecurityHeadersMiddleware,
 )
 from serve_app.jobs import routes as jobs
+from serve_app.openapi import install_openapi
+from serve_app.playback import routes as playback
 from serve_app.processing import routes as processing
 from serve_app.processing.schemas import NewProcess
 from serve_app.stems import routes as stems
@@ -87,12 +92,29 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
         await services.listener.stop()
         await services.store.close()
 
-    app = FastAPI(title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan)
-    app.state.services = services
+    app = FastAPI(
+        title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.state.services = services.by_type()
+    app.state.progress_of = services.listener.progress_of
     app.state.access = Access(services.settings.access)
-    modules = (chains, nodes, undo, stems, analysis, jobs, processing, tools, system)
+    modules = (
+        chains,
+        nodes,
+        undo,
+        playback,
+        stems,
+        analysis,
+        events,
+        exports,
+        jobs,
+        processing,
+        tools,
+        system,
+    )
     for module in modules:
         app.include_router(module.router)
+    install_docs(app)
     app.state.routes = [*app.router.routes, *(route for module in modules for route in module.router.routes)]
     install_error_handlers(app)
     http = services.settings.http
@@ -112,6 +134,7 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(RequestContextMiddleware, echo=echo_request_id)
     _document_models(app)
+    install_openapi(app, keys_are_required=app.state.access.has_keys)
     return app
 
 

@@ -17,6 +17,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from configs.environment import DEFAULT_PROFILE, load_settings
 from configs.settings import Settings, StorageSettings
+from deployments.temporary import sweep_temporary_folders
 from storage.domain.model import DomainError
 from storage.gc.collector import Collector
 from storage.gc.rules import DAY_S, Doomed, Retention
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             tombstones_s=_seconds(args.keep_tombstones_days, kept.tombstones_s),
             outputs_s=_seconds(args.keep_outputs_days, whole.process.outputs_s),
             analyses_s=_seconds(args.keep_analyses_days, kept.analyses_s),
+            jobs_s=_seconds(args.keep_jobs_days, kept.jobs_s),
+            keys_s=whole.jobs.idempotency_ttl_s,
         )
     except (OSError, ValueError) as error:
         parser.error(str(error))
@@ -47,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.storage:
             settings = settings.model_copy(update={"url": args.storage})
         asyncio.run(_collect(settings, retention, dry_run=args.dry_run))
+        if not args.dry_run:
+            sweep_temporary_folders()
     except (StoreError, DomainError, ValueError) as error:
         print(f"nothing more is deleted: {error}", file=sys.stderr)
         return EXIT_ERROR
@@ -106,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep-tombstones-days", type=float, metavar="D", help="0: for good")
     parser.add_argument("--keep-outputs-days", type=float, metavar="D", help="of processing; 0: for good")
     parser.add_argument("--keep-analyses-days", type=float, metavar="D", help="of the cache; 0: for good")
+    parser.add_argument(
+        "--keep-jobs-days", type=float, metavar="D", help="records of ended jobs; 0: for good"
+    )
     return parser
 
 

@@ -7,11 +7,10 @@ Without names, what the deploy file and the environment serve. Ends with 1 and o
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -20,22 +19,13 @@ from rich.progress import Progress as Bars
 
 from configs.environment import DEFAULT_PROFILE, load_settings
 from configs.settings import Settings
-from deployments.engines.analysis import catalog as analysis
-from deployments.engines.analysis.needs import of_analyser
+from deployments.engines.common.catalog import unknown_model
 from deployments.engines.common.errors import EngineError, UnknownModel
 from deployments.engines.common.hub.fetch import Progress, fetch, is_cached
 from deployments.engines.common.hub.needs import Weights
-from deployments.engines.music import catalog as registry
-from deployments.engines.music.needs import of_generator
-from deployments.engines.separation import catalog as separation
-from deployments.engines.separation.needs import of_separator
+from deployments.engines.families import FAMILIES, Family, served_models
 
 INTERRUPTED = 130
-
-
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
 
 
 def settings_of(config: Path) -> Settings:
@@ -47,63 +37,19 @@ def settings_of(config: Path) -> Settings:
 
 def served_weights(settings: Settings) -> list[Weights]:
     """What the served models need from the hub. Raises UnknownModel, with the nearest name."""
-    analysed_by = settings.analysis.served
-    entries = [_found(registry.find, registry.CATALOG.entries, name) for name in settings.models.served]
-    separators = [
-        _found(separation.find, separation.CATALOG.entries, name) for name in settings.separation.served
-    ]
-    analysers = [
-        _found(analysis.find, analysis.CATALOG.entries, name) for name in [analysed_by] if name is not None
-    ]
-    require_distinct([entry.name for entry in entries])
-    require_distinct([entry.name for entry in separators])
-    return _needed(
-        [
-            *map(of_generator, entries),
-            *map(of_separator, separators),
-            *map(of_analyser, analysers),
-        ]
-    )
+    return _needed(model.weights() for model in served_models(settings))
 
 
 def named_weights(names: Sequence[str]) -> list[Weights]:
-    """Of models of any kind. Raises UnknownModel."""
-    kinds: list[tuple[Callable[[str], Any], Callable[[Any], Weights | None]]] = [
-        (registry.find, of_generator),
-        (separation.find, of_separator),
-        (analysis.find, of_analyser),
-    ]
-    known = [entry.name for entries in (registry, separation, analysis) for entry in entries.CATALOG.entries]
+    """Of models of any family. Raises UnknownModel."""
     needed: list[Weights | None] = []
     for name in names:
-        needs = [need for kind in kinds for need in _need_of_kind(name, *kind)]
+        needs = [need for family in FAMILIES for need in _needs_in(family, name)]
         if not needs:
-            raise UnknownModel(unknown_sentence(name, known))
+            known = [entry.name for family in FAMILIES for entry in family.catalog.entries]
+            raise unknown_model("model", name, known, "a model")
         needed += needs
     return _needed(needed)
-
-
-def require_distinct(names: Iterable[str]) -> None:
-    """Raises UnknownModel for two served models of one name, or of names that differ in punctuation only: requests
-    and deployments are named after them, a local folder by its last part."""
-    seen: dict[str, str] = {}
-    for name in names:
-        plain = "".join(letter if letter.isalnum() else "-" for letter in name)
-        if plain in seen:
-            raise UnknownModel(
-                f"two served models cannot be told apart, {seen[plain]!r} and {name!r}: name each model once, and "
-                "give local folders different names"
-            )
-        seen[plain] = name
-
-
-def unknown_sentence(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
-    names = ", ".join(known)
-    return (
-        f"There is no model {name!r}.{guess} Known are {names}, and absolute paths of folders with a model."
-    )
 
 
 def fetch_on_console(models: Sequence[Weights], console: Console) -> None:
@@ -167,20 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(work)
 
 
-def _need_of_kind(
-    name: str, find: Callable[[str], Any], need_of: Callable[[Any], Weights | None]
-) -> list[Weights | None]:
+def _needs_in(family: Family[Any, Any, Any], name: str) -> list[Weights | None]:
+    """Nothing where the family has no such model."""
     try:
-        return [need_of(find(name))]
+        return [family.needs(family.catalog.find(name))]
     except UnknownModel:
         return []
-
-
-def _found(find: Callable[[str], Any], entries: Sequence[_Named], name: str) -> Any:
-    try:
-        return find(name)
-    except UnknownModel as error:
-        raise UnknownModel(unknown_sentence(name, [entry.name for entry in entries])) from error
 
 
 def _needed(weights: Iterable[Weights | None]) -> list[Weights]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
 
 from configs.settings import Settings
-from deployments.engines.music import catalog as registry
-from deployments.engines.separation import catalog as separation
+from deployments.engines.families import ServedModel
 from deployments.events.bus import HubBus
-from deployments.serve.handles import ServedAnalyser, ServedGenerator
+from deployments.serve.handles import model_handles
 from deployments.serve.loading import HubLoading
 from deployments.serve.loopback import listen_where_the_node_is
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
+from deployments.temporary import sweep_temporary_folders
 from serve_app.api import create_api
 from serve_app.http.proxy_loss import ProxyLossMiddleware
 from serve_app.http.replica import OpenRequests, ReplicaMiddleware
@@ -35,46 +35,30 @@ class Ingress:
     def __init__(
         self,
         settings: Settings,
-        generators: Mapping[str, Any],
-        separators: Mapping[str, str],
-        analyser: Any | None,
+        models: Sequence[ServedModel[Any]],
+        handles: Mapping[str, Any],
         runner: Any,
         hub: Any,
     ) -> None:
-        """`generators` map a model's name to a handle of the deployment that serves it, `separators` to that
-        deployment's name. `analyser` None: there is none."""
+        """`handles` are of the deployments that serve `models`, by name."""
         configure_logging(settings)
+        sweep_temporary_folders()
         listen_where_the_node_is()
         context = serve.get_replica_context()
         itself = serve.get_deployment_handle(context.deployment, context.app_name)
         self._replica = context.replica_tag
         self._open_requests = OpenRequests()
         loading = HubLoading(hub)
+        served = model_handles(models, handles, loading, patience_s=TOOLS_WAIT_S)
         self._services = build_services(
             settings=settings,
             store=open_store(settings.storage),
             bus=HubBus(hub),
             queue=RunnerQueue(runner),
-            cluster=ServeCluster(
-                context.app_name,
-                {model: handle.deployment_name for model, handle in generators.items()},
-                separators,
-                analyser.deployment_name if analyser is not None else None,
-                [itself, runner],
-                loading,
-            ),
-            entries=[
-                registry.find(name, registry.EngineKind(settings.models.engine))
-                for name in settings.models.served
-            ],
-            separators=[separation.find(name) for name in settings.separation.served],
-            generators={
-                model: ServedGenerator(handle, loading, patience_s=TOOLS_WAIT_S)
-                for model, handle in generators.items()
-            },
-            analyser=ServedAnalyser(analyser, loading, patience_s=TOOLS_WAIT_S)
-            if analyser is not None
-            else None,
+            cluster=ServeCluster(context.app_name, list(handles), [itself, runner], loading),
+            models=models,
+            generators=served.generators,
+            analyser=served.analyser,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -27,13 +27,13 @@ from fastapi.responses import JSONResponse
 from configs.environment import MOCK_MODEL, load_settings
 from configs.settings import Settings
 from deployments.engines.common.errors import EngineError
-from deployments.engines.music import catalog as registry
+from deployments.engines.families import GENERATOR
 from deployments.engines.music.load import load
 from deployments.engines.music.protocol import Engine
-from deployments.serve.engine_options import engine_options
 from deployments.telemetry.logs import configure_logging
 from serve_app.access.callers import Access, CurrentCaller
 from serve_app.http.attendance import attended
+from serve_app.http.docs import install_docs
 from serve_app.http.errors import install_error_handlers
 from serve_app.http.middleware import (
     BodyLimitMiddleware,
@@ -44,6 +44,7 @@ from serve_app.http.middleware import (
     SecurityHeadersMiddleware,
 )
 from serve_app.http.problems import Unavailable, problem_responses, request_id_of
+from serve_app.openapi import install_openapi
 from serve_app.tools.schemas import ContinuedView, ContinueTool
 from serve_app.tools.service import ContinueRequest, ToolService
 
@@ -68,9 +69,9 @@ class Model:
         try:
             self._engine = await asyncio.to_thread(
                 load,
-                self._name,
+                GENERATOR.find(self._name, self._settings),
                 cache_dir=Path(self._settings.models.cache_dir),
-                options=engine_options(self._settings),
+                options=GENERATOR.options(self._settings, None),
             )
             await self._engine.warm_up()
             self._tools = ToolService(self._engine, None, self._settings)
@@ -119,7 +120,9 @@ def create_service(model: str, gpu_id: int, settings: Settings) -> FastAPI:
             await loading
         await served.close()
 
-    app = FastAPI(title="Segue: musicgen-service", version="1", lifespan=lifespan)
+    app = FastAPI(
+        title="Segue: musicgen-service", version="1", lifespan=lifespan, docs_url=None, redoc_url=None
+    )
 
     @app.get("/health")
     async def health() -> JSONResponse:
@@ -141,9 +144,11 @@ def create_service(model: str, gpu_id: int, settings: Settings) -> FastAPI:
         done = await attended(request, work, settings.tools.deadline_s)
         return ContinuedView(audio_path=done.audio_path, duration_s=done.duration_s)
 
+    install_docs(app)
     install_error_handlers(app)
     app.state.access = Access(settings.access)
     app.state.routes = list(app.router.routes)
+    install_openapi(app, keys_are_required=app.state.access.has_keys)
     app.add_middleware(BodyLimitMiddleware, max_bytes=MAX_JSON_BYTES)
     app.add_middleware(HeadMiddleware, routes=app.state.routes)
     app.add_middleware(CrossSiteMiddleware, allowed_origins=settings.http.cors_origins)
@@ -165,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = answering_to(settings, args.host)
         # The mock of the environment goes before what the command says.
         model = MOCK_MODEL if settings.models.default == MOCK_MODEL else args.model
-        registry.find(model, registry.EngineKind(settings.models.engine))
+        GENERATOR.find(model, settings)
     except (ValueError, EngineError) as error:
         parser.error(str(error))
     configure_logging(settings)

@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from urllib.request import Request, urlopen
 
 import yaml
 
+from deployments.temporary import temporary_root
 from serve_app import preflight
 from serve_app.launch.descendants import Descendants, end_with_parent
 
@@ -222,9 +222,7 @@ def main() -> int:
     address = address_of(options.config)
     console = None
     if not options.verbose:
-        handle, path = tempfile.mkstemp(prefix="segue-run-", suffix=".log")
-        os.close(handle)
-        console = Path(path)
+        console = temporary_root().own_folder() / "console.log"
         os.environ["RAY_LOG_TO_DRIVER"] = "0"
     supervisor = Supervisor(
         [sys.executable, "-m", "serve_app.launch.served_here", str(options.config)],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from configs.settings import Settings
-from deployments.engines.analysis import catalog as analysis
 from deployments.engines.analysis.protocol import Analyser
-from deployments.engines.music.catalog import ModelEntry
+from deployments.engines.families import ANALYSER, GENERATOR, SEPARATOR, ServedModel, of_family
 from deployments.engines.music.protocol import MusicGenerator
-from deployments.engines.separation.catalog import SeparatorEntry
 from deployments.events.bus import Announcer, ChainChanged, NoticeBus
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.stages.export import ExportStage
@@ -23,13 +22,14 @@ from serve_app.events.latest import LatestChains
 from serve_app.events.listener import Listener
 from serve_app.events.streams import EventStreams
 from serve_app.exports.service import ExportService
+from serve_app.jobs.admission import Admission
 from serve_app.jobs.queue import JobQueue
 from serve_app.jobs.service import JobService
 from serve_app.playback.audio import AudioService
 from serve_app.playback.live_audio import LiveAudio
 from serve_app.processing.service import ProcessService
 from serve_app.stems.service import StemsService
-from serve_app.system.models import Cluster, ServedModels
+from serve_app.system.models import Cluster, ServedGenerators
 from serve_app.system.separators import ServedSeparators
 from serve_app.system.service import SystemService
 from serve_app.system.storage_check import StorageCheck
@@ -49,14 +49,14 @@ class Services:
     settings: Settings
     store: ObjectStore
     listener: Listener
-    models: ServedModels
+    models: ServedGenerators
     chains: ChainService
     uploads: UploadService
     takes: TakeService
     jobs: JobService
+    admission: Admission
     audio: AudioService
     live: LiveAudio
-    separators: ServedSeparators
     stems: StemsService
     analysis: AnalysisService
     tools: ToolService
@@ -65,6 +65,10 @@ class Services:
     streams: EventStreams
     system: SystemService
 
+    def by_type(self) -> dict[type, object]:
+        """Each under its own type, as routes ask for them."""
+        return {type(each): each for each in (getattr(self, field.name) for field in fields(self))}
+
 
 def build_services(
     settings: Settings,
@@ -72,52 +76,49 @@ def build_services(
     bus: NoticeBus,
     queue: JobQueue,
     cluster: Cluster,
-    entries: Sequence[ModelEntry],
-    separators: Sequence[SeparatorEntry],
+    models: Sequence[ServedModel[Any]],
     generators: Mapping[str, MusicGenerator],
     analyser: Analyser | None,
 ) -> Services:
-    """`entries` and `separators` are what is served, the default first; `generators` are by model name, `analyser`
-    None where there is none."""
+    """`models` are what is served, each family's default first; `generators` are by model name, `analyser` None
+    where there is none."""
     announcer = Announcer(bus)
     chains = Chains(
         store,
         on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
     )
-    blobs, exports, models = Blobs(store), Exports(store), ServedModels(entries)
+    blobs, exports = Blobs(store), Exports(store)
     ffmpeg = find_ffmpeg(settings.export.ffmpeg_path)
     listener = Listener(bus)
     job_records = Jobs(store)
-    jobs = JobService(job_records, chains, queue, settings.jobs)
+    jobs = JobService(job_records, chains, queue)
+    admission = Admission(job_records, jobs, queue, settings.jobs)
     new_chains = NewChains(chains, settings.jobs)
-    analyser_entry = analysis.find(str(settings.analysis.served)) if analyser is not None else None
-    analyses = AnalysisService(chains, jobs, blobs, analyser_entry, settings.analysis, settings.jobs)
-    served_separators = ServedSeparators(separators, settings.separation)
+    generating = ServedGenerators(of_family(GENERATOR, models))
+    separating = ServedSeparators(of_family(SEPARATOR, models), settings.separation)
+    analyser_entry = next((model.entry for model in of_family(ANALYSER, models)), None)
+    analyses = AnalysisService(chains, admission, blobs, analyser_entry, settings.analysis)
     return Services(
         settings=settings,
         store=store,
         listener=listener,
-        models=models,
+        models=generating,
         chains=ChainService(chains, jobs),
         uploads=UploadService(chains, new_chains, blobs, analyses, settings.uploads),
-        takes=TakeService(chains, new_chains, jobs, models, settings.jobs),
+        takes=TakeService(chains, new_chains, admission, generating),
         jobs=jobs,
+        admission=admission,
         audio=AudioService(
             blobs,
             ExportStage(blobs, exports, ffmpeg, settings.export.ffmpeg_timeout_s),
             settings.storage.presign_expiry_s if settings.storage.presign else None,
         ),
         live=LiveAudio(jobs, chains, blobs, Segments(store), listener, settings.events),
-        separators=served_separators,
-        stems=StemsService(chains, jobs, served_separators, settings.jobs),
+        stems=StemsService(chains, admission, separating),
         analysis=analyses,
-        tools=ToolService(generators[models.default], analyser, settings),
-        processing=ProcessService(
-            jobs, blobs, served_separators, settings.process, settings.uploads, settings.jobs
-        ),
-        exports=ExportService(chains, exports, jobs, settings.export, settings.jobs),
+        tools=ToolService(generators[generating.default], analyser, settings),
+        processing=ProcessService(jobs, admission, blobs, separating, settings.process, settings.uploads),
+        exports=ExportService(chains, exports, jobs, admission, settings.export),
         streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
-        system=SystemService(
-            cluster, models, served_separators, analyser_entry, job_records, StorageCheck(store), settings
-        ),
+        system=SystemService(cluster, models, job_records, StorageCheck(store), settings),
     )

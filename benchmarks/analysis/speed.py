@@ -134,8 +134,7 @@ def _follow(voice: LeadingVoice, samples: Samples) -> None:
 
 
 def _ours(samples: Samples) -> None:
-    analyse_rhythm(samples)
-    analyse_key(samples)
+    analyse_key(samples, analyse_rhythm(samples))
     energy_curve(samples, RATE_HZ)
 
 

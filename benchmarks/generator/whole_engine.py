@@ -18,7 +18,7 @@ from benchmarks.kit.turns import take_turns, times_faster
 from configs.environment import load_settings
 from deployments.engines.common.device import Device
 from deployments.engines.music.audiocraft.tiny_configs import CODEBOOKS, WINDOW_S
-from deployments.engines.music.catalog import EngineKind, EngineOptions
+from deployments.engines.music.catalog import EngineKind, EngineOptions, find
 from deployments.engines.music.load import load
 from deployments.engines.music.meter import BatchState, NoMeter
 from deployments.engines.music.protocol import Engine, GenerationMode, GenerationRequest, Sampling, Segment
@@ -66,9 +66,9 @@ def measure(findings: Findings, *, rounds: int, duration_s: float) -> None:
     steps = _Steps()
     engines = {
         name: load(
-            TINY,
+            find(TINY, kind),
             cache_dir=Path(load_settings().models.cache_dir),
-            options=EngineOptions(engine=kind, device=Device.CPU, threads=1),
+            options=EngineOptions(device=Device.CPU, threads=1),
             meter=steps,
         )
         for name, kind in _ENGINES.items()

@@ -18,7 +18,7 @@ from benchmarks.kit.memory import most_resident_mb, resident_mb
 from configs.environment import load_settings
 from deployments.audio.track import TrackReader, TrackWriter
 from deployments.engines.common.device import Device
-from deployments.engines.separation.catalog import SeparatorOptions
+from deployments.engines.separation.catalog import SeparatorOptions, find
 from deployments.engines.separation.load import load
 from deployments.engines.separation.protocol import Separator
 from deployments.engines.separation.track import separate_track
@@ -27,7 +27,7 @@ from deployments.engines.separation.track import separate_track
 async def main(model: str) -> None:
     engine = await asyncio.to_thread(
         load,
-        model,
+        find(model),
         cache_dir=Path(load_settings().models.cache_dir),
         options=SeparatorOptions(device=Device.CPU),
     )

@@ -32,7 +32,7 @@ async def main(model: str) -> None:
     os.nice(NICENESS)
     engine = await asyncio.to_thread(
         load,
-        model,
+        registry.find(model),
         cache_dir=Path(load_settings().models.cache_dir),
         options=registry.EngineOptions(device=Device.CPU, threads=THREADS),
     )

@@ -75,10 +75,16 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     return np.concatenate([*pieces, stream.finish()], axis=1)
 
 
+CANCELLED_BELOW = 0.1
+"""Stereo whose mean has less than this part of its channels' mean power is not averaged: what is the same in both
+channels keeps all of its power, two signals that have nothing in common keep half, and antiphase keeps none."""
+
+
 def to_channels(samples: Samples, channels: int) -> Samples:
     """float32 [channels, samples] with one channel or two: mono is doubled, stereo is averaged.
 
-    The same array comes back where nothing changes. Raises ValueError for other numbers of channels.
+    For stretches of a longer signal, each by itself: `mixed_down` is for whole clips, whose channels may cancel
+    each other. The same array comes back where nothing changes. Raises ValueError for other numbers of channels.
     """
     match samples.shape[0], channels:
         case (1, 1) | (2, 2):
@@ -90,3 +96,19 @@ def to_channels(samples: Samples, channels: int) -> Samples:
             return mono
         case given, _:
             raise ValueError(f"cannot make {channels} channels of {given}: only 1 and 2 are known")
+
+
+def mixed_down(samples: Samples, channels: int) -> Samples:
+    """A whole clip in so many channels, for a model that listens to it: as `to_channels`, but where the average of
+    two channels would cancel most of what is in them (antiphase), the one with more power is taken instead.
+
+    Raises ValueError as `to_channels`.
+    """
+    mono = to_channels(samples, channels)
+    if (samples.shape[0], channels) != (2, 1) or not samples.size:
+        return mono
+    power = np.mean(np.square(samples, dtype=np.float64), axis=1)
+    if np.mean(np.square(mono, dtype=np.float64)) >= CANCELLED_BELOW * power.mean():
+        return mono
+    louder = int(power[1] > power[0])
+    return samples[louder : louder + 1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
@@ -241,3 +242,8 @@ def _metadata_arguments(metadata: Metadata) -> list[str]:
 def _clean(text: str) -> str:
     unified = text.replace("\r\n", "\n").replace("\r", "\n")
     return _SURROGATES.sub("\ufffd", _CONTROLS.sub("", unified))[:MAX_TAG_CHARS].strip()
+
+
+def downloaded_gain_db(peak_dbfs: float) -> float:
+    """The gain of a FLAC or MP3 that is made of audio with that peak, to a ten-thousandth of a decibel."""
+    return -math.ceil(-fitting_gain_db(peak_dbfs) * 1e4) / 1e4 or 0.0

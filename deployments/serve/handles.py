@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -19,6 +20,7 @@ from deployments.engines.common.errors import (
     ModelLoading,
     ModelUnavailable,
 )
+from deployments.engines.families import ANALYSER, GENERATOR, SEPARATOR, Family, ServedModel, of_family
 from deployments.engines.music.protocol import (
     EngineInfo,
     GenerationEvent,
@@ -30,6 +32,7 @@ from deployments.serve.loading import AskLoading, nothing_loads
 from deployments.telemetry.load import Load
 
 Info = TypeVar("Info")
+S = TypeVar("S", bound="Served[Any]")
 
 ACCEPTED = GenerationProgress(0.0)
 """What an engine may say of a take that still waits for its turn."""
@@ -59,11 +62,18 @@ class Served(Generic[Info]):
         self._loading = loading
         self._patience_s = patience_s
         self._info: Info | None = None
+        self._has_begun: dict[object, bool] = {}
 
     @property
     def deployment(self) -> str:
         name: str = self._handle.deployment_name
         return name
+
+    @property
+    def load(self) -> Load:
+        """What is requested here, wherever it waits: queued until it has begun, then ongoing."""
+        ongoing = sum(self._has_begun.values())
+        return Load(ongoing, len(self._has_begun) - ongoing)
 
     async def info(self) -> Info:
         """The same for all replicas of one deployment. Raises ModelLoading, ModelUnavailable: Serve itself would
@@ -83,6 +93,18 @@ class Served(Generic[Info]):
                     answer.cancel()
         return self._info
 
+    async def _answer(self, response: Any) -> Any:
+        """One answer to one request; an engine does not say when it begins."""
+        request = object()
+        self._has_begun[request] = True
+        try:
+            return await response
+        except (RayError, BackPressureError, DeploymentUnavailableError) as error:
+            raise _engine_error(error) from error
+        finally:
+            del self._has_begun[request]
+            response.cancel()  # nothing happens if it has ended
+
     async def _watch(self, answer: asyncio.Future[Any]) -> None:
         started_s = time.monotonic()
         while True:
@@ -100,19 +122,7 @@ class Served(Generic[Info]):
 
 
 class ServedGenerator(Served[EngineInfo]):
-    """A `Generator` deployment as a `MusicGenerator`."""
-
-    def __init__(
-        self, handle: Any, loading: AskLoading = nothing_loads, *, patience_s: float = LONGEST_WAIT_S
-    ) -> None:
-        super().__init__(handle, loading, patience_s=patience_s)
-        self._has_begun: dict[object, bool] = {}
-
-    @property
-    def load(self) -> Load:
-        """The takes asked for here: ongoing from an engine's first step on, queued before, wherever they wait."""
-        ongoing = sum(self._has_begun.values())
-        return Load(ongoing, len(self._has_begun) - ongoing)
+    """A `Generator` deployment as a `MusicGenerator`. A take begins with an engine's first step."""
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
         events = self._handle.options(stream=True).generate.remote(request)
@@ -129,32 +139,7 @@ class ServedGenerator(Served[EngineInfo]):
             events.cancel()  # nothing happens if it has ended; otherwise the replica stops at its next step
 
 
-class ServedAnswers(Served[Info]):
-    """A deployment whose work is one answer to one request."""
-
-    def __init__(
-        self, handle: Any, loading: AskLoading = nothing_loads, *, patience_s: float = LONGEST_WAIT_S
-    ) -> None:
-        super().__init__(handle, loading, patience_s=patience_s)
-        self._under_way = 0
-
-    @property
-    def load(self) -> Load:
-        """What is asked for here, wherever it waits or is worked on."""
-        return Load(self._under_way)
-
-    async def _answer(self, response: Any) -> Any:
-        self._under_way += 1
-        try:
-            return await response
-        except (RayError, BackPressureError, DeploymentUnavailableError) as error:
-            raise _engine_error(error) from error
-        finally:
-            self._under_way -= 1
-            response.cancel()  # nothing happens if it has ended
-
-
-class ServedSeparator(ServedAnswers[SeparatorInfo]):
+class ServedSeparator(Served[SeparatorInfo]):
     """A `Separator` deployment as a `Separator`."""
 
     async def separate(self, segment: SegmentRequest) -> Estimates:
@@ -162,13 +147,50 @@ class ServedSeparator(ServedAnswers[SeparatorInfo]):
         return estimates
 
 
-class ServedAnalyser(ServedAnswers[AnalyserInfo]):
+class ServedAnalyser(Served[AnalyserInfo]):
     """An `Analyser` deployment as an `Analyser`."""
 
     async def analyse(self, request: AnalysisRequest) -> Analysis:
         await self.info()  # a model that loads is waited for there
         analysis: Analysis = await self._answer(self._handle.analyse.remote(request))
         return analysis
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHandles:
+    """What serves each model, by model name; `analyser` None: there is none."""
+
+    generators: Mapping[str, ServedGenerator]
+    separators: Mapping[str, ServedSeparator]
+    analyser: ServedAnalyser | None
+
+    def loads(self) -> dict[str, Load]:
+        """What is requested through these handles, by deployment."""
+        analysers = [self.analyser] if self.analyser is not None else []
+        served: list[Served[Any]] = [*self.generators.values(), *self.separators.values(), *analysers]
+        return {each.deployment: each.load for each in served}
+
+
+def model_handles(
+    models: Sequence[ServedModel[Any]],
+    handles: Mapping[str, Any],
+    loading: AskLoading,
+    *,
+    patience_s: float = LONGEST_WAIT_S,
+) -> ModelHandles:
+    """`handles` are Serve's, by deployment."""
+
+    def served(kind: type[S], family: Family[Any, Any, Any]) -> dict[str, S]:
+        return {
+            model.entry.name: kind(handles[model.deployment], loading, patience_s=patience_s)
+            for model in of_family(family, models)
+        }
+
+    return ModelHandles(
+        generators=served(ServedGenerator, GENERATOR),
+        separators=served(ServedSeparator, SEPARATOR),
+        analyser=next(iter(served(ServedAnalyser, ANALYSER).values()), None),
+    )
 
 
 async def _awaited(response: Any) -> Any:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray import serve
 
 from configs.settings import Settings
+from deployments.engines.families import ServedModel
 from deployments.events.bus import Announcer, HubBus
-from deployments.serve.handles import ServedAnalyser, ServedGenerator, ServedSeparator
+from deployments.serve.handles import model_handles
 from deployments.serve.loading import HubLoading
 from deployments.serve.loopback import listen_where_the_node_is
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
+from deployments.temporary import sweep_temporary_folders
 from deployments.worker.assembly import build_worker
 from deployments.worker.collection import Housekeeper
 from storage.gc.collector import Collector
@@ -30,25 +32,23 @@ class JobRunner:
     async def __init__(  # type: ignore[misc]
         self,
         settings: Settings,
-        generators: Mapping[str, Any],
-        separators: Mapping[str, Any],
-        analyser: Any | None,
+        models: Sequence[ServedModel[Any]],
+        handles: Mapping[str, Any],
         hub: Any,
     ) -> None:
+        """`handles` are of the deployments that serve `models`, by name."""
         configure_logging(settings)
+        sweep_temporary_folders()
         listen_where_the_node_is()
         self._store = open_store(settings.storage)
         self._beats = open_store(settings.storage)
         await check_store(self._store, settings.storage, replicas=WRITING_PROCESSES)
-        loading = HubLoading(hub)
-        self._generators = {model: ServedGenerator(handle, loading) for model, handle in generators.items()}
-        self._separators = {model: ServedSeparator(handle, loading) for model, handle in separators.items()}
-        self._analyser = ServedAnalyser(analyser, loading) if analyser is not None else None
+        self._models = model_handles(models, handles, HubLoading(hub))
         self._worker = build_worker(
             self._store,
-            self._generators,
-            self._separators,
-            self._analyser,
+            self._models.generators,
+            self._models.separators,
+            self._models.analyser,
             Announcer(HubBus(hub)),
             settings,
             self._beats,
@@ -65,12 +65,8 @@ class JobRunner:
         self._worker.look_at(key)
 
     async def load(self) -> dict[str, Load]:
-        """This runner's jobs, its takes at each generator, its segments at each separator and its clips at the
-        analyser, by the deployment's name."""
-        takes = {generator.deployment: generator.load for generator in self._generators.values()}
-        segments = {separator.deployment: separator.load for separator in self._separators.values()}
-        clips = {self._analyser.deployment: self._analyser.load} if self._analyser is not None else {}
-        return {"JobRunner": Load(self._worker.running, self._worker.queued), **takes, **segments, **clips}
+        """This runner's jobs, and its requests at each model, by the deployment's name."""
+        return {"JobRunner": Load(self._worker.running, self._worker.queued), **self._models.loads()}
 
     async def check_health(self) -> None:
         if not self._worker.is_alive():
@@ -91,7 +87,13 @@ def housekeeper(store: ObjectStore, settings: Settings) -> Housekeeper | None:
     if kept.collect_every_s is None:
         return None
     retention = Retention(
-        kept.grace_s, kept.exports_s, kept.tombstones_s, settings.process.outputs_s, kept.analyses_s
+        grace_s=kept.grace_s,
+        exports_s=kept.exports_s,
+        tombstones_s=kept.tombstones_s,
+        outputs_s=settings.process.outputs_s,
+        analyses_s=kept.analyses_s,
+        jobs_s=kept.jobs_s,
+        keys_s=settings.jobs.idempotency_ttl_s,
     )
     return Housekeeper(Collector(store, retention), kept.collect_every_s)
 

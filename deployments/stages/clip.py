@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deployments.audio.levels import last_samples
-from deployments.audio.resample import resample, to_channels
+from deployments.audio.resample import mixed_down, resample
 from deployments.audio.samples import Samples, SoundFormat
 from deployments.engines.music.protocol import GenerationMode, GenerationRequest, MusicGenerator, Sampling
 from deployments.stages.generate import listen
@@ -58,4 +58,4 @@ async def make_clip(
 
 
 def _in_format(source: Source, wanted: SoundFormat) -> Samples:
-    return to_channels(resample(source.samples, source.rate_hz, wanted.rate_hz), wanted.channels)
+    return mixed_down(resample(source.samples, source.rate_hz, wanted.rate_hz), wanted.channels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from deployments.export.ffmpeg import run_ffmpeg
 from deployments.export.plan import EncodePlan, ExportPiece, ExportPlan, ffmpeg_arguments
 from deployments.export.source import SourceLevels, SourceWriter
 from deployments.stages.render import Lines
+from deployments.temporary import temporary_folder
 from storage.domain.model import NodeAudio
 from storage.repositories.blobs import Blobs
 from storage.repositories.exports import Export, Exports
@@ -72,8 +72,8 @@ class ExportStage:
         found = await self._exports.find(tenant, export_id)
         if found is not None:
             return found
-        with tempfile.TemporaryDirectory(prefix="segue-export-") as folder:
-            source, target = Path(folder, "line.pcm"), Path(folder, f"file{encode.format.suffix}")
+        with temporary_folder("export") as folder:
+            source, target = folder / "line.pcm", folder / f"file{encode.format.suffix}"
             levels, samples = await self._write_source(tenant, line, encode, source)
             await run_ffmpeg(
                 ffmpeg_arguments(encode, source, target), ffmpeg=self._ffmpeg, timeout_s=self._timeout_s

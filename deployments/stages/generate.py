@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from deployments.audio.resample import resample, to_channels
+from deployments.audio.resample import mixed_down, resample
 from deployments.audio.samples import Samples, SoundFormat
 from deployments.audio.wav import encode_wav
 from deployments.engines.analysis.adherence import Target, adherence
@@ -210,7 +210,7 @@ def _request(
     params = node.params
     audio: Samples | None = None
     if context is not None and chain_rate_hz is not None:
-        audio = to_channels(resample(context.samples, chain_rate_hz, info.sample_rate_hz), info.channels)
+        audio = mixed_down(resample(context.samples, chain_rate_hz, info.sample_rate_hz), info.channels)
     return GenerationRequest(
         request_id=node.job_id or node.id,
         mode=GenerationMode(params["mode"]),
@@ -249,6 +249,8 @@ def _provenance(
         "parent_id": node.parent_id,
         "parent_audio_sha256": parent.audio.blob.sha256 if parent is not None and parent.audio else None,
         "context_sha256": context.sha256 if context is not None else None,
+        "context_channels": context.samples.shape[0] if context is not None else None,
+        "model_channels": info.channels,
         "context_duration_s": context.duration_s if context is not None else None,
         "gain_db": 20.0 * math.log10(gain),
         "lead_in_s": LEAD_IN_S,

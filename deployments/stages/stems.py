@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from deployments.engines.separation.options import SeparationOptions
 from deployments.engines.separation.protocol import Separator
 from deployments.stages.pipeline.blocks import Progress
 from deployments.stages.pipeline.separation import SeparationStage
 from deployments.stages.pipeline.workspace import MIX, Workspace
+from deployments.temporary import temporary_folder
 from storage.domain.derivations import Made
 from storage.domain.model import NodeAudio
 from storage.repositories.blobs import Blobs
@@ -35,8 +34,8 @@ class StemsStage:
 
         Raises EngineError, BlobCorrupt, StoreError. Cancelling the task stops it within a segment."""
         stage = SeparationStage(self._separators, model, options, self._in_flight)
-        with tempfile.TemporaryDirectory(prefix="segue-stems-") as folder:
-            workspace = Workspace(Path(folder), self._blobs, tenant, owner)
+        with temporary_folder("stems") as folder:
+            workspace = Workspace(folder, self._blobs, tenant, owner)
             workspace.add(MIX, audio.blob)
             tracks = await stage.run(workspace, on_progress)
         return Made(await stage.describe() | {"audio_sha256": audio.blob.sha256}, tuple(tracks))

@@ -14,7 +14,7 @@ from deployments.engines.common.errors import BadRequest, EngineError, ModelUnav
 from deployments.export.ffmpeg import ExportError
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Pulse
-from deployments.worker.patience import LONGEST_PAUSE_S, patiently
+from deployments.worker.patience import patiently
 from storage.domain.jobs import Job, JobState, StageRecord, finish, release
 from storage.domain.model import ChainDeleted, ChainNotFound, DomainError, Failure, Fenced
 from storage.domain.outcomes import CHAIN_GONE, Outcome
@@ -120,7 +120,7 @@ class Attempt:
 
     async def _until_stored(self, change: Callable[[], Awaitable[None]]) -> None:
         """Make a last change to the record, while the storage is in trouble: up to the attempt's time limit."""
-        longest_pause_s = min(LONGEST_PAUSE_S, self._settings.lease_s / 3)
+        longest_pause_s = min(self._settings.longest_pause_s, self._settings.lease_s / 3)
         async with asyncio.timeout(self._settings.deadline_s):
             await patiently(change, f"job {self._job.id}", longest_pause_s=longest_pause_s)
 
@@ -176,7 +176,9 @@ class Attempt:
 
     async def _work_or_decision(self, lost: asyncio.Event) -> Outcome:
         """The handler's outcome, or one decided elsewhere. Raises _Unbeaten when the claim may be lost."""
-        work = asyncio.create_task(patiently(self._work, f"job {self._job.id}"))
+        work = asyncio.create_task(
+            patiently(self._work, f"job {self._job.id}", longest_pause_s=self._settings.longest_pause_s)
+        )
         watch = asyncio.create_task(self._decided_elsewhere())
         loss = asyncio.create_task(lost.wait())
         try:

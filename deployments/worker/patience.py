@@ -15,7 +15,6 @@ from storage.stores.object_store import StoreUnavailable
 T = TypeVar("T")
 
 FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 15.0
 _TROUBLED_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
 
 logger = logging.getLogger("segue.jobs")
@@ -29,9 +28,7 @@ def is_passing(error: BaseException) -> bool:
     )
 
 
-async def patiently(
-    work: Callable[[], Awaitable[T]], name: str, *, longest_pause_s: float = LONGEST_PAUSE_S
-) -> T:
+async def patiently(work: Callable[[], Awaitable[T]], name: str, *, longest_pause_s: float) -> T:
     """The result of `work`, tried again with growing random pauses as long as what it raises is passing.
 
     It waits for ever: the caller bounds it, or cancels it.

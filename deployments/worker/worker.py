@@ -65,6 +65,7 @@ class Worker:
         self._attempts: dict[JobKey, Attempt] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._announced_s: dict[str, float] = {}
+        self._answered_s = monotonic()  # when the storage last did
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._consume()) for _ in range(self._settings.concurrent)]
@@ -103,6 +104,7 @@ class Worker:
     async def sweep(self) -> None:
         """Find unfinished jobs that nobody works on, and queue them."""
         active = await self._jobs.active()
+        self._answered_s = self._monotonic()
         for key in active:
             if key in self._waiting or key in self._attempts:
                 continue
@@ -116,6 +118,7 @@ class Worker:
 
     async def _sweep_up(self, key: JobKey) -> None:
         job = await self._jobs.find(key.tenant, key.job_id)
+        self._answered_s = self._monotonic()
         if job is None:
             return  # its record is being written, or never was: the collector's business
         if job.state.is_finished:
@@ -156,9 +159,11 @@ class Worker:
 
     def _doubt_silence(self, error: StoreUnavailable) -> None:
         """While the storage is in trouble, no holder can beat: their silence says nothing of them. Each gets a
-        whole lease again, in which it gives its claim back without counting the attempt."""
+        whole lease again, in which it gives its claim back without counting the attempt. An answer that is missing
+        now and then is no such trouble: beats get through between them."""
         logger.warning("the storage is in trouble: %s", error)
-        self._watch.forget_all_but(frozenset())
+        if self._monotonic() - self._answered_s > self._settings.lease_s / 3:
+            self._watch.forget_all_but(frozenset())
 
     async def _work_on(self, key: JobKey, stale: Sign | None) -> None:
         try:

@@ -45,6 +45,10 @@ class Access:
     def __init__(self, settings: AccessSettings) -> None:
         self._keys: Mapping[str, AccessKey] = {key.sha256: key for key in settings.keys}
 
+    @property
+    def has_keys(self) -> bool:
+        return bool(self._keys)
+
     def caller(self, authorization: str | None, api_key: str | None) -> Caller:
         """`Authorization: Bearer KEY` or `X-API-Key: KEY`. Raises Unauthorized for no key or an unknown one."""
         if not self._keys:

@@ -6,12 +6,12 @@ import json
 import logging
 from typing import Any
 
-from configs.settings import AnalysisSettings, JobSettings
+from configs.settings import AnalysisSettings
 from deployments.engines.analysis.catalog import AnalyserEntry
 from deployments.worker.handlers.analysis import analysis_params, wanted_analysis
 from serve_app.http.problems import NotFound, Problem
+from serve_app.jobs.admission import Admission
 from serve_app.jobs.derivations import Derivations
-from serve_app.jobs.service import JobService
 from storage.domain.derivations import newest_ready
 from storage.domain.jobs import Job, JobKind
 from storage.domain.model import Chain, Derived, DerivedKind, DomainError
@@ -28,20 +28,16 @@ class AnalysisService:
     def __init__(
         self,
         chains: Chains,
-        jobs: JobService,
+        admission: Admission,
         blobs: Blobs,
         entry: AnalyserEntry | None,
         settings: AnalysisSettings,
-        job_settings: JobSettings,
     ) -> None:
         self._chains = chains
-        self._jobs = jobs
         self._blobs = blobs
         self.entry = entry
         self._is_automatic = settings.automatic and entry is not None
-        self._derivations = Derivations(
-            chains, jobs, job_settings, kind=JobKind.ANALYSIS, wanted=wanted_analysis
-        )
+        self._derivations = Derivations(chains, admission, kind=JobKind.ANALYSIS, wanted=wanted_analysis)
 
     async def start(self, tenant: str, chain_id: str, node_id: str, melody: bool, key: str | None) -> Job:
         """A job that analyses the node, or that did it before. Raises as `Derivations.start`, and NotFound where
@@ -49,11 +45,6 @@ class AnalysisService:
         if self.entry is None:
             raise NotFound("no analyser is served here", code="no-analyser")
         return await self._derivations.start(tenant, analysis_params(chain_id, node_id, melody), key)
-
-    async def require_room(self, tenant: str) -> None:
-        """Whether the analysis of an upload would be accepted now, if it is automatic. Raises TooManyRequests."""
-        if self._is_automatic:
-            await self._jobs.require_room(tenant, 1)
 
     async def welcome(self, chain: Chain) -> Chain:
         """Begin the analysis of a new chain's root, if that is done here; the chain as it is then. An upload does

@@ -7,7 +7,6 @@ from datetime import timedelta
 from configs.settings import JobSettings
 from serve_app.http.problems import Conflict
 from serve_app.jobs.idempotency import Earlier, request_id
-from storage.domain.ids import derived_id
 from storage.domain.model import Chain
 from storage.repositories.chains import Chains
 from storage.stores.clock import Clock, utc_now
@@ -37,10 +36,6 @@ class NewChains:
         if chain is not None and chain.deleted_at is not None:
             raise Conflict("the chain that this Idempotency-Key made was deleted; use a new key")
         return chain_id, chain
-
-    async def is_known(self, tenant: str, key: str) -> bool:
-        """Whether a request with this Idempotency-Key has made a chain."""
-        return await self._chains.find(tenant, derived_id(tenant, "chains", key, "0")) is not None
 
     async def _earlier(self, tenant: str, chain_id: str) -> Earlier | None:
         chain = await self._chains.find(tenant, chain_id)

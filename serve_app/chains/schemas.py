@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.engines.music.protocol import GenerationMode
-from deployments.export.plan import AudioFormat
+from deployments.export.plan import AudioFormat, downloaded_gain_db
 from serve_app.analysis.schemas import AnalysisOfNodeView, analysis_of_node_view
 from serve_app.http.fields import (
     DamagedView,
@@ -21,7 +21,6 @@ from serve_app.http.fields import (
     error_view,
     progress_of_work,
 )
-from serve_app.playback.audio import downloaded_gain_db
 from storage.domain.model import Chain, DerivedKind, Node, NodeAudio
 from storage.domain.ranking import ranks
 from storage.domain.records import format_time
@@ -181,6 +180,7 @@ class BranchView(BaseModel):
     nodes: list[NodeView]
     job_ids: list[str]
     job_id: str
+    notices: Annotated[list[str], Field(description="what to know of these takes, in words for people")] = []
 
 
 def node_view(chain_id: str, node: Node, progress_of: ProgressOf, *, rank: int | None = None) -> NodeView:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from configs.settings import JobSettings
 from deployments.worker.handlers.generate import ensure_node
 from serve_app.chains.drafts import BranchRequest, Draft, drafted_node, first_seed
 from serve_app.chains.new_chains import NewChains
 from serve_app.http.problems import Conflict
-from serve_app.jobs.idempotency import Earlier, request_hash, request_id
-from serve_app.jobs.service import JobService
-from serve_app.system.models import ServedModels
+from serve_app.jobs.admission import Admission
+from serve_app.jobs.idempotency import request_hash
+from serve_app.system.models import ServedGenerators
 from storage.domain import edits
 from storage.domain.ids import derived_id, random_id
 from storage.domain.jobs import Job
@@ -36,16 +35,14 @@ class TakeService:
         self,
         chains: Chains,
         new_chains: NewChains,
-        jobs: JobService,
-        models: ServedModels,
-        settings: JobSettings,
+        admission: Admission,
+        models: ServedGenerators,
         clock: Clock = utc_now,
     ) -> None:
         self._chains = chains
         self._new_chains = new_chains
-        self._jobs = jobs
+        self._admission = admission
         self._models = models
-        self._ttl = timedelta(seconds=settings.idempotency_ttl_s)
         self._clock = clock
 
     async def generate_root(
@@ -59,11 +56,11 @@ class TakeService:
         request_sha256 = request_hash({"title": title, **wanted.body()})
         chain_id, earlier_chain = await self._new_chains.name(tenant, key, request_sha256)
         job_id = derived_id(chain_id, "root-job")
-        earlier_job = await self._jobs.find(tenant, job_id)
+        earlier_job = await self._admission.find(tenant, job_id)
         if earlier_chain is not None and earlier_job is not None:
             return Branched(earlier_chain, (earlier_chain.node(earlier_chain.root_id),), (earlier_job,))
         if earlier_job is None:
-            await self._jobs.require_room(tenant, 1)
+            await self._admission.require_room(tenant, 1)
         draft = Draft(
             wanted=wanted,
             tenant=tenant,
@@ -75,11 +72,11 @@ class TakeService:
             created_at=self._clock(),
             title=title,
         )
-        jobs = await self._jobs.accept([draft.job(job_id, derived_id(chain_id, "root"))])
+        jobs = await self._admission.admit([draft.job(job_id, derived_id(chain_id, "root"))])
         _require_unfinished(jobs, earlier_chain)
         node = drafted_node(jobs[0])
         chain = await ensure_node(self._chains, jobs[0], node)
-        self._jobs.push(jobs)
+        self._admission.push(jobs)
         return Branched(chain, (chain.node(node.id),), tuple(jobs))
 
     async def branch(
@@ -98,21 +95,19 @@ class TakeService:
         """
         model = self._models.choose(wanted.model, wanted.mode).name
         request_sha256 = request_hash({"chain": chain_id, "parent": parent_id, **wanted.body()})
-        batch_id = await request_id(
-            tenant=tenant,
-            route=f"branch/{chain_id}",
-            key=key,
-            request_sha256=request_sha256,
-            find=lambda candidate: self._earlier(tenant, candidate),
-            ttl=self._ttl,
-            now=self._clock(),
+        batch_id = await self._admission.id_of_request(
+            tenant,
+            f"branch/{chain_id}",
+            key,
+            request_sha256,
+            first_job=lambda batch: derived_id(batch, "take", "0"),
         )
         job_ids = [derived_id(batch_id, "take", str(take)) for take in range(wanted.takes)]
-        if await self._jobs.find(tenant, job_ids[0]) is None:
+        if await self._admission.find(tenant, job_ids[0]) is None:
             # Look before anything is written: most refusals leave no trace at all.
             chain = await self._chains.load(tenant, chain_id)
             edits.add_nodes(chain, [_probe(parent_id, self._clock())], self._clock())
-            await self._jobs.require_room(tenant, wanted.takes)
+            await self._admission.require_room(tenant, wanted.takes)
         draft = Draft(
             wanted=wanted,
             tenant=tenant,
@@ -123,11 +118,11 @@ class TakeService:
             request_sha256=request_sha256,
             created_at=self._clock(),
         )
-        jobs = await self._jobs.accept(
+        jobs = await self._admission.admit(
             [draft.job(job_id, derived_id(job_id, "node"), take) for take, job_id in enumerate(job_ids)]
         )
         chain = await self._add(tenant, chain_id, jobs)
-        self._jobs.push(jobs)
+        self._admission.push(jobs)
         return Branched(chain, tuple(chain.node(str(job.node_id)) for job in jobs), tuple(jobs))
 
     async def _add(self, tenant: str, chain_id: str, jobs: Sequence[Job]) -> Chain:
@@ -140,12 +135,8 @@ class TakeService:
                 tenant, chain_id, lambda chain, now: edits.add_nodes(chain, nodes, now)
             )
         except DomainError as error:
-            await self._jobs.refuse(jobs, Failure("conflict", str(error)))
+            await self._admission.refuse(jobs, Failure("conflict", str(error)))
             raise
-
-    async def _earlier(self, tenant: str, batch_id: str) -> Earlier | None:
-        job = await self._jobs.find(tenant, derived_id(batch_id, "take", "0"))
-        return Earlier(job.request_sha256, job.created_at) if job is not None else None
 
 
 def _require_unfinished(jobs: Sequence[Job], chain: Chain | None) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from pathlib import Path
 
 from configs.settings import UploadLimits
 from deployments.audio.decode.isolated import DecodedAudio, DecodeLimits, decode_file
+from deployments.temporary import temporary_folder
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.new_chains import NewChains
 from serve_app.http.multipart import ReceivedUpload
@@ -40,13 +39,6 @@ class UploadService:
         self._clock = clock
         self._decoding = asyncio.Semaphore(limits.concurrent)
 
-    async def require_room(self, tenant: str, key: str | None) -> None:
-        """A look before the body is read: an upload that is analysed makes a job. A repetition of an earlier
-        request
-        needs no room. Raises TooManyRequests."""
-        if key is None or not await self._new_chains.is_known(tenant, key):
-            await self._analyses.require_room(tenant)
-
     async def upload(self, tenant: str, received: ReceivedUpload, title: str, key: str | None) -> Chain:
         """A chain whose root is an uploaded clip: decoded in a limited subprocess, the original kept, its analysis
         begun.
@@ -57,9 +49,9 @@ class UploadService:
         chain_id, earlier = await self._new_chains.name(tenant, key, request_sha256)
         if earlier is not None:
             return earlier
-        with tempfile.TemporaryDirectory(prefix="segue-upload-") as folder:
+        with temporary_folder("upload") as folder:
             async with self._decoding:
-                decoded = await decode_file(received.path, Path(folder, "canonical.wav"), self._limits)
+                decoded = await decode_file(received.path, folder / "canonical.wav", self._limits)
             audio = await self._keep(tenant, chain_id, received, decoded)
         now = self._clock()
         root = Node(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 
-from configs.settings import ExportSettings, JobSettings
+from configs.settings import ExportSettings
 from deployments.export.plan import AudioFormat, EncodePlan, Metadata
 from deployments.stages.export import FrozenLine, frozen_line, plan_export
 from deployments.worker.handlers.export import export_params
 from serve_app.http.problems import Conflict, NotFound
-from serve_app.jobs.idempotency import Earlier, request_hash, request_id
+from serve_app.jobs.admission import Admission
+from serve_app.jobs.idempotency import request_hash
 from serve_app.jobs.service import JobService
 from serve_app.playback.audio import file_stem
 from storage.domain.jobs import Job, JobKind
@@ -40,15 +40,15 @@ class ExportService:
         chains: Chains,
         exports: Exports,
         jobs: JobService,
+        admission: Admission,
         settings: ExportSettings,
-        job_settings: JobSettings,
         clock: Clock = utc_now,
     ) -> None:
         self._chains = chains
         self._exports = exports
         self._jobs = jobs
+        self._admission = admission
         self._settings = settings
-        self._ttl = timedelta(seconds=job_settings.idempotency_ttl_s)
         self._clock = clock
 
     async def start(self, tenant: str, chain_id: str, wanted: ExportRequest, key: str | None) -> Job:
@@ -61,11 +61,11 @@ class ExportService:
         line = _line_of(chain)
         encode = _encode_plan(chain, line, wanted)
         job_id = await self._job_id(tenant, chain_id, wanted, key, plan_export(line, encode).hash())
-        earlier = await self._jobs.find(tenant, job_id)
+        earlier = await self._admission.find(tenant, job_id)
         if earlier is not None:
-            self._jobs.push([earlier])
+            self._admission.push([earlier])
             return earlier
-        await self._jobs.require_room(tenant, 1)
+        await self._admission.require_room(tenant, 1)
         now = self._clock()
         filename = f"{file_stem(chain.title, chain.id)}{wanted.format.suffix}"
         job = Job(
@@ -77,8 +77,8 @@ class ExportService:
             request_sha256=_request_hash(chain_id, wanted),
             params=export_params(chain_id, line, encode, filename),
         )
-        accepted = await self._jobs.accept([job])
-        self._jobs.push(accepted)
+        accepted = await self._admission.admit([job])
+        self._admission.push(accepted)
         return accepted[0]
 
     async def wait(self, job: Job) -> Job:
@@ -105,24 +105,11 @@ class ExportService:
             return made is None or await self._exports.find(tenant, str(made)) is not None
 
         if key is None:
-            return await self._jobs.id_of_work(tenant, JobKind.EXPORT, chain_id, plan_hash, is_good=is_there)
-
-        async def find(candidate: str) -> Earlier | None:
-            job = await self._jobs.find(tenant, candidate)
-            if job is None:
-                return None
-            if not await is_there(job):  # the same request makes it again, under its next id
-                return Earlier(job.request_sha256, job.created_at - self._ttl)
-            return Earlier(job.request_sha256, job.created_at)
-
-        return await request_id(
-            tenant=tenant,
-            route=f"export/{chain_id}",
-            key=key,
-            request_sha256=_request_hash(chain_id, wanted),
-            find=find,
-            ttl=self._ttl,
-            now=self._clock(),
+            return await self._admission.id_of_work(
+                tenant, JobKind.EXPORT, chain_id, plan_hash, is_good=is_there
+            )
+        return await self._admission.id_of_request(
+            tenant, f"export/{chain_id}", key, _request_hash(chain_id, wanted), is_good=is_there
         )
 
 

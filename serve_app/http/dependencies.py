@@ -1,29 +1,40 @@
-"""What several routes share: dependencies, forms, and the answer that carries a file."""
+"""What several routes share: dependencies and forms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from serve_app.http.fields import FROM_TEXT
-from serve_app.http.ranges import REVALIDATED, blob_response
-from serve_app.playback.audio import AudioFile, AudioService
-from serve_app.wiring import Services
+from configs.settings import Settings
+from serve_app.http.fields import FROM_TEXT, ProgressOf
 
 _Form = TypeVar("_Form", bound=BaseModel)
+_Service = TypeVar("_Service")
 
 
-async def services_of(request: Request) -> Services:
-    """Async for the same reason as `access.current_caller`."""
-    services: Services = request.app.state.services
-    return services
+def service(kind: type[_Service]) -> Any:
+    """A route's dependency: the application's one service of this type (`wiring` puts it there)."""
+
+    async def find(request: Request) -> _Service:
+        """Async for the same reason as `access.current_caller`."""
+        found: _Service = request.app.state.services[kind]
+        return found
+
+    return Depends(find)
 
 
-Provided = Annotated[Services, Depends(services_of)]
+async def _progress_of(request: Request) -> ProgressOf:
+    found: ProgressOf = request.app.state.progress_of
+    return found
+
+
+Configured = Annotated[Settings, service(Settings)]
+Progress = Annotated[ProgressOf, Depends(_progress_of)]
+"""How far unfinished work is."""
 
 IdempotencyKey = Annotated[
     str | None,
@@ -59,27 +70,3 @@ def parse_form(form: type[_Form], fields: Mapping[str, Any]) -> _Form:
         return form.model_validate(given, context=FROM_TEXT)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-
-
-async def file_response(
-    request: Request,
-    audio: AudioService,
-    tenant: str,
-    file: AudioFile,
-    *,
-    disposition: Literal["inline", "attachment"] = "inline",
-    cache_control: str = REVALIDATED,
-) -> Response:
-    """The file, with Range, ETag and HEAD, or the way to it in the store."""
-    return await blob_response(
-        request,
-        size=file.ref.size_bytes,
-        etag=file.ref.sha256,
-        media_type=file.media_type,
-        filename=file.filename,
-        read=lambda start, length: audio.read(tenant, file, start, length),
-        link=lambda content_disposition: audio.link(tenant, file, content_disposition),
-        disposition=disposition,
-        cache_control=cache_control,
-        extra_headers=file.headers,
-    )

@@ -15,7 +15,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from serve_app.playback.audio import downloaded_gain_db
+from deployments.export.plan import downloaded_gain_db
 from storage.domain.jobs import Job, JobState
 from storage.domain.model import Derived, Failure, Node, NodeStatus, Track
 from storage.domain.records import format_time

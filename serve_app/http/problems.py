@@ -40,6 +40,32 @@ from starlette.types import Scope
 MEDIA_TYPE: Final = "application/problem+json"
 
 
+PROBLEM_SCHEMA: Final[dict[str, Any]] = {
+    "title": "Problem",
+    "type": "object",
+    "description": "What every error answers (RFC 9457). Some problems add members of their own.",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "description": "stable: programs compare it"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "for people"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "of a 422: the fields that are wrong",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+                "required": ["field", "message"],
+            },
+        },
+        "limit_bytes": {"type": "integer", "description": "of a 413"},
+    },
+    "required": ["type", "title", "status", "detail", "request_id"],
+}
+"""`components.schemas.Problem` of the OpenAPI document."""
+
+
 class Problem(Exception):
     """An error that is answered as it stands.
 
@@ -203,7 +229,8 @@ def problem_response(scope: Scope, problem: Problem) -> Response:
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that answers with these problems, for OpenAPI: schema and example."""
+    """The `responses` of a route that answers with these problems, for OpenAPI: schema and example.
+    `serve_app.openapi` adds those that come from around a route."""
     return {status: _described(_EXAMPLES.get(status) or Problem("…", status=status)) for status in statuses}
 
 
@@ -229,21 +256,7 @@ def _body(problem: Problem, request_id: str) -> dict[str, Any]:
 
 def _described(problem: Problem) -> dict[str, Any]:
     example = _body(problem, "5f0c3a9e7b1d4c62a8e4f7d9b0c1e2a3")
-    properties: dict[str, Any] = {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "request_id": {"type": "string"},
-    }
-    required = list(properties)
-    if "errors" in problem.members:
-        text = {"type": "string"}
-        error = {"type": "object", "properties": {"field": text, "message": text}}
-        properties["errors"] = {"type": "array", "items": error}
-    if "limit_bytes" in problem.members:
-        properties["limit_bytes"] = {"type": "integer"}
-    schema = {"title": "Problem", "type": "object", "properties": properties, "required": required}
+    schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": problem.title, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
 
 
@@ -279,5 +292,7 @@ _EXAMPLES: Final[Mapping[int, Problem]] = {
         TooManyRequests("Too many jobs are under way.", retry_after_s=5),
         Unavailable("The storage did not answer. Try again soon."),
         GatewayTimeout("The model did not finish in time."),
+        InsufficientStorage(),
+        Problem("Something failed inside the server. Its log has more under this request id."),
     )
 }

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
-from configs.settings import JobSettings
 from deployments.worker.handlers.deriving import Wanted, ensure_derivation
 from serve_app.http.problems import Conflict
-from serve_app.jobs.idempotency import Earlier, request_hash, request_id
-from serve_app.jobs.service import JobService
+from serve_app.jobs.admission import Admission
+from serve_app.jobs.idempotency import request_hash
 from storage.domain import derivations
 from storage.domain.jobs import Job, JobKind
 from storage.domain.model import Chain, Derived, DerivedKind, DomainError, Failure, Node
@@ -24,16 +22,14 @@ class Derivations:
     def __init__(
         self,
         chains: Chains,
-        jobs: JobService,
-        settings: JobSettings,
+        admission: Admission,
         *,
         kind: JobKind,
         wanted: Wanted,
         clock: Clock = utc_now,
     ) -> None:
         self._chains = chains
-        self._jobs = jobs
-        self._ttl = timedelta(seconds=settings.idempotency_ttl_s)
+        self._admission = admission
         self._kind = kind
         self._wanted = wanted
         self._clock = clock
@@ -47,13 +43,13 @@ class Derivations:
         """
         request_sha256 = request_hash(dict(params))
         job_id = await self._job_id(tenant, params, request_sha256, key)
-        job = await self._jobs.find(tenant, job_id)
+        job = await self._admission.find(tenant, job_id)
         if job is None:
             job = await self._accept(tenant, job_id, params, request_sha256)
         chain = await self._add(job)
         if derivations.find(chain, str(job.node_id), job.id).status.is_finished:
             return job
-        self._jobs.push([job])
+        self._admission.push([job])
         return job
 
     async def read(
@@ -67,21 +63,9 @@ class Derivations:
         self, tenant: str, params: Mapping[str, Any], request_sha256: str, key: str | None
     ) -> str:
         if key is None:
-            return await self._jobs.id_of_work(tenant, self._kind, request_sha256)
-
-        async def find(candidate: str) -> Earlier | None:
-            job = await self._jobs.find(tenant, candidate)
-            return Earlier(job.request_sha256, job.created_at) if job is not None else None
-
-        return await request_id(
-            tenant=tenant,
-            route=f"{self._kind.value}/{params['chain_id']}/{params['node_id']}",
-            key=key,
-            request_sha256=request_sha256,
-            find=find,
-            ttl=self._ttl,
-            now=self._clock(),
-        )
+            return await self._admission.id_of_work(tenant, self._kind, request_sha256)
+        route = f"{self._kind.value}/{params['chain_id']}/{params['node_id']}"
+        return await self._admission.id_of_request(tenant, route, key, request_sha256)
 
     async def _accept(self, tenant: str, job_id: str, params: Mapping[str, Any], request_sha256: str) -> Job:
         now = self._clock()
@@ -97,8 +81,8 @@ class Derivations:
         # Look before anything is written: most refusals leave no trace at all.
         chain = await self._chains.load(tenant, str(job.chain_id))
         derivations.add(chain, str(job.node_id), self._wanted(job), now)
-        await self._jobs.require_room(tenant, 1)
-        return (await self._jobs.accept([job]))[0]
+        await self._admission.require_room(tenant, 1)
+        return (await self._admission.admit([job]))[0]
 
     async def _add(self, job: Job) -> Chain:
         if job.state.is_finished:
@@ -109,5 +93,5 @@ class Derivations:
         try:
             return await ensure_derivation(self._chains, job, self._wanted)
         except DomainError as error:
-            await self._jobs.refuse([job], Failure("conflict", str(error)))
+            await self._admission.refuse([job], Failure("conflict", str(error)))
             raise

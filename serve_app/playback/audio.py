@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from deployments.export.plan import AudioFormat, EncodePlan, fitting_gain_db
+from deployments.export.plan import AudioFormat, EncodePlan, downloaded_gain_db
 from deployments.stages.export import ExportStage, FrozenLine
 from serve_app.http.problems import Conflict
 from storage.domain.model import BlobRef, Chain, Node, NodeAudio, Track
@@ -109,11 +108,6 @@ def export_headers(export: Export) -> dict[str, str]:
         for name, value in told.items()
         if value is not None
     }
-
-
-def downloaded_gain_db(peak_dbfs: float) -> float:
-    """The gain of a FLAC or MP3 that is made of audio with that peak, to a ten-thousandth of a decibel."""
-    return -math.ceil(-fitting_gain_db(peak_dbfs) * 1e4) / 1e4 or 0.0
 
 
 def file_stem(title: str, otherwise: str) -> str:

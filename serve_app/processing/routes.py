@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from deployments.export.plan import AudioFormat
+from deployments.temporary import temporary_folder
 from serve_app.access.callers import CallerWithStems, CurrentCaller
 from serve_app.http.dependencies import (
     ELSEWHERE,
+    Configured,
     IdempotencyKey,
-    Provided,
-    file_response,
+    Progress,
     form_body,
     parse_form,
+    service,
 )
 from serve_app.http.multipart import receive_upload
 from serve_app.http.problems import problem_responses
 from serve_app.http.ranges import content_disposition
 from serve_app.http.streaming import WholeResponse, started
-from serve_app.playback.audio import AudioFile
+from serve_app.playback.audio import AudioFile, AudioService
+from serve_app.playback.files import file_response
 from serve_app.processing.archive import ArchiveFile, Compression, zip_stream
 from serve_app.processing.schemas import (
     ManifestView,
@@ -35,7 +38,13 @@ from serve_app.processing.schemas import (
     outputs_view,
     process_accepted_view,
 )
+from serve_app.processing.service import ProcessService
+from serve_app.system.service import SystemService
 from storage.domain.jobs import Job
+
+Audio = Annotated[AudioService, service(AudioService)]
+Processing = Annotated[ProcessService, service(ProcessService)]
+System = Annotated[SystemService, service(SystemService)]
 
 router = APIRouter(tags=["processing"])
 
@@ -50,37 +59,47 @@ MAX_FIELDS = 24
     responses=problem_responses(401, 403, 413, 415, 422, 429),
 )
 async def process(
-    request: Request, caller: CallerWithStems, services: Provided, key: IdempotencyKey = None
+    request: Request,
+    caller: CallerWithStems,
+    processing: Processing,
+    settings: Configured,
+    key: IdempotencyKey = None,
 ) -> ProcessAcceptedView:
     """Takes a track (part `file`, up to 500 MB by default) apart: stems and residual, harmonic and percussive
     part, the backing without vocals, and copies of each at one loudness."""
-    await services.processing.require_room(caller.tenant, key)
-    with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
-        limit = services.settings.process.max_bytes
+    await processing.require_room(caller.tenant, key)
+    with temporary_folder("spool") as folder:
+        limit = settings.process.max_bytes
         async with receive_upload(
-            request, max_bytes=limit, spool_dir=Path(folder), max_fields=MAX_FIELDS
+            request, max_bytes=limit, spool_dir=folder, max_fields=MAX_FIELDS
         ) as received:
             wanted = parse_form(NewProcess, _unpacked(received.fields))
-            plan = services.processing.plan(wanted.request())
-            job = await services.processing.start(caller.tenant, received, plan, key)
+            plan = processing.plan(wanted.request())
+            job = await processing.start(caller.tenant, received, plan, key)
     return process_accepted_view(job)
 
 
 @router.get("/job/{job_id}", response_model=ManifestView, responses=problem_responses(401, 404))
-async def read_job(job_id: str, caller: CurrentCaller, services: Provided) -> ManifestView:
+async def read_job(
+    job_id: str,
+    caller: CurrentCaller,
+    processing: Processing,
+    progress: Progress,
+) -> ManifestView:
     """The manifest: every stage with its state, parameters, time and outputs; what is still to come is missing."""
-    job = await services.processing.read(caller.tenant, job_id)
-    return manifest_view(job, services.listener.progress_of)
+    job = await processing.read(caller.tenant, job_id)
+    return manifest_view(job, progress)
 
 
 @router.get("/job/{job_id}/outputs", response_model=OutputsView, responses=problem_responses(401, 404, 410))
-async def list_outputs(job_id: str, caller: CurrentCaller, services: Provided) -> OutputsView:
+async def list_outputs(job_id: str, caller: CurrentCaller, processing: Processing) -> OutputsView:
     """The tracks that can be downloaded by now."""
-    job = await services.processing.read(caller.tenant, job_id)
-    return outputs_view(job, services.processing.outputs(job))
+    job = await processing.read(caller.tenant, job_id)
+    return outputs_view(job, processing.outputs(job))
 
 
 # Declared before the route of one track: `all` is never a track's name.
+@router.head("/download/{job_id}/all", include_in_schema=False)
 @router.get(
     "/download/{job_id}/all",
     response_class=Response,
@@ -88,30 +107,34 @@ async def list_outputs(job_id: str, caller: CurrentCaller, services: Provided) -
 )
 async def download_all(
     job_id: str,
+    request: Request,
     caller: CurrentCaller,
-    services: Provided,
+    processing: Processing,
+    progress: Progress,
     compression: Annotated[Compression, Query()] = Compression.STORED,
 ) -> Response:
     """All tracks and manifest.json as one ZIP, made while it is sent."""
-    job = await services.processing.read(caller.tenant, job_id)
-    tracks = services.processing.all_outputs(job)
-    manifest = manifest_view(job, services.listener.progress_of).model_dump_json(indent=2).encode()
+    job = await processing.read(caller.tenant, job_id)
+    tracks = processing.all_outputs(job)
+    headers = {
+        "Content-Disposition": content_disposition(f"{_stem(job)}.zip", "attachment"),
+        "Cache-Control": "no-store",
+    }
+    if request.method == "HEAD":  # without a length: it is known when all has been sent
+        return StreamingResponse(_nothing(), headers=headers, media_type="application/zip")
+    manifest = manifest_view(job, progress).model_dump_json(indent=2).encode()
     files = [
         ArchiveFile("manifest.json", len(manifest), _once(manifest)),
         *(
             ArchiveFile(
                 f"{track.name}{AudioFormat(track.format).suffix}",
                 track.blob.size_bytes,
-                services.processing.content(caller.tenant, track),
+                processing.content(caller.tenant, track),
             )
             for track in tracks
         ),
     ]
     content = await started(zip_stream(files, job.created_at, compression))
-    headers = {
-        "Content-Disposition": content_disposition(f"{_stem(job)}.zip", "attachment"),
-        "Cache-Control": "no-store",
-    }
     return WholeResponse(content, headers=headers, media_type="application/zip")
 
 
@@ -127,20 +150,25 @@ async def download_all(
     },
 )
 async def download(
-    job_id: str, track: str, request: Request, caller: CurrentCaller, services: Provided
+    job_id: str,
+    track: str,
+    request: Request,
+    caller: CurrentCaller,
+    processing: Processing,
+    audio: Audio,
 ) -> Response:
     """One track, in the format that was asked for."""
-    job = await services.processing.read(caller.tenant, job_id)
-    found = services.processing.output(job, track)
+    job = await processing.read(caller.tenant, job_id)
+    found = processing.output(job, track)
     form = AudioFormat(found.format)
     file = AudioFile(found.blob, form.mime_type, f"{_stem(job)}-{found.name}{form.suffix}")
-    return await file_response(request, services.audio, caller.tenant, file, disposition="attachment")
+    return await file_response(request, audio, caller.tenant, file, disposition="attachment")
 
 
 @router.get("/config")
-async def config(services: Provided) -> dict[str, Any]:
+async def config(system: System) -> dict[str, Any]:
     """What the pipeline takes and does, for who builds a form for it."""
-    return services.system.pipeline_settings()
+    return system.pipeline_settings()
 
 
 def _unpacked(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -161,3 +189,7 @@ def _stem(job: Job) -> str:
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    yield b""

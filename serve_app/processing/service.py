@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal
 
-from configs.settings import JobSettings, ProcessSettings, UploadLimits
+from configs.settings import ProcessSettings, UploadLimits
 from deployments.audio.decode.isolated import DecodeLimits, decode_file
 from deployments.audio.normalise import NormaliseMode
 from deployments.engines.separation.options import SeparationOptions
 from deployments.stages.pipeline.encode import Delivery
 from deployments.stages.pipeline.normalisation import Normalisation
+from deployments.temporary import temporary_folder
 from deployments.worker.handlers.process import PipelinePlan, delivered, process_params
 from serve_app.http.multipart import ReceivedUpload
 from serve_app.http.problems import Conflict, Gone, NotFound
-from serve_app.jobs.idempotency import Earlier, request_hash, request_id
+from serve_app.jobs.admission import Admission
+from serve_app.jobs.idempotency import request_hash
 from serve_app.jobs.service import JobService
 from serve_app.system.separators import ServedSeparators
 from storage.domain.ids import derived_id
@@ -51,20 +51,20 @@ class ProcessService:
     def __init__(
         self,
         jobs: JobService,
+        admission: Admission,
         blobs: Blobs,
         separators: ServedSeparators,
         settings: ProcessSettings,
         uploads: UploadLimits,
-        job_settings: JobSettings,
         clock: Clock = utc_now,
     ) -> None:
         self._jobs = jobs
+        self._admission = admission
         self._blobs = blobs
         self._separators = separators
         self._settings = settings
         self._limits = _decode_limits(settings, uploads)
         self._kept_for = timedelta(seconds=settings.outputs_s)
-        self._ttl = timedelta(seconds=job_settings.idempotency_ttl_s)
         self._clock = clock
         self._decoding = asyncio.Semaphore(settings.concurrent_uploads)
 
@@ -88,9 +88,9 @@ class ProcessService:
         when its body is here, so a request with a known key passes. Raises TooManyRequests."""
         if key is not None:
             first = derived_id(tenant, "process", key, "0")
-            if await self._jobs.find(tenant, first) is not None:
+            if await self._admission.find(tenant, first) is not None:
                 return
-        await self._jobs.require_room(tenant, 1)
+        await self._admission.require_room(tenant, 1)
 
     async def start(self, tenant: str, received: ReceivedUpload, plan: PipelinePlan, key: str | None) -> Job:
         """A job that processes the track. It is decoded first, in a limited subprocess, and kept until the job's
@@ -99,20 +99,12 @@ class ProcessService:
         Raises UnsupportedMedia and BadAudio for what is no such track, IdempotencyMismatch, TooManyRequests.
         """
         request_sha256 = request_hash({"file": received.sha256, "plan": plan.to_record()})
-        job_id = await request_id(
-            tenant=tenant,
-            route="process",
-            key=key,
-            request_sha256=request_sha256,
-            find=lambda candidate: self._earlier(tenant, candidate),
-            ttl=self._ttl,
-            now=self._clock(),
-        )
-        earlier = await self._jobs.find(tenant, job_id)
+        job_id = await self._admission.id_of_request(tenant, "process", key, request_sha256)
+        earlier = await self._admission.find(tenant, job_id)
         if earlier is not None:
-            self._jobs.push([earlier])
+            self._admission.push([earlier])
             return earlier
-        await self._jobs.require_room(tenant, 1)
+        await self._admission.require_room(tenant, 1)
         source = await self._keep(tenant, job_id, received)
         now = self._clock()
         job = Job(
@@ -124,8 +116,8 @@ class ProcessService:
             request_sha256=request_sha256,
             params=process_params(source, received.filename, plan),
         )
-        accepted = await self._jobs.accept([job])
-        self._jobs.push(accepted)
+        accepted = await self._admission.admit([job])
+        self._admission.push(accepted)
         return accepted[0]
 
     async def read(self, tenant: str, job_id: str) -> Job:
@@ -170,9 +162,9 @@ class ProcessService:
             yield await self._blobs.read(tenant, track.blob, start, _READ_BYTES)
 
     async def _keep(self, tenant: str, job_id: str, received: ReceivedUpload) -> Track:
-        with tempfile.TemporaryDirectory(prefix="segue-process-upload-") as folder:
+        with temporary_folder("process-upload") as folder:
             async with self._decoding:
-                decoded = await decode_file(received.path, Path(folder, "mix.wav"), self._limits)
+                decoded = await decode_file(received.path, folder / "mix.wav", self._limits)
             blob = await self._blobs.put_file(tenant, f"source-{job_id}", decoded.path, decoded.sha256)
         return Track(
             name=SOURCE,
@@ -185,10 +177,6 @@ class ProcessService:
             peak_dbfs=decoded.peak_dbfs,
             facts={"container": decoded.container.value, "codec": decoded.codec},
         )
-
-    async def _earlier(self, tenant: str, job_id: str) -> Earlier | None:
-        job = await self._jobs.find(tenant, job_id)
-        return Earlier(job.request_sha256, job.created_at) if job is not None else None
 
 
 def _decode_limits(settings: ProcessSettings, uploads: UploadLimits) -> DecodeLimits:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from configs.settings import JobSettings
 from deployments.engines.separation.options import SeparationOptions
 from deployments.worker.handlers.stems import stems_params, wanted_stems
 from serve_app.http.problems import Conflict, NotFound
+from serve_app.jobs.admission import Admission
 from serve_app.jobs.derivations import Derivations
-from serve_app.jobs.service import JobService
 from serve_app.system.separators import ServedSeparators
 from storage.domain.jobs import Job, JobKind
 from storage.domain.model import Derived, DerivedKind, Node, Track
@@ -25,11 +24,9 @@ class StemsRequest:
 
 
 class StemsService:
-    def __init__(
-        self, chains: Chains, jobs: JobService, separators: ServedSeparators, settings: JobSettings
-    ) -> None:
+    def __init__(self, chains: Chains, admission: Admission, separators: ServedSeparators) -> None:
         self._separators = separators
-        self._derivations = Derivations(chains, jobs, settings, kind=JobKind.STEMS, wanted=wanted_stems)
+        self._derivations = Derivations(chains, admission, kind=JobKind.STEMS, wanted=wanted_stems)
 
     async def start(
         self, tenant: str, chain_id: str, node_id: str, wanted: StemsRequest, key: str | None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import ray
@@ -26,23 +26,19 @@ logger = logging.getLogger("segue.cluster")
 
 
 class ServeCluster:
-    """`models` and `separators` map a model's name to the deployment that serves it; `analyser` is one's name, None
-    where there is none. `handles` are of the deployments whose replicas have a method
-    `load() -> Mapping[str, Load]`, by deployment. `loading` returns the models that load, by deployment."""
+    """`models` are the names of the deployments that serve a model. `handles` are of the deployments whose replicas
+    have a method `load() -> Mapping[str, Load]`, by deployment. `loading` returns the models that load, by
+    deployment."""
 
     def __init__(
         self,
         app_name: str,
-        models: Mapping[str, str],
-        separators: Mapping[str, str],
-        analyser: str | None,
+        models: Collection[str],
         handles: Iterable[Any],
         loading: AskLoading = nothing_loads,
     ) -> None:
         self._app_name = app_name
         self._models = models
-        self._separators = separators
-        self._analyser = analyser
         self._handles = tuple(handles)
         self._loading = loading
         self._read: tuple[float, Mapping[str, DeploymentDetails]] | None = None
@@ -57,25 +53,12 @@ class ServeCluster:
         )
 
     async def model_states(self) -> Mapping[str, ModelState]:
-        return await self._states(self._models)
-
-    async def separator_states(self) -> Mapping[str, ModelState]:
-        return await self._states(self._separators)
-
-    async def analyser_state(self) -> ModelState | None:
-        if self._analyser is None:
-            return None
-        return (await self._states({"analyser": self._analyser}))["analyser"]
-
-    async def _states(self, deployments: Mapping[str, str]) -> Mapping[str, ModelState]:
         details = await self._details(CACHE_S)
-        states = {model: _model_state(details.get(deployment)) for model, deployment in deployments.items()}
+        states = {name: _model_state(details.get(name)) for name in self._models}
         if all(state.status == "ready" for state in states.values()):
             return states
         loading = await self._loading()
-        return {
-            model: _with_loading(state, loading.get(deployments[model])) for model, state in states.items()
-        }
+        return {name: _with_loading(state, loading.get(name)) for name, state in states.items()}
 
     async def deployments(self) -> Mapping[str, DeploymentState]:
         details, *answers = await asyncio.gather(self._details(0.0), *map(_loads, self._handles))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
 
+from deployments.engines.common.catalog import Named
+from deployments.engines.families import ServedModel
 from deployments.engines.music.catalog import ModelEntry
 from deployments.engines.music.protocol import GenerationMode
 from deployments.telemetry.load import Load
 from serve_app.http.problems import FieldError, Unprocessable
+
+E = TypeVar("E", bound=Named)
 
 Status = Literal["ready", "loading", "error"]
 
@@ -24,6 +28,10 @@ class ModelState:
     detail: str = ""
     done_bytes: int = 0
     total_bytes: int = 0
+
+
+UNKNOWN = ModelState("loading", 0)
+"""Of a model of which the cluster knows nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +71,7 @@ class Cluster(Protocol):
     """The state of what runs behind the ingress."""
 
     async def model_states(self) -> Mapping[str, ModelState]:
-        """By model name."""
-        ...
-
-    async def separator_states(self) -> Mapping[str, ModelState]:
-        """By the separation model's name."""
-        ...
-
-    async def analyser_state(self) -> ModelState | None:
-        """None where there is no analyser."""
+        """Of the deployments that serve a model, by deployment."""
         ...
 
     async def gpus(self) -> Gpus: ...
@@ -81,27 +81,40 @@ class Cluster(Protocol):
         ...
 
 
-class ServedModels:
-    def __init__(self, entries: Sequence[ModelEntry]) -> None:
-        self._entries = {entry.name: entry for entry in entries}
-        self.default = entries[0].name
+class ServedEntries(Generic[E]):
+    """What is served of one family, the default first."""
+
+    def __init__(self, models: Sequence[ServedModel[E]]) -> None:
+        self._entries = {model.entry.name: model.entry for model in models}
 
     @property
-    def entries(self) -> tuple[ModelEntry, ...]:
+    def entries(self) -> tuple[E, ...]:
         """The default first."""
         return tuple(self._entries.values())
 
+    @property
+    def default(self) -> str:
+        """Empty where nothing is served."""
+        return next(iter(self._entries), "")
+
+    def find(self, name: str | None) -> E:
+        """The model of that name, the default for None. Raises Unprocessable for one that is not served."""
+        found = self._entries.get(name or self.default)
+        if found is None:
+            served = ", ".join(self._entries) or "none"
+            raise invalid("model", f"model {name!r} is not served here; served are: {served}")
+        return found
+
+
+class ServedGenerators(ServedEntries[ModelEntry]):
     def choose(self, name: str | None, mode: GenerationMode) -> ModelEntry:
         """The model that a request means. Raises Unprocessable for one that is not served or cannot do it."""
-        chosen = self._entries.get(name or self.default)
-        if chosen is None:
-            served = ", ".join(self._entries)
-            raise _invalid("model", f"model {name!r} is not served here; served are: {served}")
+        chosen = self.find(name)
         if mode not in chosen.modes:
             able = ", ".join(mode.value for mode in chosen.modes)
-            raise _invalid("mode", f"model {chosen.name} cannot do mode {mode.value!r}; it can do: {able}")
+            raise invalid("mode", f"model {chosen.name} cannot do mode {mode.value!r}; it can do: {able}")
         return chosen
 
 
-def _invalid(field: str, message: str) -> Unprocessable:
+def invalid(field: str, message: str) -> Unprocessable:
     return Unprocessable(message, errors=[FieldError(field, message)])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from serve_app.access.callers import KnownCaller
-from serve_app.http.dependencies import Provided
+from serve_app.http.dependencies import service
 from serve_app.system.schemas import CapacityView, ModelListView, capacity_view, model_list_view
+from serve_app.system.service import SystemService
+
+System = Annotated[SystemService, service(SystemService)]
 
 router = APIRouter(tags=["system"])
 
@@ -20,41 +23,33 @@ async def livez() -> dict[str, bool]:
     return {"ok": True}
 
 
-@router.get("/readyz")
-async def readyz(services: Provided) -> JSONResponse:
+@router.get("/readyz", responses={503: {"description": "Not ready", "content": {"application/json": {}}}})
+async def readyz(system: System) -> JSONResponse:
     """200 when the default model can take work and the storage takes writes, else 503."""
-    health = await services.system.health()
+    health = await system.health()
     body = {"ok": health["ok"], "status": health["status"], "storage": health["storage"]}
     return JSONResponse(body, status_code=200 if health["ok"] else 503)
 
 
 @router.get("/health")
-async def health(services: Provided) -> dict[str, Any]:
-    return await services.system.health()
+async def health(system: System) -> dict[str, Any]:
+    return await system.health()
 
 
 @router.get("/v1/models", response_model=ModelListView)
-async def models(services: Provided) -> ModelListView:
+async def models(system: System) -> ModelListView:
     """What is served, the default first, with the licence of each model's weights."""
-    system = services.system
-    return model_list_view(
-        services.models,
-        await system.model_states(),
-        services.separators,
-        await system.separator_states(),
-        services.analysis.entry,
-        await system.analyser_state(),
-    )
+    return model_list_view(system.models, await system.model_states())
 
 
 @router.get("/v1/gpu", response_model=CapacityView)
-async def gpu(caller: KnownCaller, services: Provided) -> CapacityView:
+async def gpu(caller: KnownCaller, system: System) -> CapacityView:
     """GPUs in the cluster, the replicas and queues of each deployment, and the jobs; at most a second old. Where
     keys are configured, what waits and is worked on is told only to those that send one; others read null."""
-    return capacity_view(await services.system.capacity(), with_work=caller is not None)
+    return capacity_view(await system.capacity(), with_work=caller is not None)
 
 
 @router.get("/v1/config")
-async def config(services: Provided) -> dict[str, Any]:
+async def config(system: System) -> dict[str, Any]:
     """The limits and choices of this server that a client may want to know."""
-    return services.system.public_settings()
+    return system.public_settings()

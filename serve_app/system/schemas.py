@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field
 
-from deployments.engines.analysis.catalog import AnalyserEntry
-from serve_app.system.models import Capacity, ModelState, ServedModels
-from serve_app.system.separators import ServedSeparators
+from deployments.engines.families import ANALYSER, GENERATOR, SEPARATOR, Family, ServedModel, of_family
+from serve_app.system.models import UNKNOWN, Capacity, ModelState
+
+V = TypeVar("V", bound="ServedView")
 
 
-class ModelView(BaseModel):
+class ServedView(BaseModel):
+    """A served model of any family, and how it is now."""
+
     name: str
     engine: str
     licence: str
-    sample_rate_hz: int
-    channels: int
-    modes: list[str]
     description: str
-    default: bool
     status: str
     replicas: int
     detail: str = ""
@@ -29,33 +28,23 @@ class ModelView(BaseModel):
     total_bytes: int = 0
 
 
-class SeparatorView(BaseModel):
-    name: str
-    engine: str
-    licence: str
+class ModelView(ServedView):
+    sample_rate_hz: int
+    channels: int
+    modes: list[str]
+    default: bool
+
+
+class SeparatorView(ServedView):
     sample_rate_hz: int
     channels: int
     sources: list[str]
     networks: int
-    description: str
     default: bool
-    status: str
-    replicas: int
-    detail: str = ""
-    done_bytes: int = 0
-    total_bytes: int = 0
 
 
-class AnalyserView(BaseModel):
-    name: str
-    engine: str
-    licence: str
-    description: str
-    status: str
-    replicas: int
-    detail: str = ""
-    done_bytes: int = 0
-    total_bytes: int = 0
+class AnalyserView(ServedView):
+    pass
 
 
 class ModelListView(BaseModel):
@@ -103,44 +92,23 @@ class CapacityView(BaseModel):
     jobs: JobCountView
 
 
-def model_list_view(
-    models: ServedModels,
-    states: Mapping[str, ModelState],
-    separators: ServedSeparators,
-    separator_states: Mapping[str, ModelState],
-    analyser: AnalyserEntry | None,
-    analyser_state: ModelState | None,
-) -> ModelListView:
-    unknown = ModelState("loading", 0)
+def model_list_view(models: Sequence[ServedModel[Any]], states: Mapping[str, ModelState]) -> ModelListView:
+    """`states` are by deployment."""
+
+    def views(kind: type[V], family: Family[Any, Any, Any]) -> list[V]:
+        return [
+            kind(
+                **model.entry.describe(),
+                **asdict(states.get(model.deployment, UNKNOWN)),
+                default=model.deployment == family.name,
+            )
+            for model in of_family(family, models)
+        ]
+
     return ModelListView(
-        models=[
-            ModelView(
-                name=entry.name,
-                engine=entry.engine,
-                licence=entry.licence,
-                sample_rate_hz=entry.sample_rate_hz,
-                channels=entry.channels,
-                modes=[mode.value for mode in entry.modes],
-                description=entry.description,
-                default=entry.name == models.default,
-                **asdict(states.get(entry.name, unknown)),
-            )
-            for entry in models.entries
-        ],
-        separators=[
-            SeparatorView(
-                **separator.describe(),
-                default=separator.name == separators.default,
-                **asdict(separator_states.get(separator.name, unknown)),
-            )
-            for separator in separators.entries
-        ],
-        analyser=None
-        if analyser is None
-        else AnalyserView(
-            **analyser.describe(),
-            **asdict(analyser_state or unknown),
-        ),
+        models=views(ModelView, GENERATOR),
+        separators=views(SeparatorView, SEPARATOR),
+        analyser=next(iter(views(AnalyserView, ANALYSER)), None),
     )
 
 

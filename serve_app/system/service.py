@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from configs.settings import Settings
 from deployments.audio.decode.formats import Container
-from deployments.engines.analysis.catalog import AnalyserEntry
-from serve_app.system.models import Capacity, Cluster, ModelState, ServedModels, Status
-from serve_app.system.separators import ServedSeparators
+from deployments.engines.families import ANALYSER, GENERATOR, SEPARATOR, Family, ServedModel, of_family
+from serve_app.system.models import UNKNOWN, Capacity, Cluster, ModelState
 from serve_app.system.storage_check import StorageCheck
 from storage.repositories.jobs import Jobs
+
+T = TypeVar("T")
 
 CACHE_S = 1.0
 INPUT_FORMATS = tuple(container.value for container in Container)
@@ -23,32 +24,22 @@ class SystemService:
     def __init__(
         self,
         cluster: Cluster,
-        models: ServedModels,
-        separators: ServedSeparators,
-        analyser: AnalyserEntry | None,
+        models: Sequence[ServedModel[Any]],
         jobs: Jobs,
         storage: StorageCheck,
         settings: Settings,
     ) -> None:
         self._storage = storage
         self._cluster = cluster
-        self._models = models
-        self._separators = separators
-        self._analyser = analyser
+        self.models = models
         self._jobs = jobs
         self._settings = settings
         self._reading = asyncio.Lock()
         self._capacity: tuple[float, Capacity] | None = None
 
     async def model_states(self) -> dict[str, ModelState]:
+        """Of every family's models, by deployment."""
         return dict(await self._cluster.model_states())
-
-    async def separator_states(self) -> dict[str, ModelState]:
-        return dict(await self._cluster.separator_states())
-
-    async def analyser_state(self) -> ModelState | None:
-        """None where there is no analyser."""
-        return await self._cluster.analyser_state()
 
     async def capacity(self) -> Capacity:
         """As it was at most a second ago: asked all the time, it costs no more than that."""
@@ -65,30 +56,35 @@ class SystemService:
         """The superset of what clients of the older services expect: `ok`, `status`, `gpu`, `gpu_id`, `model`,
         and every model's own state."""
         states, gpus = await self.model_states(), await self._cluster.gpus()
-        separators = await self.separator_states()
-        analyser = await self.analyser_state()
         storage = await self._storage.state()
-        status = overall(states.get(self._models.default))
+        status = states.get(GENERATOR.name, UNKNOWN).status
         if storage.status != "ready":
             status = "error"
+
+        def shown(family: Family[Any, Any, Any]) -> dict[str, dict[str, Any]]:
+            return {
+                model.entry.name: _shown(states.get(model.deployment, UNKNOWN))
+                for model in of_family(family, self.models)
+            }
+
         return {
             "ok": status == "ready",
             "status": status,
             "storage": {"status": storage.status, "reason": storage.reason},
             "gpu": gpus.total > 0,
             "gpu_id": gpus.id,
-            "model": self._models.default,
-            "models": _shown(states),
-            "separators": _shown(separators),
-            "analyser": _shown({"analyser": analyser})["analyser"] if analyser is not None else None,
+            "model": _first(self._names(GENERATOR)),
+            "models": shown(GENERATOR),
+            "separators": shown(SEPARATOR),
+            "analyser": _first(shown(ANALYSER).values()),
         }
 
     def pipeline_settings(self) -> dict[str, Any]:
         """What `POST /process` takes and does, and how long it keeps what it made."""
         process = self._settings.process
         return {
-            "model": self._separators.default,
-            "models": [entry.describe() for entry in self._separators.entries],
+            "model": _first(self._names(SEPARATOR)),
+            "models": [model.entry.describe() for model in of_family(SEPARATOR, self.models)],
             "device": self._settings.separation.device,
             "stages": ["separation", "harmonic_percussive", "composite", "normalisation", "encode"],
             "normalize": process.normalize,
@@ -108,8 +104,8 @@ class SystemService:
         settings = self._settings
         return {
             "profile": settings.profile,
-            "models": [entry.name for entry in self._models.entries],
-            "default_model": self._models.default,
+            "models": self._names(GENERATOR),
+            "default_model": _first(self._names(GENERATOR)),
             "generation": settings.generation.model_dump(),
             "uploads": {
                 **settings.uploads.model_dump(
@@ -117,10 +113,10 @@ class SystemService:
                 ),
                 "formats": list(INPUT_FORMATS),
             },
-            "separators": [entry.name for entry in self._separators.entries],
-            "default_separator": self._separators.default,
-            "analyser": self._analyser.name if self._analyser is not None else None,
-            "automatic_analysis": self._analyser is not None and settings.analysis.automatic,
+            "separators": self._names(SEPARATOR),
+            "default_separator": _first(self._names(SEPARATOR)),
+            "analyser": _first(self._names(ANALYSER)),
+            "automatic_analysis": bool(self._names(ANALYSER)) and settings.analysis.automatic,
             "tools": {
                 **settings.tools.model_dump(include={"max_bytes", "max_input_s", "deadline_s", "logs"}),
                 "continue": settings.tools.folder is not None,
@@ -135,22 +131,18 @@ class SystemService:
             "events": settings.events.model_dump(),
         }
 
+    def _names(self, family: Family[Any, Any, Any]) -> list[str]:
+        return [model.entry.name for model in of_family(family, self.models)]
 
-def _shown(states: Mapping[str, ModelState]) -> dict[str, dict[str, Any]]:
+
+def _shown(state: ModelState) -> dict[str, Any]:
     return {
-        name: {
-            "status": state.status,
-            "replicas": state.replicas,
-            **({"detail": state.detail} if state.detail else {}),
-            **(
-                {"done_bytes": state.done_bytes, "total_bytes": state.total_bytes}
-                if state.total_bytes
-                else {}
-            ),
-        }
-        for name, state in states.items()
+        "status": state.status,
+        "replicas": state.replicas,
+        **({"detail": state.detail} if state.detail else {}),
+        **({"done_bytes": state.done_bytes, "total_bytes": state.total_bytes} if state.total_bytes else {}),
     }
 
 
-def overall(state: ModelState | None) -> Status:
-    return "loading" if state is None else state.status
+def _first(values: Iterable[T]) -> T | None:
+    return next(iter(values), None)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
 from deployments.stages.prompting import WISHES
+from deployments.temporary import temporary_folder
 from serve_app.access.callers import CurrentCaller
 from serve_app.http.attendance import attended
-from serve_app.http.dependencies import Provided, form_body, parse_form
+from serve_app.http.dependencies import Configured, form_body, parse_form, service
 from serve_app.http.multipart import ReceivedUpload, receive_upload
 from serve_app.http.problems import problem_responses, request_id_of
 from serve_app.tools.schemas import (
@@ -27,8 +26,9 @@ from serve_app.tools.schemas import (
     GenerateTool,
     analyze_view,
 )
-from serve_app.tools.service import Clip, ContinueRequest
-from serve_app.wiring import Services
+from serve_app.tools.service import Clip, ContinueRequest, ToolService
+
+Tools = Annotated[ToolService, service(ToolService)]
 
 router = APIRouter(tags=["tools"])
 
@@ -43,13 +43,18 @@ WAV_ANSWER: dict[int | str, dict[str, Any]] = {
     openapi_extra=form_body(AnalyzeTool),
     responses=problem_responses(401, 404, 413, 415, 422, 429, 503, 504),
 )
-async def analyze(request: Request, caller: CurrentCaller, services: Provided) -> AnalyzeView:
+async def analyze(
+    request: Request,
+    caller: CurrentCaller,
+    tools: Tools,
+    settings: Configured,
+) -> AnalyzeView:
     """Tempo, key, energy, loudness, emotion, style, melody and sections of a clip (part `file`; 30 MB and 30 s at
     most), and a prompt that would make such a one."""
-    async with _upload(request, services) as received:
+    async with _upload(request, settings.tools.max_bytes) as received:
         wanted = parse_form(AnalyzeTool, {**request.query_params, **received.fields})
-        work = services.tools.analyse(received, request_id_of(request.scope), wants_melody=wanted.melody)
-        return analyze_view(await attended(request, work, services.settings.tools.deadline_s))
+        work = tools.analyse(received, request_id_of(request.scope), wants_melody=wanted.melody)
+        return analyze_view(await attended(request, work, settings.tools.deadline_s))
 
 
 @router.post(
@@ -58,17 +63,21 @@ async def analyze(request: Request, caller: CurrentCaller, services: Provided) -
     responses={**WAV_ANSWER, **problem_responses(401, 422, 429, 503, 504)},
 )
 async def generate(
-    wanted: GenerateTool, request: Request, caller: CurrentCaller, services: Provided
+    wanted: GenerateTool,
+    request: Request,
+    caller: CurrentCaller,
+    tools: Tools,
+    settings: Configured,
 ) -> Response:
     """A clip made of words: a stereo WAV at 32 kHz, `duration` seconds and a faded tail of 0.3 s to loop with."""
-    work = services.tools.generate(
+    work = tools.generate(
         wanted.prompt,
         {"bpm": wanted.bpm, "key": wanted.key},
         wanted.duration,
         wanted.seed,
         request_id_of(request.scope),
     )
-    return _clip_response(await attended(request, work, services.settings.tools.deadline_s))
+    return _clip_response(await attended(request, work, settings.tools.deadline_s))
 
 
 @router.post(
@@ -77,12 +86,17 @@ async def generate(
     openapi_extra=form_body(ComposeTool),
     responses={**WAV_ANSWER, **problem_responses(401, 404, 413, 415, 422, 429, 503, 504)},
 )
-async def compose(request: Request, caller: CurrentCaller, services: Provided) -> Response:
+async def compose(
+    request: Request,
+    caller: CurrentCaller,
+    tools: Tools,
+    settings: Configured,
+) -> Response:
     """A new clip as the given one (part `file`) sounds: it is analysed, and what was heard is the prompt. `bpm`,
     `key`, `mood`, `style` say it instead, `prompt` besides."""
-    async with _upload(request, services) as received:
+    async with _upload(request, settings.tools.max_bytes) as received:
         wanted = parse_form(ComposeTool, {**request.query_params, **received.fields})
-        work = services.tools.compose(
+        work = tools.compose(
             received,
             wanted.prompt,
             {name: getattr(wanted, name) for name in WISHES},
@@ -90,7 +104,7 @@ async def compose(request: Request, caller: CurrentCaller, services: Provided) -
             wanted.seed,
             request_id_of(request.scope),
         )
-        return _clip_response(await attended(request, work, services.settings.tools.deadline_s))
+        return _clip_response(await attended(request, work, settings.tools.deadline_s))
 
 
 @router.post(
@@ -99,23 +113,26 @@ async def compose(request: Request, caller: CurrentCaller, services: Provided) -
     responses=problem_responses(401, 403, 404, 413, 415, 422, 429, 503, 504),
 )
 async def carry_on(
-    wanted: ContinueTool, request: Request, caller: CurrentCaller, services: Provided
+    wanted: ContinueTool,
+    request: Request,
+    caller: CurrentCaller,
+    tools: Tools,
+    settings: Configured,
 ) -> ContinuedView:
     """Goes on from a file in the folder that this server shares, and writes what comes next beside it. With a
     melody model it follows the melody too. Where keys are configured, each tenant has the folder of its name in the
     shared one, and reaches no other."""
-    work = services.tools.carry_on(
+    work = tools.carry_on(
         ContinueRequest(**wanted.model_dump()), request_id_of(request.scope), caller.own_folder
     )
-    done = await attended(request, work, services.settings.tools.deadline_s)
+    done = await attended(request, work, settings.tools.deadline_s)
     return ContinuedView(audio_path=done.audio_path, duration_s=done.duration_s)
 
 
 @asynccontextmanager
-async def _upload(request: Request, services: Services) -> AsyncIterator[ReceivedUpload]:
-    with tempfile.TemporaryDirectory(prefix="segue-spool-") as folder:
-        limit = services.settings.tools.max_bytes
-        async with receive_upload(request, max_bytes=limit, spool_dir=Path(folder)) as received:
+async def _upload(request: Request, max_bytes: int) -> AsyncIterator[ReceivedUpload]:
+    with temporary_folder("spool") as folder:
+        async with receive_upload(request, max_bytes=max_bytes, spool_dir=folder) as received:
             yield received
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from deployments.engines.common.errors import EngineError
 from deployments.engines.music.protocol import MusicGenerator, Sampling
 from deployments.stages.clip import Source, make_clip
 from deployments.stages.prompting import Brief, brief_of, worded
+from deployments.temporary import temporary_folder
 from serve_app.http.multipart import ReceivedUpload
 from serve_app.http.problems import Forbidden, NotFound, TooManyRequests
 from serve_app.tools.log import ToolLog
@@ -143,10 +143,10 @@ class ToolService:
             )
         if tenant is not None:
             folder = folder.of_tenant(tenant)
-        with self._turn(), tempfile.TemporaryDirectory(prefix="segue-continue-") as name:
-            given, made = Path(name, "given"), Path(name, "made.wav")
+        with self._turn(), temporary_folder("continue") as name:
+            given, made = name / "given", name / "made.wav"
             await asyncio.to_thread(folder.fetch, wanted.audio_path, given)
-            decoded = await decode_file(given, Path(name, "canonical.wav"), self._long)
+            decoded = await decode_file(given, name / "canonical.wav", self._long)
             if (await self._generator.info()).engine == MOCK:
                 suffix = Path(wanted.audio_path).suffix
                 path = await asyncio.to_thread(folder.put_beside, wanted.audio_path, given, suffix)
@@ -174,8 +174,8 @@ class ToolService:
         return await self._analyser.analyse(AnalysisRequest(request_id, samples, rate_hz, wants_melody))
 
     async def _decoded(self, path: Path) -> tuple[Samples, int]:
-        with tempfile.TemporaryDirectory(prefix="segue-tool-") as folder:
-            decoded = await decode_file(path, Path(folder, "canonical.wav"), self._short)
+        with temporary_folder("tool") as folder:
+            decoded = await decode_file(path, folder / "canonical.wav", self._short)
             return await asyncio.to_thread(lambda: decode_wav(decoded.path.read_bytes()))
 
     async def _made(self, brief: Brief, duration_s: float, seed: int | None, request_id: str) -> Clip:

@@ -21,13 +21,15 @@ class SharedFolder:
     """Every step of a path is opened by itself, without following links (`openat`, O_NOFOLLOW): what is checked is
     what is used, whoever renames files meanwhile. All methods block."""
 
-    def __init__(self, root: Path, max_bytes: int) -> None:
+    def __init__(self, root: Path, max_bytes: int, *, may_be_missing: bool = False) -> None:
+        """`may_be_missing`: a folder that is not there is one without files, not a fault of the server."""
         self._root = root
+        self._may_be_missing = may_be_missing
         self._max_bytes = max_bytes
 
     def of_tenant(self, tenant: str) -> SharedFolder:
         """The part of the folder that is this tenant's alone. `tenant` is a name from the settings."""
-        return SharedFolder(self._root / tenant, self._max_bytes)
+        return SharedFolder(self._root / tenant, self._max_bytes, may_be_missing=True)
 
     def fetch(self, audio_path: str, target: Path) -> None:
         """Copy a file of the folder.
@@ -71,6 +73,10 @@ class SharedFolder:
         *folders, name = self._steps(audio_path)
         try:
             handle = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError as error:
+            if self._may_be_missing and self._root.parent.is_dir():
+                raise NotFound("there is no such file in the shared folder") from error
+            raise Unavailable("the shared folder is not there", retry_after_s=10) from error
         except OSError as error:
             raise Unavailable("the shared folder is not there", retry_after_s=10) from error
         try:

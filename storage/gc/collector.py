@@ -25,9 +25,14 @@ or is made so before it is deleted:
 - *An expired export*: first the note `released/{blob}`, then the record, and the file once the note is a day
   old. So a download that has begun, or an export that has just found the record, finds the file.
 
-Time alone is believed twice. An exported file without a record goes after a day; its writer needs seconds from
-one to the other, and if it stood still for a day there is a record without a file, and the file can be made
-again. A tombstone goes after a month; a process that stood still for that long could make the chain anew.
+- *A job that ended long ago*: its record goes, after its list entries, when nothing is left of what it made, and no
+  chain speaks of it. Ids derive from Idempotency-Keys and from the work: a job made anew under the id of a node
+  that is there would find that node, not make its own.
+
+Time alone is believed three times. An exported file without a record goes after a day; its writer needs seconds
+from one to the other, and if it stood still for a day there is a record without a file, and the file can be made
+again. A tombstone goes after a month; a process that stood still for that long could make the chain anew. So could
+a request that stood still for that long make a job anew.
 
 Whatever fails, fails alone: every deletion is lawful by itself, and the next run finds what is left. Several
 collectors may run at once, and a plan may be carried out at any later time.
@@ -48,6 +53,7 @@ from storage.gc.rules import Doomed, Reason, Retention, find_garbage, leads_to
 from storage.repositories.chains import CODEC as CHAIN_CODEC
 from storage.repositories.exports import Exports
 from storage.repositories.jobs import CODEC as JOB_CODEC
+from storage.repositories.jobs import Jobs
 from storage.stores.document import Document, DocumentCorrupt
 from storage.stores.object_store import BadKey, ObjectInfo, ObjectNotFound, ObjectStore
 
@@ -68,7 +74,9 @@ class Collector:
         return [
             doomed
             for tenant in await self._store.list_folders(paths.TENANTS)
-            for doomed in find_garbage(await look(self._store, tenant), self._retention)
+            for doomed in find_garbage(
+                await look(self._store, tenant, jobs_s=self._retention.records_of_jobs_s), self._retention
+            )
         ]
 
     async def collect(self, plan: Sequence[Doomed]) -> list[Doomed]:
@@ -118,6 +126,11 @@ class Collector:
             case Reason.NO_RECORD:
                 chain, _ = await self._bar_chain(tenant, paths.id_of_timeline_entry(name), written_at)
                 return not leads_to(name, chain)
+            case Reason.OLD_JOB:
+                job_id = name
+                if doomed.key.startswith(paths.timeline_folder(tenant, "jobs")):
+                    job_id = paths.id_of_timeline_entry(name)
+                return await self._has_ended(tenant, job_id)
             case Reason.EXPIRED:
                 export = await Exports(self._store).find(tenant, name)
                 if export is not None:
@@ -125,6 +138,10 @@ class Collector:
                 return True
             case _:
                 return True
+
+    async def _has_ended(self, tenant: str, job_id: str) -> bool:
+        job = await Jobs(self._store).find(tenant, job_id)
+        return job is None or job.state.is_finished
 
     async def _bar_job(self, tenant: str, job_id: str, at: datetime) -> tuple[Job, bool]:
         """The job of that id; if there was none (True), one that failed, so that none comes any more."""

@@ -50,7 +50,8 @@ class Holdings:
 
     `damaged_...` are documents that cannot be read, so what they name is not known.
     `marked` are the jobs that have a marker and a record; `makers` those whose blobs no document seemed to
-    name, None for one without a record; `repeated` those that have several list entries.
+    name, None for one without a record; `repeated` those that have several list entries; `aged_jobs` those
+    whose record is old, without a marker, and of which no chain speaks.
     """
 
     tenant: str
@@ -66,6 +67,7 @@ class Holdings:
     marked: dict[str, Job]
     makers: dict[str, Job | None]
     repeated: dict[str, Job]
+    aged_jobs: dict[str, Job]
     chains: dict[str, Kept[Chain]]
     exports: dict[str, Kept[Export]]
     damaged_chains: frozenset[str]
@@ -79,6 +81,12 @@ class Holdings:
     @property
     def unfinished(self) -> dict[str, Job]:
         return {job_id: job for job_id, job in self.marked.items() if not job.state.is_finished}
+
+    def jobs_in_chains(self) -> frozenset[str]:
+        """The jobs that made a node, or what is derived from one: their ids are taken while the chain is there."""
+        nodes = [node for kept in self.chains.values() for node in kept.record.nodes]
+        derived = {made.job_id for node in nodes for made in node.derived}
+        return frozenset(derived | {node.job_id for node in nodes if node.job_id is not None})
 
     def named_blobs(self) -> frozenset[str]:
         """Every blob that a node or what is derived from it, an export, or the line of an unfinished export job
@@ -101,8 +109,10 @@ def names_of(audio: Iterable[NodeAudio | None]) -> frozenset[str]:
     return frozenset(ref.name for ref in refs if ref is not None)
 
 
-async def look(store: ObjectStore, tenant: str) -> Holdings:
-    """Raises StoreError. Documents that cannot be read are `damaged_...`: whatever they may name is no garbage."""
+async def look(store: ObjectStore, tenant: str, *, jobs_s: float | None = None) -> Holdings:
+    """`jobs_s` is the age from which the records of ended jobs are read for their own sake, None: never.
+
+    Raises StoreError. Documents that cannot be read are `damaged_...`: whatever they may name is no garbage."""
     damaged_chains: set[str] = set()
     damaged_jobs: set[str] = set()
     chains, jobs, exports = Chains(store), Jobs(store), Exports(store)
@@ -132,6 +142,7 @@ async def look(store: ObjectStore, tenant: str) -> Holdings:
         analyses=await _list(store, paths.folder(tenant, "analyses")),
         marked=marked,
         makers={},
+        aged_jobs={},
         repeated=await _read(_repeated(job_entries), lambda job_id: jobs.find(tenant, job_id), damaged_jobs),
         chains=_join(
             kept_chains,
@@ -144,11 +155,21 @@ async def look(store: ObjectStore, tenant: str) -> Holdings:
     )
     suspects = _makers_of_unnamed(seen)
     found = await _read(suspects, lambda job_id: jobs.find(tenant, job_id), damaged_jobs)
+    in_chains = seen.jobs_in_chains()
+    aged = [
+        job_id
+        for job_id, info in seen.job_records.items()
+        if jobs_s is not None
+        and seen.age_s(info) >= jobs_s
+        and job_id not in markers
+        and job_id not in in_chains
+    ]
     again = {job.chain_id for job in found.values() if job.chain_id is not None}
     chains_again = await _read(again, lambda chain_id: chains.find(tenant, chain_id), damaged_chains)
     return replace(
         seen,
         makers={job_id: found.get(job_id) for job_id in suspects},
+        aged_jobs=await _read(aged, lambda job_id: jobs.find(tenant, job_id), damaged_jobs),
         chains=seen.chains | _join(kept_chains, chains_again),
         damaged_chains=frozenset(damaged_chains),
         damaged_jobs=frozenset(damaged_jobs),

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     OLD_NOTE = "note about a file that is gone"
     SAID = "analysis in the cache, long ago"
     TOMBSTONE = "tombstone of a chain deleted long ago"
+    OLD_JOB = "job that ended long ago"
 
 
 OWN_TIME = frozenset({Reason.PROCESSED, Reason.OLD_OUTPUT})
@@ -46,7 +47,10 @@ class Retention:
 
     `grace_s` is for garbage, `exports_s` for exported files, `tombstones_s` for what is left of deleted
     chains, `outputs_s` for what was made by processing, counted from its end, `analyses_s` for the cache of
-    analyses (nodes keep their own). Raises ValueError if `exports_s` or `tombstones_s` is shorter than the grace.
+    analyses (nodes keep their own), `jobs_s` for the records of jobs, counted from their end. `keys_s` is how long
+    an Idempotency-Key is remembered: no job's record is kept for less.
+
+    Raises ValueError if `exports_s`, `tombstones_s` or `jobs_s` is shorter than the grace.
     """
 
     grace_s: float = DAY_S
@@ -54,9 +58,15 @@ class Retention:
     tombstones_s: float | None = 30 * DAY_S
     outputs_s: float | None = DAY_S
     analyses_s: float | None = 30 * DAY_S
+    jobs_s: float | None = 30 * DAY_S
+    keys_s: float = DAY_S
+
+    @property
+    def records_of_jobs_s(self) -> float | None:
+        return None if self.jobs_s is None else max(self.jobs_s, self.keys_s)
 
     def __post_init__(self) -> None:
-        kept_s = [kept_s for kept_s in (self.exports_s, self.tombstones_s) if kept_s is not None]
+        kept_s = [kept_s for kept_s in (self.exports_s, self.tombstones_s, self.jobs_s) if kept_s is not None]
         if self.grace_s <= 0 or min(kept_s, default=self.grace_s) < self.grace_s:
             raise ValueError("the grace must be longer than nothing, and nothing be kept for less than it")
         if self.outputs_s is not None and self.outputs_s <= 0:
@@ -86,6 +96,7 @@ def find_garbage(holdings: Holdings, retention: Retention) -> Iterator[Doomed]:
         *_notes(holdings, retention),
         *_analyses(holdings, retention),
         *_tombstones(holdings, retention),
+        *_jobs(holdings, retention),
     )
     for info, reason in found:
         age_s = holdings.age_s(info)
@@ -257,6 +268,44 @@ def _tombstones(holdings: Holdings, retention: Retention) -> _Found:
             and holdings.age_s(kept.info) >= retention.tombstones_s
         ):
             yield kept.info, Reason.TOMBSTONE
+
+
+def _jobs(holdings: Holdings, retention: Retention) -> _Found:
+    """A job's list entries go before its record: an entry without a record would be a request's that broke off."""
+    least_s = retention.records_of_jobs_s
+    old = {
+        job_id: holdings.job_records[job_id]
+        for job_id, job in holdings.aged_jobs.items()
+        if least_s is not None
+        and job.state.is_finished
+        and job_id not in holdings.markers
+        and holdings.age_s(holdings.job_records[job_id]) >= least_s
+    }
+    if not old:
+        return
+    leads_to_something = _jobs_that_lead_to_something(holdings)
+    gone = {job_id: info for job_id, info in old.items() if job_id not in leads_to_something}
+    for name, info in holdings.job_entries.items():
+        if paths.id_of_timeline_entry(name) in gone:
+            yield info, Reason.OLD_JOB
+    for info in gone.values():
+        yield info, Reason.OLD_JOB
+
+
+def _jobs_that_lead_to_something(holdings: Holdings) -> frozenset[str]:
+    """Jobs whose record is needed to find what they made, or to judge what they left: an export, any blob,
+    segments, or whatever a chain that cannot be read may say of them."""
+    exports = holdings.exports.keys() | holdings.damaged_exports.keys()
+    needed = {
+        job_id
+        for job_id, job in holdings.aged_jobs.items()
+        if (job.result is not None and job.result.get("export_id") in exports)
+        or job.chain_id in holdings.damaged_chains
+    }
+    owners = (owner_of(name) for name in holdings.blobs)
+    makers = {owner.job_id for owner in owners if isinstance(owner, ClaimOf | SourceOf)}
+    heard = {job_of_segment(name) for name in holdings.segments}
+    return frozenset(needed | makers | {job_id for job_id in heard if job_id is not None})
 
 
 def leads_to(entry: str, record: Chain | Job) -> bool:

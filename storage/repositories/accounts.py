@@ -47,9 +47,12 @@ class Accounts:
 
     async def require_room(self, tenant: str, jobs: int, most: int) -> None:
         """A look before any work is done: it reserves nothing. Raises NoRoom, StoreError."""
-        account = await (await self._opened(tenant)).load()
-        if len(account.unfinished) + jobs > most:
-            unfinished = len(frozenset(account.unfinished) & await self._marked(tenant))
+        try:
+            held = frozenset((await self._document(tenant).load()).unfinished)
+        except (ObjectNotFound, DocumentCorrupt):  # made when a place is reserved
+            held = await self._marked(tenant)
+        if len(held) + jobs > most:
+            unfinished = len(held & await self._marked(tenant))
             if unfinished + jobs > most:
                 raise NoRoom(unfinished, most)
 
@@ -65,16 +68,31 @@ class Accounts:
             logger.warning("places are not given back for now: %s", error)
 
     async def _opened(self, tenant: str) -> Document[Account]:
-        """The tenant's account; a new or a damaged one is made of the markers."""
+        """The tenant's account; a new or a damaged one is made of the jobs that have a marker and a record.
+        A marker alone is of a job that is not admitted yet."""
         document = self._document(tenant)
         try:
             await document.load()
         except ObjectNotFound:
-            await document.create(Account(tenant, tuple(sorted(await self._marked(tenant)))))
+            await document.create(Account(tenant, await self._admitted(tenant)))
         except DocumentCorrupt as error:
             logger.error("an account is made anew: %s", error)
-            await document.replace_damaged(Account(tenant, tuple(sorted(await self._marked(tenant)))))
+            await document.replace_damaged(Account(tenant, await self._admitted(tenant)))
         return document
+
+    async def _admitted(self, tenant: str) -> tuple[str, ...]:
+        return tuple(
+            sorted(
+                [job_id for job_id in await self._marked(tenant) if await self._has_record(tenant, job_id)]
+            )
+        )
+
+    async def _has_record(self, tenant: str, job_id: str) -> bool:
+        try:
+            await self._store.head(paths.job(tenant, job_id))
+        except ObjectNotFound:
+            return False
+        return True
 
     async def _marked(self, tenant: str) -> frozenset[str]:
         folder = paths.active_folder(tenant)

@@ -14,7 +14,7 @@ import pytest
 
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.analysis import Analysis
-from deployments.engines.analysis.catalog import AnalyserOptions, MelodyModel
+from deployments.engines.analysis.catalog import AnalyserOptions, MelodyModel, find
 from deployments.engines.analysis.load import load
 from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.analysis.mood.emotion import LABELS
@@ -33,7 +33,7 @@ RATE_HZ = 22_050
 
 def _load(name: str, melody: MelodyModel = MelodyModel.NONE) -> AnalyserEngine:
     options = AnalyserOptions(device=Device.CPU, melody=melody, threads=1, lanes=1)
-    return load(name, cache_dir=model_cache(), options=options)
+    return load(find(name), cache_dir=model_cache(), options=options)
 
 
 ENGINES: dict[str, Callable[[], AnalyserEngine]] = {

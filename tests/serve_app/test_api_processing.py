@@ -203,6 +203,17 @@ class TestArchive:
             sizes = {info.compress_size < info.file_size for info in archive.infolist()}
             assert (True in sizes) is (compression == "deflated")
 
+    async def test_head_tells_of_the_archive(self) -> None:
+        async with studio() as app:
+            manifest = await processed(app, wav(song(0.5)), composite="false")
+            url = f"/download/{manifest['job_id']}/all"
+            head, whole = await app.http.head(url), await app.http.get(url)
+            assert (head.status_code, head.content) == (200, b"")
+            for name in ("content-type", "content-disposition", "cache-control"):
+                assert head.headers[name] == whole.headers[name]
+            assert "content-length" not in head.headers
+            assert (await app.http.head("/download/nothing/all")).status_code == 404
+
     async def test_all_is_no_track(self) -> None:
         async with studio(MockSeparator(segment_delay_s=5)) as app:
             job_id = await post(app, wav(song(0.5)))

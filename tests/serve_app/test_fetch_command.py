@@ -45,11 +45,11 @@ def test_all_is_well(deploy_file: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("variable", "name", "nearest"),
+    ("variable", "family", "name", "nearest"),
     [
-        ("MODEL", "facebook/musicgen-smol", "facebook/musicgen-small"),
-        ("SEPARATOR", "htdemuc", "htdemucs"),
-        ("SEGUE_ANALYSIS__SERVED", "laion/larger-clap-music", CLAP),
+        ("MODEL", "model", "facebook/musicgen-smol", "facebook/musicgen-small"),
+        ("SEPARATOR", "separator", "htdemuc", "htdemucs"),
+        ("SEGUE_ANALYSIS__SERVED", "analyser", "laion/larger-clap-music", CLAP),
     ],
 )
 def test_a_wrong_name_ends_it_with_the_nearest_one(
@@ -57,13 +57,14 @@ def test_a_wrong_name_ends_it_with_the_nearest_one(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     variable: str,
+    family: str,
     name: str,
     nearest: str,
 ) -> None:
     monkeypatch.setenv(variable, name)
     assert _checked(deploy_file, monkeypatch) == 1
     said = capsys.readouterr().err
-    assert said.startswith(f"There is no model '{name}'. Did you mean '{nearest}'? Known are ")
+    assert said.startswith(f"There is no {family} '{name}'. Did you mean '{nearest}'? Known are ")
     assert said.count("\n") == 1
 
 
@@ -118,12 +119,6 @@ def test_ctrl_c_says_that_nothing_is_lost(
     monkeypatch.setattr(fetch, "fetch", interrupted)
     assert fetch.main([CLAP]) == fetch.INTERRUPTED
     assert "the next start continues there" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("names", [("tiny", "tiny"), ("local/my-model", "local/my_model")])
-def test_models_that_cannot_be_told_apart_are_refused(names: tuple[str, str]) -> None:
-    with pytest.raises(UnknownModel, match="cannot be told apart"):
-        fetch.require_distinct(names)
 
 
 def test_an_application_with_one_model_twice_is_not_built() -> None:

@@ -18,8 +18,9 @@ import pytest
 
 from configs.environment import load_settings
 from deployments.engines.common.errors import ModelUnavailable
-from deployments.engines.music import catalog as registry
+from deployments.engines.music.catalog import ModelEntry
 from deployments.engines.music.mock import MockEngine
+from serve_app import musicgen_service
 from serve_app.musicgen_service import create_service
 from tests.support.harness import problem, tone, wav
 from tests.support.patience import until
@@ -53,11 +54,11 @@ async def test_it_answers_while_it_loads_and_then_it_works(
     may_load = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def load(name: str, **options: Any) -> MockEngine:
+    def load(entry: ModelEntry, **options: Any) -> MockEngine:
         asyncio.run_coroutine_threadsafe(may_load.wait(), loop).result()
         return MockEngine()
 
-    monkeypatch.setattr(registry, "load", load)
+    monkeypatch.setattr(musicgen_service, "load", load)
     async with service(shared) as http:
         health = (await http.get("/health")).json()
         assert (health["status"], health["model"], health["gpu_id"]) == ("loading", "mock", 3)
@@ -78,10 +79,10 @@ async def test_it_answers_while_it_loads_and_then_it_works(
 async def test_a_model_that_cannot_be_had_is_an_error_that_it_tells(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(name: str, **options: Any) -> MockEngine:
+    def load(entry: ModelEntry, **options: Any) -> MockEngine:
         raise ModelUnavailable("no weights in /secret/folder")
 
-    monkeypatch.setattr(registry, "load", load)
+    monkeypatch.setattr(musicgen_service, "load", load)
     async with service(shared) as http:
 
         async def has_failed() -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from configs.settings import Settings
 from deployments.engines.common.errors import EngineBroken, EngineBusy
+from deployments.engines.families import GENERATOR, ServedModel
 from deployments.engines.music import catalog as registry
 from deployments.engines.music.protocol import (
     EngineInfo,
@@ -35,8 +36,9 @@ from serve_app.chains.new_chains import NewChains
 from serve_app.chains.service import ChainService
 from serve_app.chains.takes import TakeService
 from serve_app.exports.service import ExportService
+from serve_app.jobs.admission import Admission
 from serve_app.jobs.service import JobService
-from serve_app.system.models import ServedModels
+from serve_app.system.models import ServedGenerators
 from storage.domain.jobs import Job, JobKind
 from storage.gc.collector import Collector
 from storage.gc.rules import Retention
@@ -200,18 +202,19 @@ class Ingress(Process):
     def start(self, store: ObjectStore) -> None:
         around, settings = self.around, self.around.settings
         chains = Chains(store, around.clock)
-        self.jobs = JobService(Jobs(store, around.clock), chains, self._queue, settings.jobs)
+        records = Jobs(store, around.clock)
+        self.jobs = JobService(records, chains, self._queue)
+        admission = Admission(records, self.jobs, self._queue, settings.jobs, around.clock)
         self.chains = ChainService(chains, self.jobs)
         self.takes = TakeService(
             chains,
             NewChains(chains, settings.jobs, around.clock),
-            self.jobs,
-            ServedModels([registry.find(MODEL)]),
-            settings.jobs,
+            admission,
+            ServedGenerators([ServedModel(GENERATOR, registry.find(MODEL), "Generator")]),
             around.clock,
         )
         self.exports = ExportService(
-            chains, Exports(store), self.jobs, settings.export, settings.jobs, around.clock
+            chains, Exports(store), self.jobs, admission, settings.export, around.clock
         )
 
 

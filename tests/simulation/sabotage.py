@@ -12,9 +12,10 @@ from deployments.worker import attempt, worker
 from deployments.worker import heartbeat as heart
 from deployments.worker.handlers import generate
 from deployments.worker.worker import Worker
-from serve_app.chains import new_chains, takes
+from serve_app.chains import new_chains
+from serve_app.jobs import admission
 from serve_app.jobs import service as job_service
-from serve_app.jobs.service import JobService
+from serve_app.jobs.admission import Admission
 from storage.domain import edits, jobs
 from storage.domain.ids import random_id
 from storage.domain.jobs import Job, JobState, LeaseWatch, sign_of
@@ -127,7 +128,7 @@ def _ids_that_forget_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     async def careless(**request: Any) -> str:
         return random_id()
 
-    for module in (new_chains, takes):
+    for module in (new_chains, admission):
         monkeypatch.setattr(module, "request_id", careless)
 
 
@@ -139,10 +140,10 @@ def _nodes_left_to_the_ingress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _an_answer_before_anything_is_durable(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hasty(self: JobService, wanted: list[Job]) -> list[Job]:
+    async def hasty(self: Admission, wanted: list[Job]) -> list[Job]:
         return list(wanted)
 
-    monkeypatch.setattr(JobService, "accept", hasty)
+    monkeypatch.setattr(Admission, "admit", hasty)
 
 
 def _a_cancelled_record_that_asks_no_chain(monkeypatch: pytest.MonkeyPatch) -> None:

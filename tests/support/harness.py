@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +18,8 @@ from configs.settings import Settings
 from deployments.audio.samples import Samples
 from deployments.audio.wav import encode_wav
 from deployments.engines.analysis.protocol import Analyser
-from deployments.engines.music import catalog as registry
+from deployments.engines.families import ServedModel, served_models
 from deployments.engines.music.protocol import Engine
-from deployments.engines.separation import catalog as separation
 from deployments.engines.separation.protocol import Separator
 from deployments.events.bus import Announcer, LocalBus
 from deployments.worker.assembly import build_worker
@@ -40,6 +39,7 @@ FAST: dict[str, Any] = {
         "sweep_s": 0.1,
         "watch_s": 0.05,
         "retry_delay_s": 0.05,
+        "longest_pause_s": 0.5,
         "deadline_s": 30,
     },
     "events": {"poll_s": 0.2, "heartbeat_s": 0.3, "max_stream_s": 20},
@@ -50,21 +50,11 @@ FAST: dict[str, Any] = {
 class FakeCluster:
     """A cluster of ready models and no GPU."""
 
-    def __init__(
-        self, models: tuple[str, ...], separators: tuple[str, ...] = (), has_analyser: bool = False
-    ) -> None:
+    def __init__(self, models: Sequence[ServedModel[Any]]) -> None:
         self._models = models
-        self._has_analyser = has_analyser
-        self._separators = separators
 
     async def model_states(self) -> Mapping[str, ModelState]:
-        return {model: ModelState("ready") for model in self._models}
-
-    async def separator_states(self) -> Mapping[str, ModelState]:
-        return {model: ModelState("ready") for model in self._separators}
-
-    async def analyser_state(self) -> ModelState | None:
-        return ModelState("ready") if self._has_analyser else None
+        return {model.deployment: ModelState("ready") for model in self._models}
 
     async def gpus(self) -> Gpus:
         return Gpus(total=0.0, free=0.0)
@@ -182,14 +172,14 @@ async def running(
     kept = store or MemoryStore()
     bus = LocalBus()
     worker = build_worker(kept, engines, separators, analyser, Announcer(bus), settings)
+    models = served_models(settings)
     services = build_services(
         settings,
         kept,
         bus,
         WorkerQueue(worker),
-        FakeCluster(tuple(engines), tuple(separators), analyser is not None),
-        [registry.find(name) for name in engines],
-        [separation.find(name) for name in separators],
+        FakeCluster(models),
+        models,
         engines,
         analyser,
     )

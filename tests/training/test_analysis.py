@@ -1,4 +1,4 @@
-"""The scripts that make the adapter and the key profiles, without FluidSynth."""
+"""The scripts that make the adapter and the judge of keys, without FluidSynth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from deployments.engines.analysis.mood.styles import STYLE_IDS
+from deployments.engines.analysis.pitch.key import moved_evidence
 from deployments.engines.analysis.pitch.keys import ALL_KEYS
+from deployments.engines.analysis.pitch.tonic import ROWS
 from training.analysis import adapter as train_adapter
 from training.analysis import key as train_key
 from training.corpus.style_music import CLIP_S, as_recorded, mood_of, style_piece
@@ -56,13 +58,20 @@ def test_an_adapter_learns_what_can_be_learned() -> None:
     assert list(record["styles"]) == list(STYLE_IDS)
 
 
-def test_key_profiles_find_the_keys_that_they_were_made_from() -> None:
+def test_a_judge_of_keys_finds_those_that_it_was_made_from() -> None:
     rng = np.random.default_rng(6)
-    rows, names = [], []
-    for key in ALL_KEYS * 5:
-        shares = np.tile(np.roll(train_key.EDMA[key.mode], key.tonic), (2, 1))
-        rows.append((shares * rng.uniform(0.7, 1.3, (2, 12))).ravel())
-        names.append(str(key))
-    record = train_key.fit(np.array(rows), names)
-    assert record["figures"]["cross-validated: MIREX-weighted"] > 0.95
-    assert record["profiles"]["major"]["treble"][0] > 0 > record["profiles"]["major"]["treble"][1]
+    moved, truth = [], []
+    for index, key in enumerate(ALL_KEYS * 4):
+        evidence = np.tile(np.roll(train_key.EDMA[key.mode], key.tonic), (len(ROWS), 1))
+        evidence *= rng.uniform(0.7, 1.3, evidence.shape)
+        changes = np.zeros((12, 12))
+        changes[(key.tonic + 7) % 12, key.tonic] = 1.0
+        moved.append(moved_evidence(evidence, changes))
+        truth.append(index % len(ALL_KEYS))
+    habits = np.array(["one", "other"])[np.arange(len(truth)) // len(ALL_KEYS) % 2]
+    record = train_key.fit(train_key.Cases(np.array(moved), np.array(truth), habits))
+    assert record["figures"]["MIREX-weighted, of composers that were left out"] > 0.95
+    assert set(record["figures"]) > {"left out: one", "left out: other"}
+    weights = record["weights"]["major"]
+    assert weights["treble"][0] > 0 > weights["treble"][1]
+    assert weights["changes"][7][0] == max(max(row) for row in weights["changes"])

@@ -88,9 +88,10 @@ def _listen(seeds: Sequence[int]) -> Iterator[tuple[dict[str, float], str, Mood]
 
 def features_of(clip: Clip) -> dict[str, float]:
     """As the engine hands them to the adapter."""
-    mono = clip.listening
+    mono = clip.sounding.listening
     peaks = find_peaks(mono)
-    return describe(analyse_rhythm(mono), key_of(peaks), describe_timbre(mono), peaks)
+    rhythm = analyse_rhythm(mono)
+    return describe(rhythm, key_of(peaks, rhythm), describe_timbre(mono), peaks)
 
 
 def fit(heard: Heard) -> dict[str, Any]:

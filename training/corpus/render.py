@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from deployments.audio.samples import Samples
-from training.corpus.midi import encode
+from training.corpus.midi import Voice, encode
 from training.corpus.music import Piece
 
 RATE_HZ = 44_100
@@ -22,6 +22,7 @@ SOUND_FONT_VARIABLE = "SEGUE_SOUND_FONT"
 
 _FOLDERS = (
     "/usr/share/sounds/sf2",
+    "/usr/share/sounds/sf3",
     "/usr/share/soundfonts",
     "/usr/local/share/sounds/sf2",
     "~/.local/share/soundfonts",
@@ -56,6 +57,14 @@ def find_other_sound_font() -> Path:
     return font
 
 
+def named_sound_font(name: str) -> Path:
+    """The file of this name in the usual places. Raises RendererMissing."""
+    font = _first(_usual([name]))
+    if font is None:
+        raise RendererMissing(f"no sound font {name}")
+    return font
+
+
 def _usual(names: Sequence[str]) -> list[Path]:
     return [Path(folder).expanduser() / name for name in names for folder in _FOLDERS]
 
@@ -70,13 +79,36 @@ def render(piece: Piece, folder: Path, font: Path | None = None) -> Path:
 
     Raises RendererMissing, and CalledProcessError where FluidSynth fails.
     """
-    font = font or find_sound_font()
-    end_s = piece.lead_s + piece.plan.duration_s
-    song = encode(piece.voices, end_s=end_s + 0.1, tuning_cents=piece.plan.tuning_cents)
-    count = round(piece.plan.duration_s * RATE_HZ)
-    first = round(piece.lead_s * RATE_HZ)
+    plan = piece.plan
+    name = f"{plan.stratum.replace(' ', '-')}-{plan.seed}"
+    return render_voices(
+        piece.voices,
+        name,
+        folder,
+        font or find_sound_font(),
+        lead_s=piece.lead_s,
+        duration_s=plan.duration_s,
+        tuning_cents=plan.tuning_cents,
+    )
+
+
+def render_voices(
+    voices: Sequence[Voice],
+    name: str,
+    folder: Path,
+    font: Path,
+    *,
+    lead_s: float,
+    duration_s: float,
+    tuning_cents: float,
+) -> Path:
+    """As `render`: `duration_s` of the voices from `lead_s` on, in a file whose name begins with `name`."""
+    end_s = lead_s + duration_s
+    song = encode(voices, end_s=end_s + 0.1, tuning_cents=tuning_cents)
+    count = round(duration_s * RATE_HZ)
+    first = round(lead_s * RATE_HZ)
     key = hashlib.sha256(b"|".join([_VERSION, font.name.encode(), b"%d" % first, b"%d" % count, song]))
-    path = folder / f"{piece.plan.stratum.replace(' ', '-')}-{piece.plan.seed}-{key.hexdigest()[:16]}.flac"
+    path = folder / f"{name}-{key.hexdigest()[:16]}.flac"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         samples = _synthesise(song, font)[first : first + count]
@@ -112,6 +144,9 @@ def _synthesise(song: bytes, font: Path) -> Samples:
             "float",
             "-T",
             "wav",
+            # Fonts of hundreds of megabytes load only what is played.
+            "-o",
+            "synth.dynamic-sample-loading=1",
         ]
         subprocess.run(
             [program, *settings, "-F", str(wave), str(font), str(midi)],

@@ -30,13 +30,13 @@ from deployments.engines.analysis.pitch.key import key_of
 from deployments.engines.analysis.pitch.melody import PitchTracker
 from deployments.engines.analysis.prompt import write_prompt
 from deployments.engines.analysis.protocol import AnalyserInfo, AnalysisRequest
-from deployments.engines.analysis.rhythm.estimate import analyse_rhythm
-from deployments.engines.analysis.sections import find_sections
+from deployments.engines.analysis.rhythm.estimate import analyse_rhythm, moved_by
+from deployments.engines.analysis.sections import find_sections, placed_in
 from deployments.engines.common.device import Device
 from deployments.engines.common.errors import EngineBroken, EngineBusy, EngineError
 
 # Counted up with every change that gives another answer for the same clip.
-VERSION_OF_RESULTS = 2
+VERSION_OF_RESULTS = 3
 
 _CLOSE_TIMEOUT_S = 30.0
 _WARM_UP_S = 2.0
@@ -160,16 +160,20 @@ class SignalAnalyser:
                 return work()
 
         clip = Clip(request.samples, request.rate_hz)
-        mono = part("resampling", lambda: clip.listening)
+        # Silence around the music says nothing of it.
+        music = part("resampling", lambda: clip.sounding)
+        mono = part("resampling", lambda: music.listening)
         rhythm = part("rhythm", lambda: analyse_rhythm(mono))
         peaks = part("pitches", lambda: find_peaks(mono))
-        key = part("key", lambda: key_of(peaks))
-        energy = part("energy", lambda: energy_curve(mono, LISTENING_RATE_HZ))
+        key = part("key", lambda: key_of(peaks, rhythm))
+        energy = part("energy", lambda: energy_curve(clip.in_silence, LISTENING_RATE_HZ))
         level = part("level", lambda: measure_level(request.samples, request.rate_hz))
         timbre = part("timbre", lambda: describe_timbre(mono))
         evidence = Evidence(rhythm, key, energy, timbre, peaks)
-        impression = part("mood and style", lambda: self._critic.judge(clip, evidence))
-        sections = part("sections", lambda: find_sections(timbre, peaks, clip.duration_s))
+        impression = part("mood and style", lambda: self._critic.judge(music, evidence))
+        sections = part("sections", lambda: find_sections(timbre, peaks, music.duration_s))
+        rhythm = moved_by(rhythm, clip.sounding_from_s)
+        sections = placed_in(sections, clip.sounding_from_s, clip.duration_s)
         tracker = self._tracker if request.wants_melody else None
         melody: Melody | None = None
         if tracker is not None:

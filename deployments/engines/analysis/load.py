@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployments.engines.analysis.catalog import CATALOG, AnalyserKind, AnalyserOptions, MelodyModel
+from deployments.engines.analysis.catalog import AnalyserEntry, AnalyserKind, AnalyserOptions, MelodyModel
 from deployments.engines.analysis.protocol import AnalyserEngine
 from deployments.engines.common.errors import ModelUnavailable
 
 
-def load(name: str, *, cache_dir: Path, options: AnalyserOptions | None = None) -> AnalyserEngine:
-    """Load an analyser; blocks, and downloads what is not there yet. Raises UnknownModel, ModelUnavailable."""
+def load(entry: AnalyserEntry, *, cache_dir: Path, options: AnalyserOptions | None = None) -> AnalyserEngine:
+    """Load an analyser; blocks, and downloads what is not there yet. Raises ModelUnavailable."""
     options = options or AnalyserOptions()
-    entry = CATALOG.find(name)
     if options.melody not in list(MelodyModel):
         raise ModelUnavailable(f"melody must be {' or '.join(MelodyModel)}, not {options.melody!r}")
     if entry.engine is AnalyserKind.MOCK:

@@ -27,24 +27,25 @@ from deployments.engines.analysis.mood.styles import STYLES, chosen_style
 from deployments.engines.analysis.prompt import write_prompt
 from deployments.engines.analysis.protocol import AnalyserInfo, AnalysisRequest
 from deployments.engines.analysis.sections import MIN_DURATION_S
-from deployments.engines.common.errors import EngineBroken
+from deployments.engines.common.hosted import MockHosted
 
 BPM = 120.0
 MELODY_HOP_S, MELODY_MOST_S = 0.01, 60.0
 
 
-class MockAnalyser:
+class MockAnalyser(MockHosted[AnalyserInfo]):
     """Satisfies `AnalyserEngine`. `delay_s` is waited for every clip."""
 
     def __init__(self, *, delay_s: float = 0.0) -> None:
         self._delay_s = delay_s
-        self._is_closed = False
-        self._info = AnalyserInfo(
-            model="mock",
-            engine_version="1",
-            methods=dict.fromkeys(("rhythm", "key", "emotion", "style", "melody"), "mock"),
-            weights_sha256=hashlib.sha256(b"").hexdigest(),
-            device="cpu",
+        super().__init__(
+            AnalyserInfo(
+                model="mock",
+                engine_version="1",
+                methods=dict.fromkeys(("rhythm", "key", "emotion", "style", "melody"), "mock"),
+                weights_sha256=hashlib.sha256(b"").hexdigest(),
+                device="cpu",
+            )
         )
 
     async def analyse(self, request: AnalysisRequest) -> Analysis:
@@ -52,19 +53,6 @@ class MockAnalyser:
         check_request(request)
         await asyncio.sleep(self._delay_s)
         return mock_analysis(request.samples.shape[1] / request.rate_hz, wants_melody=request.wants_melody)
-
-    async def info(self) -> AnalyserInfo:
-        return self._info
-
-    async def warm_up(self) -> None:
-        return
-
-    async def check_health(self) -> None:
-        if self._is_closed:
-            raise EngineBroken("the engine is closed")
-
-    async def close(self) -> None:
-        self._is_closed = True
 
 
 def mock_analysis(duration_s: float, *, wants_melody: bool = True) -> Analysis:

@@ -3,6 +3,7 @@ minor"."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deployments.engines.analysis.analysis import Emotion, EnergyCurve, Key, Rhythm, Style
@@ -86,7 +87,7 @@ def _key(key: Key, wanted: str | None) -> str:
 
 
 def _course(energy: EnergyCurve) -> str:
-    values = energy.values
+    values = _sounding(energy.values)
     third = len(values) // 3
     if third < 10:
         return ""
@@ -96,6 +97,12 @@ def _course(energy: EnergyCurve) -> str:
     if first - last >= _RISE:
         return "fading away"
     return "full and intense" if sum(values) / len(values) >= _LOUD else ""
+
+
+def _sounding(values: Sequence[float]) -> Sequence[float]:
+    """Without the silence before and after: music does not build up from that."""
+    loud = [index for index, value in enumerate(values) if value > 0.0]
+    return values[loud[0] : loud[-1] + 1] if loud else ()
 
 
 def _line(text: str | None) -> str:

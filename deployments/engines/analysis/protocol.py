@@ -8,6 +8,7 @@ from typing import Protocol
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.common.describe import Described
+from deployments.engines.common.hosted import Hosted
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,5 @@ class Analyser(Protocol):
     async def info(self) -> AnalyserInfo: ...
 
 
-class AnalyserEngine(Analyser, Protocol):
+class AnalyserEngine(Analyser, Hosted[AnalyserInfo], Protocol):
     """An analyser loaded in this process."""
-
-    async def warm_up(self) -> None:
-        """One small clip through every part, so that the first real one is not the slow one."""
-        ...
-
-    async def check_health(self) -> None:
-        """Raises EngineError if the engine cannot work any more."""
-        ...
-
-    async def close(self) -> None: ...

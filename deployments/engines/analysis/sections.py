@@ -58,6 +58,18 @@ def find_sections(sounds: Timbre, peaks: Peaks, duration_s: float) -> tuple[Sect
     )
 
 
+def placed_in(sections: tuple[Section, ...], from_s: float, duration_s: float) -> tuple[Section, ...]:
+    """Sections of what sounds from `from_s` on, as those of a whole clip: the silence before and after it belongs
+    to the first and the last."""
+    if not sections:
+        return ()
+    edges_s = [0.0, *(section.start_s + from_s for section in sections[1:]), duration_s]
+    return tuple(
+        Section(start_s, end_s, section.label)
+        for start_s, end_s, section in zip(edges_s[:-1], edges_s[1:], sections, strict=True)
+    )
+
+
 def describe_points(sounds: Timbre, peaks: Peaks, duration_s: float, step_s: float) -> _Values:
     """[points, features], each of length 1: half of it what sounds (chroma), half of it how (bands)."""
     count = max(1, math.ceil(duration_s / step_s))

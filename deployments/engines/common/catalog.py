@@ -5,6 +5,7 @@ Facts only: a catalog needs no torch, loads nothing and reaches no hub.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -43,8 +44,15 @@ class Catalog(Generic[E]):
         if entry is None and Path(name).is_absolute():
             entry = self._local(Path(name))
         if entry is None:
-            raise UnknownModel(
-                f"unknown {self._family} {name!r}; known are {', '.join(self._entries)}, "
-                f"and absolute paths of folders with {self._local_hint}"
-            )
+            raise unknown_model(self._family, name, list(self._entries), self._local_hint)
         return entry
+
+
+def unknown_model(family: str, name: str, known: Sequence[str], local_hint: str) -> UnknownModel:
+    """An error that names the nearest of the `known` names, and all of them."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownModel(
+        f"There is no {family} {name!r}.{guess} Known are {', '.join(known)}, "
+        f"and absolute paths of folders with {local_hint}."
+    )

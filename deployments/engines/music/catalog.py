@@ -16,6 +16,7 @@ from deployments.engines.common.device import Device
 from deployments.engines.common.licence import read_licence
 from deployments.engines.music.audiocraft.local_config import CHECKPOINT_FILES, read_config
 from deployments.engines.music.protocol import GenerationMode
+from deployments.engines.starter import weights as starter
 
 _RATE_HZ = 32_000
 _BASIC_MODES = (GenerationMode.TEXT, GenerationMode.CONTINUE, GenerationMode.COMPOSE)
@@ -40,7 +41,6 @@ class EngineOptions:
     `dtype` is `auto`, `float32`, `float16` (GPU), `bfloat16`, or `int8` (CPU, engine `segue`).
     """
 
-    engine: EngineKind = EngineKind.SEGUE
     device: Device = Device.AUTO
     dtype: str = "auto"
     threads: int | None = None
@@ -90,6 +90,7 @@ def _entries() -> tuple[ModelEntry, ...]:
         _tiny("tiny", "Pseudo-random weights: noise, from the real model code"),
         _tiny("tiny-melody", "As tiny, with melody conditioning", melody=True),
         _tiny("tiny-stereo", "As tiny, in stereo", stereo=True),
+        *_starters(),
         _hub("small", "300M", "Text to music"),
         _hub("medium", "1.5B", "Text to music"),
         _hub("large", "3.3B", "Text to music"),
@@ -106,6 +107,22 @@ def _entries() -> tuple[ModelEntry, ...]:
 def _tiny(name: str, description: str, *, melody: bool = False, stereo: bool = False) -> ModelEntry:
     entry = _audiocraft(name, "MIT", "60k", description, melody=melody, stereo=stereo)
     return replace(entry, threads=1)
+
+
+def _starters() -> list[ModelEntry]:
+    """The starter, where the package has its weights."""
+    if not starter.has_generator():
+        return []
+    entry = _audiocraft(
+        starter.NAME,
+        "MIT",
+        "9M",
+        "Small model of Segue's own: text and melody to music",
+        melody=True,
+        sample_rate_hz=16_000,
+        stereo=False,
+    )
+    return [entry]
 
 
 def _hub(

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from deployments.engines.music.catalog import EngineKind, EngineOptions, find
+from deployments.engines.music.catalog import EngineKind, EngineOptions, ModelEntry
 from deployments.engines.music.meter import Meter
 from deployments.engines.music.protocol import Engine
 
 
 def load(
-    name: str, *, cache_dir: Path, options: EngineOptions | None = None, meter: Meter | None = None
+    entry: ModelEntry, *, cache_dir: Path, options: EngineOptions | None = None, meter: Meter | None = None
 ) -> Engine:
-    """Load a model; blocks, and downloads what is not there yet. Raises UnknownModel, ModelUnavailable."""
+    """Load a model; blocks, and downloads what is not there yet. Raises ModelUnavailable."""
     options = options or EngineOptions()
-    entry = find(name, options.engine)
     options = replace(options, threads=options.threads or entry.threads)
     match entry.engine:
         case EngineKind.MOCK:

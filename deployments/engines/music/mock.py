@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 
 from deployments.audio.samples import Samples
-from deployments.engines.common.errors import EngineBroken
+from deployments.engines.common.hosted import MockHosted
 from deployments.engines.music.checks import check_request, new_samples
 from deployments.engines.music.protocol import (
     EngineInfo,
@@ -30,32 +30,32 @@ _TONE_LEVEL = 0.1
 _STEPS = 10
 
 
-class MockEngine:
+class MockEngine(MockHosted[EngineInfo]):
     """Satisfies `Engine`. `step_delay_s` is waited before each of the 10 steps of a generation, of which each
     gives a tenth of the audio."""
 
     def __init__(self, *, channels: int = 1, step_delay_s: float = 0.0) -> None:
         self._step_delay_s = step_delay_s
-        self._closed = False
-        self._info = EngineInfo(
-            model="mock",
-            engine="mock",
-            engine_version="1",
-            weights_sha256=hashlib.sha256(b"").hexdigest(),
-            licence="MIT",
-            sample_rate_hz=32_000,
-            channels=channels,
-            max_context_s=30.0,
-            max_duration_s=300.0,
-            modes=tuple(GenerationMode),
-            device="cpu",
-            dtype="float32",
-            reproducible=True,
+        super().__init__(
+            EngineInfo(
+                model="mock",
+                engine="mock",
+                engine_version="1",
+                weights_sha256=hashlib.sha256(b"").hexdigest(),
+                licence="MIT",
+                sample_rate_hz=32_000,
+                channels=channels,
+                max_context_s=30.0,
+                max_duration_s=300.0,
+                modes=tuple(GenerationMode),
+                device="cpu",
+                dtype="float32",
+                reproducible=True,
+            )
         )
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
-        if self._closed:
-            raise EngineBroken("the engine is closed")
+        await self.check_health()
         check_request(request, self._info)
         source = self._source(request)
         continues = request.mode is GenerationMode.CONTINUE and source is not None
@@ -70,19 +70,6 @@ class MockEngine:
             for start in range(0, made.shape[1], self._info.sample_rate_hz):
                 yield Segment(made[:, start : start + self._info.sample_rate_hz])
         yield GenerationProgress(1.0)
-
-    async def info(self) -> EngineInfo:
-        return self._info
-
-    async def warm_up(self) -> None:
-        return
-
-    async def check_health(self) -> None:
-        if self._closed:
-            raise EngineBroken("the engine is closed")
-
-    async def close(self) -> None:
-        self._closed = True
 
     def _source(self, request: GenerationRequest) -> Samples | None:
         """The end of the context, where the mode listens to it and there is any."""

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from deployments.audio.samples import Samples
 from deployments.engines.common.describe import Described
+from deployments.engines.common.hosted import Hosted
 
 
 class GenerationMode(StrEnum):
@@ -117,15 +118,5 @@ class MusicGenerator(Protocol):
     async def info(self) -> EngineInfo: ...
 
 
-class Engine(MusicGenerator, Protocol):
+class Engine(MusicGenerator, Hosted[EngineInfo], Protocol):
     """A model loaded in this process."""
-
-    async def warm_up(self) -> None:
-        """One small generation, so that the first real one is not the slow one."""
-        ...
-
-    async def check_health(self) -> None:
-        """Raises EngineError if the engine cannot work any more (a broken device, a stuck step)."""
-        ...
-
-    async def close(self) -> None: ...

@@ -16,6 +16,7 @@ from deployments.engines.common.describe import HIDDEN, Described
 from deployments.engines.common.device import Device
 from deployments.engines.common.licence import read_licence
 from deployments.engines.separation.folder import is_folder_of_packages
+from deployments.engines.starter import weights as starter
 
 RESEARCH_ONLY = "research only (weights without a licence; Demucs's code is MIT)"
 """Demucs's author on its weights: not covered by the code's MIT licence, provided for scientific purposes only
@@ -93,6 +94,7 @@ def _entries() -> tuple[SeparatorEntry, ...]:
         _tiny("tiny", "Pseudo-random weights: noise, from the real HTDemucs code"),
         _tiny("tiny-ft", "As tiny: a bag with one HTDemucs for each source", networks=4),
         _tiny("tiny-mixed", "As tiny: a weighted bag of all three generations of Demucs", networks=3),
+        *_starters(),
         _hub("htdemucs", "Hybrid Transformer Demucs (v4)"),
         _hub("htdemucs_ft", "htdemucs fine-tuned for each source: better, four times the work", networks=4),
         _hub("htdemucs_6s", "htdemucs with guitar and piano, of which the piano is poor", sources=_SIX),
@@ -106,6 +108,14 @@ def _entries() -> tuple[SeparatorEntry, ...]:
 
 def _tiny(name: str, description: str, *, networks: int = 1) -> SeparatorEntry:
     return _entry(name, description, licence="MIT", networks=networks, origin=Origin.MADE, threads=1)
+
+
+def _starters() -> list[SeparatorEntry]:
+    """The starter, where the package has its weights."""
+    if not starter.has_separator():
+        return []
+    description = "Small HTDemucs of Segue's own; vocals are choirs and voices of a synthesiser"
+    return [_entry(starter.NAME, description, licence="MIT", networks=1, origin=Origin.MADE)]
 
 
 def _hub(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployments.engines.separation.catalog import CATALOG, SeparatorKind, SeparatorOptions
+from deployments.engines.separation.catalog import SeparatorEntry, SeparatorKind, SeparatorOptions
 from deployments.engines.separation.protocol import SeparatorEngine
 
 
-def load(name: str, *, cache_dir: Path, options: SeparatorOptions | None = None) -> SeparatorEngine:
-    """Load a model; blocks, and downloads what is not there yet. Raises UnknownModel, ModelUnavailable."""
-    entry = CATALOG.find(name)
+def load(
+    entry: SeparatorEntry, *, cache_dir: Path, options: SeparatorOptions | None = None
+) -> SeparatorEngine:
+    """Load a model; blocks, and downloads what is not there yet. Raises ModelUnavailable."""
     match entry.engine:
         case SeparatorKind.MOCK:
             from deployments.engines.separation.mock import MockSeparator

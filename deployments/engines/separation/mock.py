@@ -8,7 +8,7 @@ import hashlib
 
 import numpy as np
 
-from deployments.engines.common.errors import EngineBroken
+from deployments.engines.common.hosted import MockHosted
 from deployments.engines.separation.checks import check_segment
 from deployments.engines.separation.protocol import (
     Estimates,
@@ -23,33 +23,34 @@ SHARES = {"drums": 0.375, "bass": 0.25, "other": 0.125, "vocals": 0.25}
 _SEGMENT_SAMPLES = 343_980
 
 
-class MockSeparator:
+class MockSeparator(MockHosted[SeparatorInfo]):
     """Satisfies `SeparatorEngine`: 44.1 kHz stereo in Demucs's segments of 7.8 s. `segment_delay_s` is waited
     for every segment."""
 
     def __init__(self, *, segment_delay_s: float = 0.0) -> None:
         self._segment_delay_s = segment_delay_s
-        self._is_closed = False
-        self._info = SeparatorInfo(
-            model="mock",
-            engine="mock",
-            engine_version="1",
-            weights_sha256=hashlib.sha256(b"").hexdigest(),
-            licence="MIT",
-            sample_rate_hz=44_100,
-            channels=2,
-            sources=tuple(SHARES),
-            parts=(
-                Part(
-                    segment_samples=_SEGMENT_SAMPLES,
-                    longest_samples=_SEGMENT_SAMPLES,
-                    weights=(1.0,) * len(SHARES),
-                    padding=Padding.NONE,
+        super().__init__(
+            SeparatorInfo(
+                model="mock",
+                engine="mock",
+                engine_version="1",
+                weights_sha256=hashlib.sha256(b"").hexdigest(),
+                licence="MIT",
+                sample_rate_hz=44_100,
+                channels=2,
+                sources=tuple(SHARES),
+                parts=(
+                    Part(
+                        segment_samples=_SEGMENT_SAMPLES,
+                        longest_samples=_SEGMENT_SAMPLES,
+                        weights=(1.0,) * len(SHARES),
+                        padding=Padding.NONE,
+                    ),
                 ),
-            ),
-            device="cpu",
-            dtype="float32",
-            reproducible=True,
+                device="cpu",
+                dtype="float32",
+                reproducible=True,
+            )
         )
 
     async def separate(self, segment: SegmentRequest) -> Estimates:
@@ -57,16 +58,3 @@ class MockSeparator:
         check_segment(segment, self._info)
         await asyncio.sleep(self._segment_delay_s)
         return np.stack([segment.samples * np.float32(SHARES[source]) for source in segment.sources])
-
-    async def info(self) -> SeparatorInfo:
-        return self._info
-
-    async def warm_up(self) -> None:
-        return
-
-    async def check_health(self) -> None:
-        if self._is_closed:
-            raise EngineBroken("the engine is closed")
-
-    async def close(self) -> None:
-        self._is_closed = True

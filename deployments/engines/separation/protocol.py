@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from deployments.audio.samples import Samples
 from deployments.engines.common.describe import Described
+from deployments.engines.common.hosted import Hosted
 
 Estimates = npt.NDArray[np.float32]
 """What each source has of a segment: float32 [sources, channels, samples]."""
@@ -108,15 +109,5 @@ class Separator(Protocol):
     async def info(self) -> SeparatorInfo: ...
 
 
-class SeparatorEngine(Separator, Protocol):
+class SeparatorEngine(Separator, Hosted[SeparatorInfo], Protocol):
     """A model loaded in this process."""
-
-    async def warm_up(self) -> None:
-        """One segment through every part, so that the first real one is not the slow one."""
-        ...
-
-    async def check_health(self) -> None:
-        """Raises EngineError if the engine cannot work any more (a broken device, a stuck segment)."""
-        ...
-
-    async def close(self) -> None: ...

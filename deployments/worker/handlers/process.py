@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from deployments.stages.pipeline.harmonic import HarmonicPercussiveStage
 from deployments.stages.pipeline.normalisation import Normalisation, NormalisationStage
 from deployments.stages.pipeline.separation import SeparationStage, options_from_record, options_to_record
 from deployments.stages.pipeline.workspace import MIX, Workspace
+from deployments.temporary import temporary_folder
 from deployments.worker.handlers.handler import Progress
 from storage.domain.jobs import Job, JobState, StageRecord, StageState, record_stage
 from storage.domain.model import Failure, Track
@@ -126,8 +126,8 @@ class ProcessHandler:
             )
 
         plan = PipelinePlan.from_record(job.params["plan"])
-        with tempfile.TemporaryDirectory(prefix="segue-process-") as folder:
-            workspace = Workspace(Path(folder), self._blobs, job.tenant, f"{job.id}-{job.fence}")
+        with temporary_folder("process") as folder:
+            workspace = Workspace(folder, self._blobs, job.tenant, f"{job.id}-{job.fence}")
             workspace.add(MIX, source_of(job).blob)
             records = await run_pipeline(
                 self._tools.stages(plan),

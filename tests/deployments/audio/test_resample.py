@@ -4,7 +4,7 @@ import soxr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deployments.audio.resample import StreamingResampler, resample, to_channels
+from deployments.audio.resample import StreamingResampler, mixed_down, resample, to_channels
 from deployments.audio.samples import Samples
 from tests.support.clips import music
 
@@ -143,3 +143,35 @@ def test_mono_is_doubled_and_stereo_averaged() -> None:
 def test_other_numbers_of_channels_are_refused(given_channels: int, wanted: int) -> None:
     with pytest.raises(ValueError, match="channels"):
         to_channels(np.zeros((given_channels, 4), dtype=np.float32), wanted)
+
+
+def _noise(seed: int, samples: int = 4000) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(samples).astype(np.float32) * np.float32(0.2)
+
+
+@pytest.mark.parametrize("louder", [1.0, 0.9, 1.1])
+@pytest.mark.parametrize("seed", range(5))
+def test_antiphase_stereo_is_not_cancelled(seed: int, louder: float) -> None:
+    left = _noise(seed)
+    stereo = np.stack([left, -left * np.float32(louder)])
+    mono = mixed_down(stereo, 1)
+    expected = stereo[1:] if louder > 1 else stereo[:1]
+    np.testing.assert_array_equal(mono, expected)
+
+
+@pytest.mark.parametrize("width", [0.0, 0.2, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_other_stereo_is_averaged(seed: int, width: float) -> None:
+    """From two equal channels to two that have nothing in common."""
+    middle, side = _noise(seed), _noise(seed + 100)
+    stereo = np.stack([middle, (1 - width) * middle + width * side]).astype(np.float32)
+    np.testing.assert_array_equal(mixed_down(stereo, 1), stereo.mean(axis=0, keepdims=True, dtype=np.float32))
+
+
+def test_one_silent_channel_and_silence_are_averaged() -> None:
+    left = _noise(1)
+    stereo = np.stack([left, np.zeros_like(left)])
+    np.testing.assert_array_equal(mixed_down(stereo, 1), left[np.newaxis] / 2)
+    assert not mixed_down(np.zeros((2, 100), np.float32), 1).any()
+    assert mixed_down(np.zeros((2, 0), np.float32), 1).shape == (1, 0)
+    assert mixed_down(stereo, 2) is stereo

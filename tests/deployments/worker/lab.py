@@ -66,6 +66,7 @@ def job_settings(**changes: Any) -> JobSettings:
         "sweep_s": 0.02,
         "watch_s": 0.05,
         "retry_delay_s": 0.01,
+        "longest_pause_s": 0.2,
         "deadline_s": 30.0,
     }
     return load_settings({"jobs": {**quick, **changes}}, environ={}).jobs

@@ -214,20 +214,22 @@ async def test_an_unexpected_error_is_tried_again_and_shows_no_insides(lab: Lab)
     assert job.error == Failure("internal", "unexpected RuntimeError")
 
 
-async def test_a_full_disk_is_tried_again(lab: Lab) -> None:
+async def test_a_full_disk_is_waited_for_and_costs_no_attempt(lab: Lab) -> None:
     generator = ScriptedGenerator(breaks(OSError(errno.ENOSPC, "No space left on device", "/tmp/x")), good())
     await lab.take()
     async with working(lab.worker(generator)):
         job = await lab.ended()
-    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2)
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
 
 
-async def test_a_disk_that_stays_full_is_said_in_plain_words(lab: Lab) -> None:
+async def test_a_disk_that_stays_full_ends_the_job_at_its_time_limit(lab: Lab) -> None:
     generator = ScriptedGenerator(breaks(OSError(errno.ENOSPC, "No space left on device", "/tmp/x")))
     await lab.take()
-    async with working(lab.worker(generator)):
+    async with working(lab.worker(generator, deadline_s=1.0)):
         job = await lab.ended()
-    assert job.error == Failure("disk-full", "the server has no room on its disk for this now")
+    assert job.error is not None
+    assert (job.state, job.attempt, job.error.code) == (JobState.FAILED, 1, "deadline")
+    assert "/tmp" not in job.error.detail
 
 
 async def test_attempts_that_died_are_given_up(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:

@@ -91,7 +91,7 @@ async def test_a_deployment_is_shown_with_the_load_of_all_its_callers() -> None:
         {"JobRunner": Load(2, 1), "Generator": Load(1, 1)},
         {"JobRunner": Load(3, 0), "Generator": Load(2, 1)},
     )
-    shown = await ServeCluster("segue", {}, {}, None, [runners, Replicas("Ingress")]).deployments()
+    shown = await ServeCluster("segue", [], [runners, Replicas("Ingress")]).deployments()
     generator = shown["Generator"]
     assert (generator.status, generator.target_replicas) == ("UPSCALING", 3)
     assert generator.replicas == {"RUNNING": 2, "STARTING": 1, "STOPPING": 1}
@@ -101,38 +101,33 @@ async def test_a_deployment_is_shown_with_the_load_of_all_its_callers() -> None:
 
 
 async def test_a_model_is_ready_with_its_first_replica() -> None:
-    models = {
-        "tiny": "Generator",
-        "mock": "Generator-mock",
-        "large": "Generator-broken",
-        "new": "Generator-new",
-    }
-    states = await ServeCluster("segue", models, {}, None, []).model_states()
+    models = ["Generator", "Generator-mock", "Generator-broken", "Generator-new"]
+    states = await ServeCluster("segue", models, []).model_states()
     assert {model: (state.status, state.replicas) for model, state in states.items()} == {
-        "tiny": ("ready", 2),
-        "mock": ("loading", 0),
-        "large": ("error", 0),
-        "new": ("loading", 0),
+        "Generator": ("ready", 2),
+        "Generator-mock": ("loading", 0),
+        "Generator-broken": ("error", 0),
+        "Generator-new": ("loading", 0),
     }
     # Serve's own message is a traceback.
-    assert states["large"].detail == "its replicas cannot be started; the server's log says why"
+    assert states["Generator-broken"].detail == "its replicas cannot be started; the server's log says why"
 
 
 async def test_what_was_known_holds_while_the_controller_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody() -> ServeInstanceDetails:
         raise RayActorError
 
-    segue = ServeCluster("segue", {"tiny": "Generator"}, {}, None, [])
+    segue = ServeCluster("segue", ["Generator"], [])
     known = await segue.deployments()
     monkeypatch.setattr(cluster, "serve_details", nobody)
     assert await segue.deployments() == known
-    assert (await segue.model_states())["tiny"].status == "ready"
+    assert (await segue.model_states())["Generator"].status == "ready"
     with pytest.raises(RayActorError):
-        await ServeCluster("segue", {}, {}, None, []).deployments()
+        await ServeCluster("segue", [], []).deployments()
 
 
 async def test_an_application_that_is_gone_has_nothing() -> None:
-    assert await ServeCluster("another", {}, {}, None, []).deployments() == {}
+    assert await ServeCluster("another", [], []).deployments() == {}
 
 
 async def test_a_model_that_loads_says_how_far_it_is_and_why_it_does_not() -> None:
@@ -143,10 +138,10 @@ async def test_a_model_that_loads_says_how_far_it_is_and_why_it_does_not() -> No
             "Generator-new": Loading(error="the hub cannot be reached"),
         }
 
-    models = {"tiny": "Generator", "mock": "Generator-mock", "new": "Generator-new"}
-    states = await ServeCluster("segue", models, {}, None, [], loading).model_states()
-    assert states["tiny"] == ModelState("ready", 2)
-    assert states["mock"] == ModelState(
+    models = ["Generator", "Generator-mock", "Generator-new"]
+    states = await ServeCluster("segue", models, [], loading).model_states()
+    assert states["Generator"] == ModelState("ready", 2)
+    assert states["Generator-mock"] == ModelState(
         "loading", 0, "is being loaded, 168 of 1969 MB", 168_000_000, 1_969_000_000
     )
-    assert states["new"] == ModelState("error", 0, "the hub cannot be reached")
+    assert states["Generator-new"] == ModelState("error", 0, "the hub cannot be reached")

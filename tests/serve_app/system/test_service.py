@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from configs.settings import Settings
-from deployments.engines.music import catalog as registry
+from configs.environment import load_settings
+from deployments.engines.families import served_models
 from deployments.telemetry.load import Load
-from serve_app.system.models import DeploymentState, Gpus, ModelState, ServedModels
+from serve_app.system.models import DeploymentState, Gpus, ModelState
 from serve_app.system.schemas import capacity_view
-from serve_app.system.separators import ServedSeparators
 from serve_app.system.service import SystemService
 from serve_app.system.storage_check import StorageCheck
 from storage.domain.jobs import Job, JobKind
@@ -36,13 +35,7 @@ class StillCluster:
         self.asked = 0
 
     async def model_states(self) -> Mapping[str, ModelState]:
-        return {"mock": ModelState("ready")}
-
-    async def separator_states(self) -> Mapping[str, ModelState]:
-        return {}
-
-    async def analyser_state(self) -> ModelState | None:
-        return None
+        return {"Generator": ModelState("ready")}
 
     async def gpus(self) -> Gpus:
         return Gpus(total=2.0, free=1.75, id=0)
@@ -53,17 +46,8 @@ class StillCluster:
 
 
 def service(cluster: StillCluster, jobs: Jobs) -> SystemService:
-    settings = Settings()
-    separators = ServedSeparators([], settings.separation)
-    return SystemService(
-        cluster,
-        ServedModels([registry.find("mock")]),
-        separators,
-        None,
-        jobs,
-        StorageCheck(MemoryStore()),
-        settings,
-    )
+    settings = load_settings({"models": {"served": ["mock"]}}, environ={})
+    return SystemService(cluster, served_models(settings), jobs, StorageCheck(MemoryStore()), settings)
 
 
 async def with_unfinished_jobs(count: int) -> Jobs:
@@ -85,7 +69,9 @@ async def with_unfinished_jobs(count: int) -> Jobs:
 
 async def test_gpus_replicas_queues_and_jobs_are_shown_together() -> None:
     cluster = StillCluster(Generator=GENERATOR, JobRunner=RUNNER, EventHub=HUB)
-    shown = capacity_view(await service(cluster, await with_unfinished_jobs(5)).capacity()).model_dump()
+    shown = capacity_view(
+        await service(cluster, await with_unfinished_jobs(5)).capacity(), with_work=True
+    ).model_dump()
     assert (shown["gpus_total"], shown["gpus_free"], shown["gpu_id"]) == (2.0, 1.75, 0)
     assert shown["deployments"]["Generator"] == {
         "status": "UPSCALING",
@@ -104,10 +90,10 @@ async def test_gpus_replicas_queues_and_jobs_are_shown_together() -> None:
 
 async def test_what_no_runner_tells_is_not_guessed() -> None:
     jobs = await with_unfinished_jobs(1)
-    assert capacity_view(await service(StillCluster(), jobs).capacity()).jobs.waiting is None
+    assert capacity_view(await service(StillCluster(), jobs).capacity(), with_work=True).jobs.waiting is None
     # A job may end between the two counts.
     busy = StillCluster(JobRunner=RUNNER)
-    assert capacity_view(await service(busy, jobs).capacity()).jobs.waiting == 0
+    assert capacity_view(await service(busy, jobs).capacity(), with_work=True).jobs.waiting == 0
 
 
 async def test_asking_all_the_time_costs_the_cluster_little() -> None:

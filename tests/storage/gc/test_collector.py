@@ -14,7 +14,7 @@ import pytest
 from serve_app.collect import main
 from storage import paths
 from storage.domain import edits
-from storage.domain.jobs import Job, JobKind, JobState, claim, finish
+from storage.domain.jobs import Job, JobKind, JobState, StageRecord, Track, claim, finish
 from storage.domain.model import BlobRef, Chain, ChainNotFound, NodeAudio
 from storage.domain.records import audio_to_record
 from storage.gc.collector import Collector
@@ -196,6 +196,121 @@ async def test_audio_of_an_attempt_that_was_overtaken_goes(store: AgingStore, co
     assert await collector.plan() == []
 
 
+async def test_the_record_of_a_job_stays_with_its_take_and_goes_a_month_after_the_chain(
+    store: AgingStore, collector: Collector
+) -> None:
+    await uploaded(store)
+    job = await claimed(store)
+    await publish(store, job, audio_of(await put_blob(store, "job-a-1")))
+    await end(store, job)
+    store.pass_time(90 * DAY_S)
+    assert await collector.plan() == []
+    await Chains(store).delete(TENANT, "c")
+    store.pass_time(DAY_S)
+    await collected(collector)  # the audio
+    plan = await collector.plan()
+    assert [doomed.reason for doomed in plan] == [Reason.OLD_JOB, Reason.OLD_JOB]
+    assert [doomed.key for doomed in plan][1] == paths.job(TENANT, job.id)  # after its entry
+    assert await collector.collect(plan) == plan
+    assert (await Jobs(store).page(TENANT)).jobs == ()
+    assert await Jobs(store).find(TENANT, job.id) is None
+
+
+async def lone(store: AgingStore, state: JobState = JobState.FAILED) -> Job:
+    """A job that has ended and of which no chain speaks."""
+    await Jobs(store).create(replace(queued_job("job-a"), created_at=store.now))
+    await end(store, await Jobs(store).load(TENANT, "job-a"), state)
+    return await Jobs(store).load(TENANT, "job-a")
+
+
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED])
+async def test_the_record_of_a_job_that_left_nothing_goes_a_month_after_its_end(
+    store: AgingStore, collector: Collector, state: JobState
+) -> None:
+    await Jobs(store).create(replace(queued_job("job-a"), created_at=store.now))
+    store.pass_time(40 * DAY_S)
+    assert await collector.plan() == []  # it waits for a runner
+    await end(store, await Jobs(store).load(TENANT, "job-a"), state)
+    store.pass_time(30 * DAY_S - 1)
+    assert await collector.plan() == []
+    store.pass_time(1)
+    assert set((await collected(collector)).values()) == {Reason.OLD_JOB}
+    assert await Jobs(store).find(TENANT, "job-a") is None
+    assert await collector.plan() == []
+
+
+async def test_the_record_of_a_job_whose_chain_is_damaged_stays(
+    store: AgingStore, collector: Collector
+) -> None:
+    await uploaded(store)
+    await end(store, await claimed(store))
+    await store.put(paths.chain(TENANT, "c"), b"torn")
+    store.pass_time(90 * DAY_S)
+    assert paths.job(TENANT, "job-a") not in {doomed.key for doomed in await collector.plan()}
+
+
+async def test_a_collector_that_died_between_entry_and_record_is_followed_by_another(
+    store: AgingStore, collector: Collector
+) -> None:
+    job = await lone(store)
+    store.pass_time(30 * DAY_S)
+    await collector.collect((await collector.plan())[:1])
+    assert await Jobs(store).find(TENANT, job.id) is not None
+    await collector.collect(await collector.plan())
+    assert await Jobs(store).find(TENANT, job.id) is None
+    assert await collector.plan() == []
+
+
+async def test_the_record_of_a_job_stays_as_long_as_its_export(
+    store: AgingStore, collector: Collector
+) -> None:
+    jobs = Jobs(store)
+    wanted = replace(queued_job("job-e"), kind=JobKind.EXPORT, params={"line": []}, created_at=store.now)
+    await jobs.create(wanted)
+    await jobs.change(
+        TENANT, "job-e", lambda job, now: finish(job, JobState.SUCCEEDED, now, result={"export_id": "plan"})
+    )
+    store.pass_time(10 * DAY_S)
+    await exported(store)
+    store.pass_time(25 * DAY_S)
+    assert await collector.plan() == []
+    store.pass_time(5 * DAY_S)
+    await collected(collector)  # the export expires
+    await collected(collector)
+    assert await jobs.find(TENANT, "job-e") is None
+
+
+async def test_the_record_of_a_job_stays_as_long_as_its_outputs(store: AgingStore) -> None:
+    keeping = Collector(store, Retention(outputs_s=90 * DAY_S))
+    jobs = Jobs(store)
+    await jobs.create(replace(queued_job("job-p"), kind=JobKind.PROCESS, created_at=store.now))
+    await jobs.change(
+        TENANT, "job-p", lambda job, now: claim(job, lease_s=1, max_attempts=None, stale=None, now=now)
+    )
+    blob = await put_blob(store, "job-p-1")
+    track = Track(
+        name="bass", blob=blob, format="wav", samples=8, sample_rate_hz=8, channels=1, rms_dbfs=0, peak_dbfs=0
+    )
+    stages = (StageRecord("stems", 1.0, tracks=(track,)),)
+    await jobs.change(TENANT, "job-p", lambda job, now: finish(job, JobState.SUCCEEDED, now, stages=stages))
+    store.pass_time(89 * DAY_S)
+    assert await keeping.plan() == []
+    store.pass_time(DAY_S)
+    assert await collected(keeping) == {blob.name: Reason.OLD_OUTPUT}
+    await collected(keeping)
+    assert await jobs.find(TENANT, "job-p") is None
+
+
+async def test_no_job_goes_while_its_idempotency_key_is_remembered(store: AgingStore) -> None:
+    await lone(store)
+    brief = Collector(store, Retention(jobs_s=DAY_S, keys_s=7 * DAY_S))
+    store.pass_time(7 * DAY_S - 1)
+    assert await brief.plan() == []
+    store.pass_time(1)
+    assert {doomed.reason for doomed in await brief.plan()} == {Reason.OLD_JOB}
+    assert await Collector(store, Retention(jobs_s=None)).plan() == []
+
+
 async def test_segments_of_a_job_that_has_ended_go(store: AgingStore, collector: Collector) -> None:
     """What a process that died left of its broadcast."""
     await uploaded(store)
@@ -322,7 +437,9 @@ async def test_audio_of_a_deleted_chain_goes_a_day_after_its_deletion(
     assert set(gone.values()) == {Reason.DELETED_CHAIN}
     assert await collector.plan() == []
     store.pass_time(30 * DAY_S)
-    assert await collected(collector) == {"c.json": Reason.TOMBSTONE}
+    gone = await collected(collector)
+    assert gone.pop("c.json") is Reason.TOMBSTONE
+    assert set(gone.values()) == {Reason.OLD_JOB}
     with pytest.raises(ChainNotFound):
         await Chains(store).load(TENANT, "c")
 
@@ -362,7 +479,7 @@ async def test_an_expired_export_loses_its_record_first_and_its_file_a_day_later
     assert await Blobs(store).get(TENANT, export.blob) == b"file of plan"
     store.pass_time(HOUR_S)
     assert await collected(collector) == {export.blob.name: Reason.NO_EXPORT}
-    assert await collector.plan() == []
+    assert {doomed.reason for doomed in await collector.plan()} <= {Reason.OLD_JOB}
     assert not [key for key in store.kept if "/released/" in key or "/exports/" in key]
 
 

@@ -7,6 +7,7 @@ trained judge of which of them a listener would tap to; then the same for bars. 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,17 @@ def analyse_rhythm(samples: npt.NDArray[np.float32], rate_hz: int = RATE_HZ) -> 
         beats_s=_within(beats_s, len(samples) / RATE_HZ),
         downbeats_s=_within(downbeats_s, len(samples) / RATE_HZ),
         meter=meter,
+    )
+
+
+def moved_by(rhythm: Rhythm, by_s: float) -> Rhythm:
+    """The same rhythm so many seconds later."""
+    if by_s == 0.0:
+        return rhythm
+    return replace(
+        rhythm,
+        beats_s=tuple(round(beat_s + by_s, 4) for beat_s in rhythm.beats_s),
+        downbeats_s=tuple(round(beat_s + by_s, 4) for beat_s in rhythm.downbeats_s),
     )
 
 

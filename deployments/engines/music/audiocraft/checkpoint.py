@@ -17,9 +17,11 @@ from deployments.engines.common.weights import state_sha256
 from deployments.engines.music.audiocraft.importing import import_audiocraft
 from deployments.engines.music.audiocraft.local_networks import companions, replaced
 from deployments.engines.music.audiocraft.quiet import quietly
+from deployments.engines.music.audiocraft.starter import ensure_starter
 from deployments.engines.music.audiocraft.tiny import TINY_MODELS, ensure_tiny
 from deployments.engines.music.catalog import ModelEntry
 from deployments.engines.music.needs import of_generator
+from deployments.engines.starter import weights as starter
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Checkpoint:
 
 
 def load_checkpoint(entry: ModelEntry, device: torch.device, cache_dir: Path) -> Checkpoint:
-    """Load a model: from its folder, from the hub, or (tiny) from `cache_dir`, where it is made if need be.
+    """Load a model: from its folder, from the hub, or (tiny, starter) from `cache_dir`, where it is made if
+    need be.
 
     Blocks for as long as reading, or downloading, takes. Raises ModelUnavailable.
     """
@@ -49,7 +52,7 @@ def load_checkpoint(entry: ModelEntry, device: torch.device, cache_dir: Path) ->
     if weights is not None:
         fetch([weights])
     import_audiocraft()
-    folder = ensure_tiny(entry.name, cache_dir) if entry.name in TINY_MODELS else entry.folder
+    folder = _folder(entry, cache_dir)
     try:
         # The loaders draw starting values that the checkpoint then overwrites.
         with torch.random.fork_rng(devices=[]), quietly(), offline():
@@ -58,6 +61,12 @@ def load_checkpoint(entry: ModelEntry, device: torch.device, cache_dir: Path) ->
         raise
     except Exception as error:
         raise ModelUnavailable(f"{entry.name} cannot be loaded: {error}") from error
+
+
+def _folder(entry: ModelEntry, cache_dir: Path) -> Path | None:
+    if entry.name in TINY_MODELS:
+        return ensure_tiny(entry.name, cache_dir)
+    return ensure_starter(cache_dir) if entry.name == starter.NAME else entry.folder
 
 
 def _load(source: str, folder: Path | None, device: torch.device) -> Checkpoint:

@@ -17,10 +17,12 @@ from deployments.engines.common.hub.fetch import fetch
 from deployments.engines.common.weights import state_sha256
 from deployments.engines.separation.catalog import Origin, SeparatorEntry
 from deployments.engines.separation.demucs.packages import load_separator
+from deployments.engines.separation.demucs.starter import ensure_starter_separator
 from deployments.engines.separation.demucs.tiny import ensure_tiny_separator
 from deployments.engines.separation.folder import model_of
 from deployments.engines.separation.needs import of_separator
 from deployments.engines.separation.protocol import Padding, Part, Strides
+from deployments.engines.starter import weights as starter
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Bag:
 
 
 def load_bag(entry: SeparatorEntry, cache_dir: Path) -> Bag:
-    """Load a model: from its folder, from the hub, or (tiny) from `cache_dir`, where it is made if need be.
+    """Load a model: from its folder, from the hub, or (tiny, starter) from `cache_dir`, where it is made if
+    need be.
 
     Blocks for as long as reading, or downloading, takes. Raises ModelUnavailable.
     """
@@ -100,6 +103,8 @@ def part_of(network: Any, weights: Sequence[float]) -> Part:
 
 def _load(entry: SeparatorEntry, cache_dir: Path) -> Any:
     match entry.origin:
+        case Origin.MADE if entry.name == starter.NAME:
+            return load_separator(ensure_starter_separator(cache_dir), entry.name)
         case Origin.MADE:
             return load_separator(ensure_tiny_separator(entry.name, cache_dir), entry.name)
         case Origin.FOLDER if entry.folder is not None:

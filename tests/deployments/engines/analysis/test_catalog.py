@@ -45,22 +45,22 @@ def test_files_that_are_no_clap_say_so_without_their_path(tmp_path: Path) -> Non
     for file in ("config.json", "preprocessor_config.json"):
         (tmp_path / file).write_text("{}")
     with pytest.raises(ModelUnavailable) as caught:
-        load(str(tmp_path), cache_dir=tmp_path / "cache", options=AnalyserOptions(melody="none"))
+        load(find(str(tmp_path)), cache_dir=tmp_path / "cache", options=AnalyserOptions(melody="none"))
     assert str(tmp_path) not in str(caught.value)
 
 
 def test_an_unknown_melody_model_is_refused() -> None:
     with pytest.raises(ModelUnavailable, match="crepe-tiny or crepe-full or none"):
-        load("signal", cache_dir=Path("/nonexistent"), options=AnalyserOptions(melody="ears"))
+        load(find("signal"), cache_dir=Path("/nonexistent"), options=AnalyserOptions(melody="ears"))
 
 
 @pytest.mark.parametrize("name", ["mock", "signal"])
 def test_without_a_melody_no_torch_is_loaded(name: str) -> None:
     code = (
         "import sys, pathlib\n"
-        "from deployments.engines.analysis.catalog import AnalyserOptions\n"
+        "from deployments.engines.analysis.catalog import AnalyserOptions, find\n"
         "from deployments.engines.analysis.load import load\n"
-        f"load('{name}', cache_dir=pathlib.Path('/nonexistent'), options=AnalyserOptions(melody='none'))\n"
+        f"load(find('{name}'), cache_dir=pathlib.Path('/nonexistent'), options=AnalyserOptions(melody='none'))\n"
         "print('torch' in sys.modules)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -68,4 +68,4 @@ def test_without_a_melody_no_torch_is_loaded(name: str) -> None:
 
 
 def test_mock_needs_nothing() -> None:
-    assert isinstance(load("mock", cache_dir=Path("/nonexistent")), MockAnalyser)
+    assert isinstance(load(find("mock"), cache_dir=Path("/nonexistent")), MockAnalyser)

@@ -98,7 +98,7 @@ async def test_a_cancelled_clip_is_given_up_after_the_part_it_is_at(
 async def test_a_part_that_fails_is_named_and_the_next_clip_works(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make()
     with monkeypatch.context() as patch:
-        patch.setattr(engine_module, "key_of", lambda _: 1 // 0)
+        patch.setattr(engine_module, "key_of", lambda *_: 1 // 0)
         with pytest.raises(EngineBroken, match="key failed: ZeroDivisionError"):
             await engine.analyse(CLIP)
     await engine.check_health()

@@ -100,11 +100,11 @@ def test_a_local_folders_licence_is_what_its_file_says(
 def test_mock_loads_without_torch() -> None:
     code = (
         "import sys, pathlib\n"
-        "from deployments.engines.music.catalog import CATALOG\n"
+        "from deployments.engines.music.catalog import CATALOG, find\n"
         "from deployments.engines.music.load import load\n"
-        "load('mock', cache_dir=pathlib.Path('/nonexistent'))\n"
+        "load(find('mock'), cache_dir=pathlib.Path('/nonexistent'))\n"
         "print(len(CATALOG.entries), 'torch' in sys.modules)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == [str(len(CATALOG.entries)), "False"]
-    assert isinstance(load("mock", cache_dir=Path("/nonexistent")), MockEngine)
+    assert isinstance(load(find("mock"), cache_dir=Path("/nonexistent")), MockEngine)

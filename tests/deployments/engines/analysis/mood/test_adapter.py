@@ -22,9 +22,10 @@ from tests.deployments.engines.analysis.sounds import babble, cadence, click, dr
 
 def evidence(samples: Samples) -> Evidence:
     peaks = find_peaks(samples)
+    rhythm = analyse_rhythm(samples)
     return Evidence(
-        analyse_rhythm(samples),
-        key_of(peaks),
+        rhythm,
+        key_of(peaks, rhythm),
         energy_curve(samples, 22_050),
         describe_timbre(samples),
         peaks,

@@ -33,7 +33,7 @@ def test_digest_is_over_names_types_shapes_and_values_in_any_order() -> None:
 async def test_a_local_folder_loads_as_the_same_model(tmp_path: Path) -> None:
     folder = tmp_path / "my-melody"
     shutil.copytree(ensure_tiny("tiny-melody", model_cache()), folder)
-    engine = load(str(folder), cache_dir=tmp_path / "unused", options=TINY)
+    engine = load(find(str(folder)), cache_dir=tmp_path / "unused", options=TINY)
     info, original = await engine.info(), await tiny_engine("tiny-melody").info()
     await engine.close()
     assert info.model == "local/my-melody"

@@ -14,7 +14,7 @@ import torch
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
 from deployments.engines.common.errors import BadRequest
-from deployments.engines.separation.catalog import SeparatorOptions
+from deployments.engines.separation.catalog import SeparatorOptions, find
 from deployments.engines.separation.demucs.packages import load_separator
 from deployments.engines.separation.demucs.tiny import ensure_tiny_separator
 from deployments.engines.separation.load import load
@@ -32,7 +32,7 @@ MODELS = ("tiny", "tiny-ft", "tiny-mixed")
 
 @cache
 def engine(name: str) -> SeparatorEngine:
-    return load(name, cache_dir=model_cache(), options=SeparatorOptions(threads=1))
+    return load(find(name), cache_dir=model_cache(), options=SeparatorOptions(threads=1))
 
 
 @cache

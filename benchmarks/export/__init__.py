@@ -1,0 +1,1 @@
+"""Exports beside plain ffmpeg."""

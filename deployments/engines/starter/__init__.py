@@ -1,0 +1,1 @@
+"""The starter models: small, trained by `training.starter`, and shipped with the package."""

@@ -1,0 +1,1 @@
+"""A line as a package that a digital audio workstation opens."""

@@ -1,0 +1,281 @@
+"""The one table of what an export can be: file name, MIME type, depths, rates, qualities and codec of each
+format.
+
+Pure: values in, ffmpeg's arguments out. Rendered audio is a float32 WAV that has the file's rate already
+(resampled by soxr) and, for 16 bits, its dither, so ffmpeg changes no sample of a lossless format. What is
+left out of the table is left out on purpose: MP3 without a Xing header and bare AAC (ADTS) start late by a
+thousand samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from deployments.export.media_errors import WrongValue
+from deployments.export.tags import Tags, TagStyle, tag_arguments
+
+MAX_RATE_HZ = 192_000
+EXPORT_RATES_HZ = (32_000, 44_100, 48_000)
+"""What may be asked for; a chain's own rate is kept without asking where the format knows it."""
+
+_MPEG_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+_OPUS_RATES_HZ = (48_000,)
+_MP3_LOW_RATE_KBPS = {8_000: 64, 11_025: 64, 12_000: 64, 16_000: 160, 22_050: 160, 24_000: 160}
+"""The most that LAME writes at these; 320 at the others."""
+
+
+_Choice = TypeVar("_Choice", int, str)
+
+
+class Kind(StrEnum):
+    AUDIO = "audio"
+    VIDEO = "video"
+    PACKAGE = "package"
+
+
+class CoverPlace(StrEnum):
+    """PICTURE: a second stream; COMMENT: a Vorbis comment with the picture in base64."""
+
+    NONE = "none"
+    PICTURE = "picture"
+    COMMENT = "comment"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """`rates_hz` empty: any up to MAX_RATE_HZ. `depths`: bits to ffmpeg's arguments, 32 for float; the first
+    of `qualities` is the default. `exact_start`: decoded with what the container says, the first sample is
+    the first one rendered; `exact_length`: and the last one the last, which for Opus holds because audio is
+    rendered at 48 kHz."""
+
+    name: str
+    suffix: str
+    mime_type: str
+    kind: Kind
+    title: str
+    lossless: bool = False
+    rates_hz: tuple[int, ...] = ()
+    depths: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    default_depth: int | None = None
+    qualities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    muxer: tuple[str, ...] = ()
+    tag_style: TagStyle = TagStyle.NONE
+    cover: CoverPlace = CoverPlace.NONE
+    wav_chunks: bool = False
+    exact_start: bool = True
+    exact_length: bool = True
+
+    @property
+    def default_quality(self) -> str | None:
+        return next(iter(self.qualities), None)
+
+    def rate_for(self, rate_hz: int) -> int:
+        """The file's rate for audio of this one: the same, the next one that the format knows, or its highest."""
+        if not self.rates_hz:
+            return min(rate_hz, MAX_RATE_HZ)
+        return next((known for known in self.rates_hz if known >= rate_hz), self.rates_hz[-1])
+
+
+_FLAC = ("-c:a", "flac", "-compression_level", "8")
+_AAC = ("-c:a", "aac", "-profile:a", "aac_low")
+
+FORMATS: Mapping[str, Format] = {
+    row.name: row
+    for row in (
+        Format(
+            "wav",
+            ".wav",
+            "audio/wav",
+            Kind.AUDIO,
+            "WAV",
+            lossless=True,
+            depths={16: ("-c:a", "pcm_s16le"), 24: ("-c:a", "pcm_s24le"), 32: ("-c:a", "pcm_f32le")},
+            default_depth=24,
+            muxer=("-rf64", "auto", "-f", "wav"),
+            tag_style=TagStyle.RIFF_INFO,
+            wav_chunks=True,
+        ),
+        Format(
+            "flac",
+            ".flac",
+            "audio/flac",
+            Kind.AUDIO,
+            "FLAC",
+            lossless=True,
+            depths={
+                16: (*_FLAC, "-sample_fmt", "s16"),
+                24: (*_FLAC, "-sample_fmt", "s32", "-bits_per_raw_sample", "24"),
+            },
+            default_depth=24,
+            muxer=("-f", "flac"),
+            tag_style=TagStyle.VORBIS,
+            cover=CoverPlace.PICTURE,
+        ),
+        Format(
+            "aiff",
+            ".aiff",
+            "audio/aiff",
+            Kind.AUDIO,
+            "AIFF",
+            lossless=True,
+            depths={16: ("-c:a", "pcm_s16be"), 24: ("-c:a", "pcm_s24be")},
+            default_depth=24,
+            muxer=("-write_id3v2", "1", "-id3v2_version", "3", "-f", "aiff"),
+            tag_style=TagStyle.ID3,
+            cover=CoverPlace.PICTURE,
+        ),
+        Format(
+            "mp3",
+            ".mp3",
+            "audio/mpeg",
+            Kind.AUDIO,
+            "MP3",
+            rates_hz=_MPEG_RATES_HZ,
+            qualities={
+                "320k": ("-c:a", "libmp3lame", "-b:a", "320k"),
+                "v0": ("-c:a", "libmp3lame", "-q:a", "0"),
+            },
+            muxer=("-id3v2_version", "3", "-write_xing", "1", "-f", "mp3"),
+            tag_style=TagStyle.ID3,
+            cover=CoverPlace.PICTURE,
+        ),
+        Format(
+            "opus",
+            ".opus",
+            "audio/ogg",
+            Kind.AUDIO,
+            "Opus",
+            rates_hz=_OPUS_RATES_HZ,
+            qualities={rate: ("-c:a", "libopus", "-b:a", rate) for rate in ("192k", "128k", "96k", "256k")},
+            muxer=("-f", "opus"),
+            tag_style=TagStyle.VORBIS,
+            cover=CoverPlace.COMMENT,
+        ),
+        Format(
+            "m4a",
+            ".m4a",
+            "audio/mp4",
+            Kind.AUDIO,
+            "M4A (AAC)",
+            rates_hz=_MPEG_RATES_HZ,
+            qualities={rate: (*_AAC, "-b:a", rate) for rate in ("256k", "192k", "128k", "320k")},
+            muxer=("-movflags", "+faststart", "-f", "ipod"),
+            tag_style=TagStyle.ITUNES,
+            cover=CoverPlace.PICTURE,
+        ),
+        Format(
+            "mp4",
+            ".mp4",
+            "video/mp4",
+            Kind.VIDEO,
+            "MP4 video",
+            rates_hz=_MPEG_RATES_HZ,
+            tag_style=TagStyle.ITUNES,
+        ),
+        Format("daw", ".zip", "application/zip", Kind.PACKAGE, "DAW package", lossless=True),
+    )
+}
+
+
+def format_named(name: str) -> Format:
+    """Raises WrongValue that lists the formats there are."""
+    known = FORMATS.get(name)
+    if known is None:
+        raise WrongValue(f"There is no format {name[:20]!r}; there are {', '.join(FORMATS)}.")
+    return known
+
+
+@dataclass(frozen=True, slots=True)
+class AudioEncoding:
+    """How rendered audio becomes an audio file. What is None becomes the format's default.
+
+    Raises WrongValue for what the format cannot hold: other channels than 1 or 2, a rate, depth or quality
+    that it does not know, a depth for a lossy format or a quality for a lossless one.
+    """
+
+    format: Format
+    rate_hz: int
+    channels: int
+    bit_depth: int | None = None
+    quality: str | None = None
+
+    def __post_init__(self) -> None:
+        form = self.format
+        if form.kind is not Kind.AUDIO:
+            raise WrongValue(f"{form.title} is not an audio file.")
+        if self.channels not in (1, 2):
+            raise WrongValue(f"An export has 1 or 2 channels, not {self.channels}.")
+        if not 1 <= self.rate_hz <= MAX_RATE_HZ or form.rate_for(self.rate_hz) != self.rate_hz:
+            raise WrongValue(f"{form.title} has no sample rate of {self.rate_hz} Hz.")
+        object.__setattr__(
+            self, "bit_depth", _chosen(form, "bit depth", self.bit_depth, form.depths, form.default_depth)
+        )
+        object.__setattr__(
+            self, "quality", _chosen(form, "quality", self.quality, form.qualities, form.default_quality)
+        )
+
+    def codec_arguments(self) -> tuple[str, ...]:
+        if self.bit_depth is not None:
+            return self.format.depths[self.bit_depth]
+        if self.quality == "320k" and self.rate_hz in _MP3_LOW_RATE_KBPS and self.format.name == "mp3":
+            return ("-c:a", "libmp3lame", "-b:a", f"{_MP3_LOW_RATE_KBPS[self.rate_hz]}k")
+        return self.format.qualities[self.quality or ""]
+
+
+def encode_arguments(
+    encoding: AudioEncoding,
+    source: Path,
+    target: Path,
+    *,
+    tags: Tags | None = None,
+    cover: Path | None = None,
+) -> list[str]:
+    """ffmpeg's arguments, without the program's name, to encode the float32 WAV `source` as `target`.
+
+    `source` has the encoding's rate and channels. `cover` is what `write_cover` wrote for this format, else
+    None. Equal sources, encodings, tags and covers give equal bytes with the same ffmpeg.
+    """
+    form = encoding.format
+    picture = form.cover if cover is not None else CoverPlace.NONE
+    inputs: list[str] = []
+    maps = ["-map", "0:a:0"]
+    metadata = "-1"
+    if picture is CoverPlace.PICTURE:
+        inputs = ["-protocol_whitelist", "file", "-f", "mjpeg", "-i", f"file:{cover}"]
+        maps += ["-map", "1:v:0", "-c:v", "copy", "-disposition:v:0", "attached_pic"]
+    elif picture is CoverPlace.COMMENT:
+        inputs = ["-protocol_whitelist", "file", "-f", "ffmetadata", "-i", f"file:{cover}"]
+        metadata = "1"
+    return [
+        *("-hide_banner", "-nostdin", "-loglevel", "error", "-y"),
+        # The format is forced and only files are opened; `file:` keeps a path with a colon or a dash a path.
+        *("-protocol_whitelist", "file", "-f", "wav", "-i", f"file:{source}"),
+        *inputs,
+        *maps,
+        *("-map_metadata", metadata, "-map_chapters", "-1"),
+        # No version strings, no random serials, no threads: equal input, equal bytes.
+        *("-fflags", "+bitexact", "-flags:a", "+bitexact", "-threads", "1"),
+        *("-ar", str(encoding.rate_hz), "-ac", str(encoding.channels)),
+        *encoding.codec_arguments(),
+        *(tag_arguments(tags, form.tag_style) if tags is not None else ()),
+        *form.muxer,
+        f"file:{target}",
+    ]
+
+
+def _chosen(
+    form: Format, what: str, wanted: _Choice | None, known: Mapping[_Choice, object], default: _Choice | None
+) -> _Choice | None:
+    if wanted is None:
+        return default
+    if not known:
+        raise WrongValue(f"{form.title} has no {what} to choose.")
+    if wanted not in known:
+        raise WrongValue(
+            f"The {what} of {form.title} is {', '.join(map(str, known))}, not {str(wanted)[:20]}."
+        )
+    return wanted

@@ -1,0 +1,117 @@
+"""The starter's corpus on disk: songs as stems, and as the codec hears them. Made once, in any number of
+sittings.
+
+    python -m training.starter.songs --runs RUNS --songs 1200
+    python -m training.starter.songs --runs RUNS --songs 64 --test
+
+A folder `songs` (or `test-songs`) has, for each seed, `000123.flac` (four stereo stems at 44.1 kHz, drums,
+bass, other, vocals: eight channels that add up to the mix), `000123.json` (what is true of it) and
+`000123.npy` (the mix, mono int16 at the codec's rate). A song is there when its `.npy` is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from deployments.audio.resample import resample
+from deployments.audio.samples import Samples
+from training.starter.composer.render import (
+    RATE_HZ,
+    TEST_FONT,
+    TRAINING_FONTS,
+    Synthesiser,
+    find_font,
+    render_song,
+)
+from training.starter.composer.song import SONG_S, STEMS, compose_song, draw_song
+
+CODEC_RATE_HZ = 16_000
+TEST_SEEDS = range(100_000, 110_000)
+"""Nothing is trained or chosen on these, nor on the sound font that plays them."""
+
+
+def make_songs(runs: Path, seeds: Iterable[int], *, test: bool = False, song_s: float = SONG_S) -> Path:
+    """The folder with a song for each seed; those that are there stay. Raises RendererMissing."""
+    folder = songs_folder(runs, test=test)
+    folder.mkdir(parents=True, exist_ok=True)
+    fonts = (TEST_FONT,) if test else TRAINING_FONTS
+    synthesisers: dict[str, Synthesiser] = {}
+    for seed in seeds:
+        if (folder / f"{seed:06}.npy").exists():
+            continue
+        # One in three songs is played by the second font.
+        font = fonts[(seed // 16 % 3 == 2) % len(fonts)]
+        if font not in synthesisers:
+            synthesisers[font] = Synthesiser(find_font(font))
+        _make_song(folder, seed, synthesisers[font], font, song_s)
+    for synthesiser in synthesisers.values():
+        synthesiser.close()
+    return folder
+
+
+def songs_folder(runs: Path, *, test: bool = False) -> Path:
+    return runs / ("test-songs" if test else "songs")
+
+
+def finished(folder: Path) -> list[Path]:
+    """The songs' `.npy`, in the order of their seeds."""
+    return sorted(folder.glob("[0-9]*.npy"))
+
+
+def truth_of(song: Path) -> dict[str, Any]:
+    """The fields of `SongTruth`, for any of a song's files; none for audio that somebody else made."""
+    path = song.with_suffix(".json")
+    truth: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return truth
+
+
+def stems_of(song: Path, start_s: float = 0.0, duration_s: float | None = None) -> Samples:
+    """float32 [4, 2, samples] at 44.1 kHz."""
+    with soundfile.SoundFile(song.with_suffix(".flac")) as file:
+        file.seek(round(start_s * RATE_HZ))
+        frames = -1 if duration_s is None else round(duration_s * RATE_HZ)
+        samples: Samples = file.read(frames, dtype="float32", always_2d=True)
+    return np.ascontiguousarray(samples.T).reshape(len(STEMS), 2, -1)
+
+
+def as_codec_hears(mix: Samples, rate_hz: int) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """float32 [channels, samples] -> int16 [samples] at the codec's rate, mono."""
+    mono = resample(mix.mean(0, keepdims=True), rate_hz, CODEC_RATE_HZ)[0]
+    whole: np.ndarray[Any, np.dtype[np.int16]] = np.clip(np.round(mono * 32767), -32768, 32767).astype(
+        np.int16
+    )
+    return whole
+
+
+def _make_song(folder: Path, seed: int, synthesiser: Synthesiser, font: str, song_s: float) -> None:
+    song = compose_song(draw_song(seed), song_s)
+    stems = render_song(song, synthesiser)
+    name = f"{seed:06}"
+    soundfile.write(folder / f"{name}.flac", stems.reshape(-1, stems.shape[2]).T, RATE_HZ, subtype="PCM_16")
+    record = song.truth.record() | {"font": font, "duration_s": song_s}
+    (folder / f"{name}.json").write_text(json.dumps(record))
+    draft = folder / f".{name}.npy"
+    np.save(draft, as_codec_hears(stems.sum(0), RATE_HZ))
+    draft.replace(folder / f"{name}.npy")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compose and render the starter's corpus.")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for all that training writes")
+    parser.add_argument("--songs", type=int, required=True)
+    parser.add_argument("--test", action="store_true", help="the test seeds, on the held-out sound font")
+    arguments = parser.parse_args()
+    first = TEST_SEEDS.start if arguments.test else 0
+    folder = make_songs(arguments.runs, range(first, first + arguments.songs), test=arguments.test)
+    print(f"{len(finished(folder)) * SONG_S / 3600:.2f} h in {folder}")
+
+
+if __name__ == "__main__":
+    main()
