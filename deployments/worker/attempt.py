@@ -71,7 +71,7 @@ class Attempt:
         self._on_progress = on_progress
         self._progress = 0.0
         self._look = asyncio.Event()
-        self._is_open = False
+        self._is_open = asyncio.Event()
 
     def look_now(self) -> None:
         """Look at once whether the job was decided elsewhere (a cancel signal)."""
@@ -195,14 +195,17 @@ class Attempt:
 
     async def _work(self) -> Outcome:
         """Under one claim, so that waiting for a busy engine or a storage in trouble writes nothing."""
-        if not self._is_open:
+        if not self._is_open.is_set():
             opened = await self._handler.open(self._job)
             if opened is not None:
                 return opened
-            self._is_open = True
+            self._is_open.set()
         return await self._handler.run(self._job, self._report)
 
     async def _decided_elsewhere(self) -> Outcome:
+        # Not before the node is in its chain: a job that ends without it leaves the node to a request that still
+        # brings it in, and nobody would ever work on it.
+        await self._is_open.wait()
         while True:
             self._look.clear()
             try:
