@@ -10,12 +10,12 @@ from fastapi.responses import JSONResponse
 from serve_app.access.callers import CurrentCaller
 from serve_app.chains.schemas import NewExport
 from serve_app.exports.service import ExportRequest, ExportService
-from serve_app.http.dependencies import ELSEWHERE, IdempotencyKey, Progress, service
+from serve_app.http.dependencies import IdempotencyKey, Progress, service
 from serve_app.http.problems import Conflict, FieldError, Problem, Unprocessable, problem_responses
 from serve_app.http.ranges import IMMUTABLE
 from serve_app.jobs.schemas import JobView, job_view
 from serve_app.playback.audio import AudioFile, AudioService, export_headers
-from serve_app.playback.files import file_response
+from serve_app.playback.files import AUDIO, file_answers, file_response
 from storage.domain.jobs import JobState
 
 Audio = Annotated[AudioService, service(AudioService)]
@@ -81,12 +81,7 @@ async def export_chain(
     "/v1/exports/{export_id}/file",
     tags=["jobs"],
     response_class=Response,
-    responses={
-        200: {"content": {"audio/wav": {}, "audio/flac": {}, "audio/mpeg": {}}},
-        206: {"description": "The range asked for"},
-        **ELSEWHERE,
-        **problem_responses(404, 416),
-    },
+    responses=file_answers(*AUDIO, problems=(404,)),
 )
 async def download_export(
     export_id: str,

@@ -52,10 +52,6 @@ Cursor = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
-ELSEWHERE: dict[int | str, dict[str, Any]] = {
-    307: {"description": "Where `storage.presign` is on: to the file in the object store"}
-}
-
 
 def form_body(form: type[BaseModel]) -> dict[str, Any]:
     """What OpenAPI is told of a form that the route reads by itself; `api` has its schema."""

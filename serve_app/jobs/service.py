@@ -29,9 +29,6 @@ class JobService:
         self._chains = chains
         self._queue = queue
 
-    async def find(self, tenant: str, job_id: str) -> Job | None:
-        return await self._jobs.find(tenant, job_id)
-
     async def read(self, tenant: str, job_id: str) -> Job:
         """The job; the chain's word where the record lags. Raises JobNotFound."""
         job = await self._jobs.load(tenant, job_id)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import Request, Response
 
+from serve_app.http.problems import problem_responses
 from serve_app.http.ranges import REVALIDATED, blob_response
 from serve_app.playback.audio import AudioFile, AudioService
+
+AUDIO = ("audio/wav", "audio/flac", "audio/mpeg")
+
+
+def file_answers(*media_types: str, problems: tuple[int, ...]) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of a route that answers with `file_response`; `problems` are the statuses of its own."""
+    return {
+        200: {"content": {media_type: {} for media_type in media_types}},
+        206: {"description": "The range asked for"},
+        307: {"description": "Where `storage.presign` is on: to the file in the object store"},
+        **problem_responses(*problems, 416),
+    }
 
 
 async def file_response(

@@ -9,11 +9,10 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from deployments.export.plan import AudioFormat
 from serve_app.access.callers import CurrentCaller
 from serve_app.chains.service import ChainService
-from serve_app.http.dependencies import ELSEWHERE, service
-from serve_app.http.problems import problem_responses
+from serve_app.http.dependencies import service
 from serve_app.http.streaming import unless_gone
 from serve_app.playback.audio import AudioService, node_stem
-from serve_app.playback.files import file_response
+from serve_app.playback.files import AUDIO, file_answers, file_response
 from serve_app.playback.live_audio import LiveAudio
 from serve_app.playback.live_response import LiveFormat, accepted, live_head, live_response
 
@@ -29,12 +28,7 @@ router = APIRouter()
     "/v1/chains/{chain_id}/nodes/{node_id}/audio",
     tags=["nodes"],
     response_class=Response,
-    responses={
-        200: {"content": {"audio/wav": {}, "audio/flac": {}, "audio/mpeg": {}}},
-        206: {"description": "The range asked for"},
-        **ELSEWHERE,
-        **problem_responses(404, 409, 416),
-    },
+    responses=file_answers(*AUDIO, problems=(404, 409)),
 )
 async def listen(
     chain_id: str,
@@ -58,12 +52,7 @@ async def listen(
     "/v1/chains/{chain_id}/nodes/{node_id}/original",
     tags=["nodes"],
     response_class=Response,
-    responses={
-        200: {"content": {"application/octet-stream": {}}},
-        206: {"description": "The range asked for"},
-        **ELSEWHERE,
-        **problem_responses(404, 409, 416),
-    },
+    responses=file_answers("application/octet-stream", problems=(404, 409)),
 )
 async def download_original(
     chain_id: str,
@@ -84,12 +73,7 @@ async def download_original(
     "/v1/jobs/{job_id}/audio",
     tags=["jobs"],
     response_class=Response,
-    responses={
-        200: {"content": {"audio/wav": {}, "audio/L16": {}, "application/octet-stream": {}}},
-        206: {"description": "The range asked for"},
-        **ELSEWHERE,
-        **problem_responses(404, 409, 416, 503),
-    },
+    responses=file_answers("audio/wav", "audio/L16", "application/octet-stream", problems=(404, 409, 503)),
 )
 async def job_audio(
     job_id: str,

@@ -14,7 +14,6 @@ from deployments.export.plan import AudioFormat
 from deployments.temporary import temporary_folder
 from serve_app.access.callers import CallerWithStems, CurrentCaller
 from serve_app.http.dependencies import (
-    ELSEWHERE,
     Configured,
     IdempotencyKey,
     Progress,
@@ -27,7 +26,7 @@ from serve_app.http.problems import problem_responses
 from serve_app.http.ranges import content_disposition
 from serve_app.http.streaming import WholeResponse, started
 from serve_app.playback.audio import AudioFile, AudioService
-from serve_app.playback.files import file_response
+from serve_app.playback.files import AUDIO, file_answers, file_response
 from serve_app.processing.archive import ArchiveFile, Compression, zip_stream
 from serve_app.processing.schemas import (
     ManifestView,
@@ -142,12 +141,7 @@ async def download_all(
 @router.get(
     "/download/{job_id}/{track}",
     response_class=Response,
-    responses={
-        200: {"content": {"audio/wav": {}, "audio/flac": {}, "audio/mpeg": {}}},
-        206: {"description": "The range asked for"},
-        **ELSEWHERE,
-        **problem_responses(401, 404, 409, 410, 416),
-    },
+    responses=file_answers(*AUDIO, problems=(401, 404, 409, 410)),
 )
 async def download(
     job_id: str,

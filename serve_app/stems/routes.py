@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 from deployments.export.plan import AudioFormat
 from serve_app.access.callers import CallerWithStems, CurrentCaller
 from serve_app.chains.service import ChainService
-from serve_app.http.dependencies import ELSEWHERE, IdempotencyKey, Progress, service
+from serve_app.http.dependencies import IdempotencyKey, Progress, service
 from serve_app.http.fields import AcceptedView, accepted_view
 from serve_app.http.problems import problem_responses
 from serve_app.playback.audio import AudioService, node_stem
-from serve_app.playback.files import file_response
+from serve_app.playback.files import AUDIO, file_answers, file_response
 from serve_app.stems.schemas import NewStems, StemsView, stems_view
 from serve_app.stems.service import StemsRequest, StemsService
 
@@ -62,12 +62,7 @@ async def list_stems(
 @router.get(
     "/{stem}",
     response_class=Response,
-    responses={
-        200: {"content": {"audio/wav": {}, "audio/flac": {}, "audio/mpeg": {}}},
-        206: {"description": "The range asked for"},
-        **ELSEWHERE,
-        **problem_responses(401, 404, 409, 416),
-    },
+    responses=file_answers(*AUDIO, problems=(401, 404, 409)),
 )
 async def listen(
     chain_id: str,

@@ -128,14 +128,6 @@ async def separate_track(
         await _give_up([answer for _, answer in asked])
 
 
-def stem_names(options: SeparationOptions, info: SeparatorInfo) -> tuple[str, ...]:
-    """The stems that a separation with these options gives, in their order. Raises BadRequest."""
-    check_options(options, info)
-    if options.two_stems is not None:
-        return options.two_stems, f"no_{options.two_stems}"
-    return tuple(info.sources[source] for source in _wanted(options, info))
-
-
 def _wanted(options: SeparationOptions, info: SeparatorInfo) -> tuple[int, ...]:
     """The sources that must be estimated, as indices in the model's order."""
     if options.two_stems is not None:

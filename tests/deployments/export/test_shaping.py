@@ -9,9 +9,10 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deployments.audio.dither import STRETCH_SAMPLES
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
-from deployments.export.dither import STRETCH_SAMPLES, dither_track
+from deployments.export.dither import dither_track
 from deployments.export.media_errors import EmptyAudio, WrongValue
 from deployments.export.shaping import Shape, shape_track
 from tests.support.clips import music
