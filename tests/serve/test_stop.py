@@ -25,6 +25,9 @@ from tests.support.ports import free_port
 pytestmark = [pytest.mark.serve, pytest.mark.torch]
 
 START_S = 150.0
+SET_BY_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+"""A make that finds these in its environment counts itself as a part of another and prints its folders."""
+
 STOP_S = 100.0
 
 
@@ -51,7 +54,7 @@ class MakeRun:
                 ["sh", "-c", f"{make} & echo $! > {folder}/pid; wait $!"],
                 cwd=REPOSITORY,
                 env={
-                    **os.environ,
+                    **{name: value for name, value in os.environ.items() if name not in SET_BY_MAKE},
                     **RAY_ENVIRONMENT,
                     "RAY_TMPDIR": str(self._ray),
                     "SEGUE_STORAGE": f"file:{self.data}",
