@@ -16,6 +16,7 @@ from deployments.events.bus import Announcer, JobProgressed
 from deployments.worker.attempt import CHAIN_DAMAGED, After, Attempt
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Heart, Pulse
+from deployments.worker.rounds import Rounds
 from storage.domain.jobs import (
     AttemptsExhausted,
     Job,
@@ -36,6 +37,7 @@ from storage.stores.object_store import StoreError, StoreUnavailable
 logger = logging.getLogger("segue.jobs")
 
 PROGRESS_INTERVAL_S = 0.1
+CONCURRENT_LISTINGS = 8
 
 
 class Worker:
@@ -60,6 +62,7 @@ class Worker:
         self._monotonic = monotonic
         self._watch = LeaseWatch(settings.takeover_grace_s)
         self._heart = heart or Heart(jobs)
+        self._rounds = Rounds()
         self._queue: asyncio.Queue[tuple[JobKey, Sign | None]] = asyncio.Queue()
         self._waiting: set[JobKey] = set()
         self._attempts: dict[JobKey, Attempt] = {}
@@ -93,6 +96,7 @@ class Worker:
 
     def submit(self, key: JobKey) -> None:
         """Work on a job soon. Twice is once."""
+        self._rounds.found(key.tenant, is_busy=True)
         self._enqueue(key, None)
 
     def look_at(self, key: JobKey) -> None:
@@ -103,7 +107,15 @@ class Worker:
 
     async def sweep(self) -> None:
         """Find unfinished jobs that nobody works on, and queue them."""
-        active = await self._jobs.active()
+        tenants = self._rounds.following(await self._jobs.tenants())
+        self._answered_s = self._monotonic()
+        active: list[JobKey] = []
+        for first in range(0, len(tenants), CONCURRENT_LISTINGS):
+            some = tenants[first : first + CONCURRENT_LISTINGS]
+            found = await asyncio.gather(*(self._jobs.active_of(tenant) for tenant in some))
+            for tenant, keys in zip(some, found, strict=True):
+                self._rounds.found(tenant, is_busy=bool(keys))
+                active += keys
         self._answered_s = self._monotonic()
         for key in active:
             if key in self._waiting or key in self._attempts:

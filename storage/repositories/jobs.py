@@ -136,8 +136,11 @@ class Jobs:
 
     async def active(self) -> list[JobKey]:
         """All unfinished jobs of all tenants, by their markers."""
-        tenants = await self._store.list_folders(paths.TENANTS)
-        return [key for tenant in tenants for key in await self.active_of(tenant)]
+        return [key for tenant in await self.tenants() for key in await self.active_of(tenant)]
+
+    async def tenants(self) -> list[str]:
+        """All tenants that have anything in the store, sorted."""
+        return await self._store.list_folders(paths.TENANTS)
 
     async def active_of(self, tenant: str) -> list[JobKey]:
         folder = paths.active_folder(tenant)
