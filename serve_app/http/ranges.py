@@ -34,6 +34,9 @@ _ETAG = re.compile(r'(?:W/)?("[^"]*")')
 Read = Callable[[int, int], Awaitable[bytes]]
 """`read(start, length)` gives exactly those bytes of the blob."""
 
+Content = Callable[[int, int], Awaitable[AsyncIterator[bytes]]]
+"""`content(start, length)` gives exactly those bytes in pieces, the first of which has been read."""
+
 Link = Callable[[str], Awaitable[str | None]]
 """`link(content_disposition)` gives a URL that answers with the same bytes, or None if there is none."""
 
@@ -91,13 +94,40 @@ async def blob_response(
     extra_headers: Mapping[str, str] | None = None,
     disposition: Literal["inline", "attachment"] = "attachment",
 ) -> Response:
-    """Answer GET or HEAD for a blob of `size` bytes whose SHA-256 is `etag`: 200, 206, 304 or a 416 problem,
-    or 307 to where `link` leads. A client follows with the Range header that it came with. Another method, whose
-    answer happens to be the blob, gets all of it: Range and If-None-Match are defined for GET.
+    """`ranged_response` for a blob, of which 1 MiB is read at a time."""
+    return await ranged_response(
+        request,
+        size=size,
+        etag=etag,
+        media_type=media_type,
+        filename=filename,
+        content=lambda start, length: _stream(read, start, length),
+        link=link,
+        cache_control=cache_control,
+        extra_headers=extra_headers,
+        disposition=disposition,
+    )
 
-    Reads 1 MiB at a time. The first piece is read before the answer begins, so a blob that is gone, or a
-    store that is down, is still an error answer; later failures break the connection, which the client
-    notices by Content-Length.
+
+async def ranged_response(
+    request: Request,
+    *,
+    size: int,
+    etag: str,
+    media_type: str,
+    filename: str,
+    content: Content,
+    link: Link | None = None,
+    cache_control: str = REVALIDATED,
+    extra_headers: Mapping[str, str] | None = None,
+    disposition: Literal["inline", "attachment"] = "attachment",
+) -> Response:
+    """Answer GET or HEAD for `size` bytes whose SHA-256 is `etag`: 200, 206, 304 or a 416 problem, or 307 to where
+    `link` leads. A client follows with the Range header that it came with. Another method, whose answer happens to
+    be these bytes, gets all of them: Range and If-None-Match are defined for GET.
+
+    The first piece is read before the answer begins, so a blob that is gone, or a store that is down, is still an
+    error answer; later failures break the connection, which the client notices by Content-Length.
     """
     tag = f'"{etag}"'
     headers = {"ETag": tag, "Cache-Control": cache_control, "Accept-Ranges": "bytes", **(extra_headers or {})}
@@ -119,12 +149,11 @@ async def blob_response(
     if request.method == "GET" and request.headers.get("if-range", tag) == tag:
         part = parse_range(request.headers.get("range"), size)
     if part is None:
-        content = await _stream(read, 0, size)
-        return StreamingResponse(content, headers=headers, media_type=media_type)
+        return StreamingResponse(await content(0, size), headers=headers, media_type=media_type)
     headers["Content-Length"] = str(part.length)
     headers["Content-Range"] = f"bytes {part.start}-{part.last}/{size}"
-    content = await _stream(read, part.start, part.length)
-    return StreamingResponse(content, HTTPStatus.PARTIAL_CONTENT, headers=headers, media_type=media_type)
+    pieces = await content(part.start, part.length)
+    return StreamingResponse(pieces, HTTPStatus.PARTIAL_CONTENT, headers=headers, media_type=media_type)
 
 
 def _is_unchanged(if_none_match: str | None, tag: str) -> bool:

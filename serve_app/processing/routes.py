@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from deployments.export.plan import AudioFormat
+from deployments.specs.process import ProcessSpec
 from deployments.temporary import temporary_folder
 from serve_app.access.callers import CallerWithStems, CurrentCaller
 from serve_app.http.dependencies import (
@@ -23,11 +25,11 @@ from serve_app.http.dependencies import (
 )
 from serve_app.http.multipart import receive_upload
 from serve_app.http.problems import problem_responses
-from serve_app.http.ranges import content_disposition
+from serve_app.http.ranges import content_disposition, ranged_response
 from serve_app.http.streaming import WholeResponse, started
 from serve_app.playback.audio import AudioFile, AudioService
 from serve_app.playback.files import AUDIO, file_answers, file_response
-from serve_app.processing.archive import ArchiveFile, Compression, zip_stream
+from serve_app.processing.archive import ArchiveFile, Compression, sliced, zip_size_bytes, zip_stream
 from serve_app.processing.schemas import (
     ManifestView,
     NewProcess,
@@ -102,7 +104,7 @@ async def list_outputs(job_id: str, caller: CurrentCaller, processing: Processin
 @router.get(
     "/download/{job_id}/all",
     response_class=Response,
-    responses={200: {"content": {"application/zip": {}}}, **problem_responses(401, 404, 409, 410)},
+    responses=file_answers("application/zip", problems=(401, 404, 409, 410)),
 )
 async def download_all(
     job_id: str,
@@ -112,15 +114,11 @@ async def download_all(
     progress: Progress,
     compression: Annotated[Compression, Query()] = Compression.STORED,
 ) -> Response:
-    """All tracks and manifest.json as one ZIP, made while it is sent."""
+    """All tracks and manifest.json as one ZIP, made while it is sent. A stored one has a length, an ETag and Range;
+    how long a deflated one is shows when all of it has been sent."""
     job = await processing.read(caller.tenant, job_id)
     tracks = processing.all_outputs(job)
-    headers = {
-        "Content-Disposition": content_disposition(f"{_stem(job)}.zip", "attachment"),
-        "Cache-Control": "no-store",
-    }
-    if request.method == "HEAD":  # without a length: it is known when all has been sent
-        return StreamingResponse(_nothing(), headers=headers, media_type="application/zip")
+    filename = f"{_stem(job)}.zip"
     manifest = manifest_view(job, progress).model_dump_json(indent=2).encode()
     files = [
         ArchiveFile("manifest.json", len(manifest), _once(manifest)),
@@ -133,8 +131,29 @@ async def download_all(
             for track in tracks
         ),
     ]
-    content = await started(zip_stream(files, job.created_at, compression))
-    return WholeResponse(content, headers=headers, media_type="application/zip")
+    if compression is Compression.STORED:
+
+        async def content(start: int, length: int) -> AsyncIterator[bytes]:
+            return await started(sliced(zip_stream(files, job.created_at, compression), start, length))
+
+        parts = [manifest, *(track.blob.sha256.encode() for track in tracks)]
+        return await ranged_response(
+            request,
+            size=zip_size_bytes(files),
+            etag=hashlib.sha256(b"\0".join(parts)).hexdigest(),
+            media_type="application/zip",
+            filename=filename,
+            content=content,
+        )
+    headers = {
+        "Content-Disposition": content_disposition(filename, "attachment"),
+        "Cache-Control": "no-store",
+        "Accept-Ranges": "none",
+    }
+    if request.method == "HEAD":
+        return StreamingResponse(_nothing(), headers=headers, media_type="application/zip")
+    pieces = await started(zip_stream(files, job.created_at, compression))
+    return WholeResponse(pieces, headers=headers, media_type="application/zip")
 
 
 @router.head("/download/{job_id}/{track}", include_in_schema=False)
@@ -178,7 +197,7 @@ def _unpacked(fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _stem(job: Job) -> str:
-    return Path(str(job.params["filename"])).stem or job.id
+    return Path(ProcessSpec.from_record(job.params).filename).stem or job.id
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

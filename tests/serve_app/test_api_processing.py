@@ -203,16 +203,33 @@ class TestArchive:
             sizes = {info.compress_size < info.file_size for info in archive.infolist()}
             assert (True in sizes) is (compression == "deflated")
 
-    async def test_head_tells_of_the_archive(self) -> None:
+    @pytest.mark.parametrize("compression", ["stored", "deflated"])
+    async def test_head_tells_of_the_archive(self, compression: str) -> None:
+        async with studio() as app:
+            manifest = await processed(app, wav(song(0.5)), composite="false")
+            url = f"/download/{manifest['job_id']}/all?compression={compression}"
+            head, whole = await app.http.head(url), await app.http.get(url)
+            assert (head.status_code, head.content) == (200, b"")
+            for name in ("content-type", "content-disposition", "cache-control", "accept-ranges"):
+                assert head.headers[name] == whole.headers[name]
+            if compression == "stored":
+                assert head.headers["content-length"] == str(len(whole.content))
+            else:
+                assert "content-length" not in head.headers
+            assert (await app.http.head("/download/nothing/all")).status_code == 404
+
+    async def test_a_broken_download_of_the_archive_is_resumed(self) -> None:
         async with studio() as app:
             manifest = await processed(app, wav(song(0.5)), composite="false")
             url = f"/download/{manifest['job_id']}/all"
-            head, whole = await app.http.head(url), await app.http.get(url)
-            assert (head.status_code, head.content) == (200, b"")
-            for name in ("content-type", "content-disposition", "cache-control"):
-                assert head.headers[name] == whole.headers[name]
-            assert "content-length" not in head.headers
-            assert (await app.http.head("/download/nothing/all")).status_code == 404
+            whole = await app.http.get(url)
+            middle = len(whole.content) // 2
+            asked = {"Range": f"bytes={middle}-", "If-Range": whole.headers["etag"]}
+            rest = await app.http.get(url, headers=asked)
+            assert rest.status_code == 206
+            assert whole.content[:middle] + rest.content == whole.content
+            again = await app.http.get(url, headers={"If-None-Match": whole.headers["etag"]})
+            assert again.status_code == 304
 
     async def test_all_is_no_track(self) -> None:
         async with studio(MockSeparator(segment_delay_s=5)) as app:
