@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from segue_client.answers import ClientError, Misused, Rejected, Unreachable
 from segue_client.client import SegueClient
@@ -18,8 +19,20 @@ EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def default_url() -> str:
-    """SEGUE_URL, else this machine. This command reads nothing else from the environment."""
+    """SEGUE_URL, else this machine."""
     return os.environ.get("SEGUE_URL") or DEFAULT_URL
+
+
+def access_key(file: Path | None) -> str | None:
+    """The key in that file, else SEGUE_KEY, else none. Not an option of its own: the arguments of a program are
+    visible to everybody on the machine. Raises OSError, Misused for a file without a key."""
+    text = os.environ.get("SEGUE_KEY", "") if file is None else file.read_text(errors="replace")
+    key = text.strip()
+    if file is not None and not key:
+        raise Misused(f"{file} holds no key")
+    if not all("!" <= character <= "~" for character in key):
+        raise Misused("an access key is one word of letters, digits and signs")
+    return key or None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal = Terminal(sys.stdout, sys.stderr)
     command: Command = args.command
     try:
-        with SegueClient(args.url) as client:
+        with SegueClient(args.url, key=access_key(args.key_file)) as client:
             command(client, args, terminal)
     except Unreachable as error:
         terminal.note(f"segue: {printable(str(error), 300)}")
@@ -58,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="A chain, node or job may be named by the beginning of its id, as long as that is the only one.",
     )
     root.add_argument("--url", default=default_url(), help="the server (default: $SEGUE_URL, or %(default)s)")
+    root.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="holds the access key (default: $SEGUE_KEY, or none)"
+    )
     commands = Commands(root.add_subparsers(required=True, metavar="COMMAND"))
     for group in (chains, takes, files, server):
         group.add_commands(commands)

@@ -48,7 +48,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class SegueClient:
-    """One server; blocking; a context manager. Retries as `Connection` does. Every method raises ClientError."""
+    """One server; blocking; a context manager. `key` is the access key, where the server asks for one. Retries as
+    `Connection` does. Every method raises ClientError."""
 
     def __init__(
         self,
@@ -56,8 +57,9 @@ class SegueClient:
         *,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        key: str | None = None,
     ) -> None:
-        self.connection = Connection(url, transport, sleep)
+        self.connection = Connection(url, transport, sleep, key)
 
     def __enter__(self) -> Self:
         return self

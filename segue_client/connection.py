@@ -32,7 +32,11 @@ class Connection:
     """
 
     def __init__(
-        self, url: str, transport: httpx.BaseTransport | None, sleep: Callable[[float], None] = time.sleep
+        self,
+        url: str,
+        transport: httpx.BaseTransport | None,
+        sleep: Callable[[float], None] = time.sleep,
+        key: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         try:
@@ -41,7 +45,11 @@ class Connection:
             raise Unreachable(url, str(error)) from error
         # A proxy from the environment has no business between this machine and itself.
         self.http = httpx.Client(
-            base_url=self.url, timeout=_TIMEOUT, transport=transport, trust_env=host not in _LOOPBACK
+            base_url=self.url,
+            headers={} if key is None else {"Authorization": f"Bearer {key}"},
+            timeout=_TIMEOUT,
+            transport=transport,
+            trust_env=host not in _LOOPBACK,
         )
         self.sleep = sleep
 

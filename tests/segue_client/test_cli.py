@@ -26,7 +26,8 @@ from deployments.engines.music.mock import MockEngine
 from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
 from deployments.engines.separation.mock import MockSeparator
 from segue_client import client, connection
-from segue_client.cli import DEFAULT_URL, default_url, main
+from segue_client.answers import Misused
+from segue_client.cli import DEFAULT_URL, access_key, default_url, main
 from storage import paths
 from tests.segue_client.real_segue import RealSegue, real_segue
 from tests.support.harness import Running, tone, wav
@@ -713,3 +714,20 @@ class TestInvocation:
         assert "━" in shown.decode()
         assert "100%" in shown.decode()
         assert re.fullmatch(r"\w{24}\n", out.decode())  # a pipe: ids and nothing else
+
+
+def test_an_access_key_comes_from_a_file_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("s3cret\n")
+    monkeypatch.delenv("SEGUE_KEY", raising=False)
+    assert access_key(None) is None
+    assert access_key(file) == "s3cret"
+    monkeypatch.setenv("SEGUE_KEY", "0ther")
+    assert access_key(None) == "0ther"
+    assert access_key(file) == "s3cret"
+    for wrong in ("", "two words", "s\u00e9cret"):
+        file.write_text(wrong)
+        with pytest.raises(Misused):
+            access_key(file)

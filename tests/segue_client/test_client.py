@@ -64,6 +64,20 @@ def ignore(job: Job) -> None:
     pass
 
 
+def test_the_key_goes_with_every_request(pauses: Pauses) -> None:
+    seen: list[str | None] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("authorization"))
+        return httpx.Response(200, json={"models": [], "separators": [], "analyser": None})
+
+    transport = httpx.MockTransport(handler)
+    for key in ("s3cret", None):
+        with SegueClient("http://segue", transport=transport, sleep=pauses, key=key) as client:
+            client.connection.http.get("/v1/models")
+    assert seen == ["Bearer s3cret", None]
+
+
 BRANCH = {"nodes": [node("n")], "job_ids": ["j"], "job_id": "j"}
 
 
