@@ -18,7 +18,7 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
            RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 GRPC_ENABLE_FORK_SUPPORT=0 \
            RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1
 
-.PHONY: run test test-slow fuzz test-slow-store test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video wheel install install-test clean
+.PHONY: run test test-slow fuzz test-slow-store test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video collect wheel install install-test clean
 
 run: install
 	@exec env $(RAY_ENV) $(BIN)/python -m serve_app.run $(if $(VERBOSE),--verbose) --end-with-parent $(CONFIG)
@@ -86,6 +86,10 @@ bench-video: install-test
 
 bench-analysis: install-test
 	$(BIN)/python -m benchmarks.analysis --json benchmarks/analysis/results.json
+
+# Deletes what nothing needs any more from the data of `make run`; DRY=--dry-run lists it.
+collect: install
+	$(BIN)/python -m serve_app.collect --config $(CONFIG) $(DRY)
 
 wheel: install-test
 	$(BIN)/python -m build --wheel

@@ -46,6 +46,11 @@ class StorageSettings(Frozen):
         False, description="send downloads to the bucket itself; clients must reach it by the same name"
     )
     presign_expiry_s: int = Field(3600, ge=1, le=7 * 24 * 3600, description="how long such a link is good")
+    require_existing: bool = Field(
+        False,
+        description="file: refuse a folder that no server has used yet, such as the mount point of a volume that "
+        "is not mounted; for every start but the first",
+    )
     unsafe_single_writer: bool = Field(
         False, description="go on with a server that ignores conditions, at the risk of losing changes"
     )

@@ -67,10 +67,13 @@ class LocalFolderStore:
     """Implements `ObjectStore` on `root`, which is made if it is not there.
 
     `fsync=False` gives up durability, not atomicity: for tests. `threads` is how many operations run at once.
-    Raises StoreUnavailable if the folder cannot be used.
+    Raises StoreUnavailable if the folder cannot be used, StoreMissing with `require_existing` for one in which no
+    store has been opened before.
     """
 
-    def __init__(self, root: Path, *, fsync: bool = True, threads: int = THREADS) -> None:
+    def __init__(
+        self, root: Path, *, fsync: bool = True, threads: int = THREADS, require_existing: bool = False
+    ) -> None:
         self._root = root.absolute()
         self._identity = self._root / ".segue" / "id"
         self._locks = self._root / ".segue" / "locks"
@@ -78,6 +81,11 @@ class LocalFolderStore:
         self._fsync = fsync
         self._synced_folders: set[Path] = set()
         with _explained("use", str(root)):
+            if require_existing and not self._identity.exists():
+                raise StoreMissing(
+                    f"the folder {self._root} holds no data of Segue: is its volume mounted? "
+                    "(storage.require_existing is set)"
+                )
             self._root.mkdir(parents=True, exist_ok=True)
             self._locks.mkdir(parents=True, exist_ok=True)
             self._temporary.mkdir(exist_ok=True)

@@ -32,7 +32,7 @@ def open_store(settings: StorageSettings) -> ObjectStore:
     """
     scheme, _, rest = settings.url.partition(":")
     if scheme == "file" and rest:
-        return LocalFolderStore(Path(rest))
+        return LocalFolderStore(Path(rest), require_existing=settings.require_existing)
     if scheme == "memory" and not rest:
         return MemoryStore()
     if scheme == "s3":

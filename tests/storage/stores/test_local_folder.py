@@ -253,6 +253,21 @@ class TestARootThatGoesAway:
         await store.put("tenants/t/b", b"new")
         assert [info.key async for info in store.list("")] == ["tenants/t/a", "tenants/t/b"]
 
+    async def test_a_first_start_on_an_empty_mount_point_can_be_refused(
+        self, store: LocalFolderStore, root: Path, tmp_path: Path
+    ) -> None:
+        mount_point = tmp_path / "mount"
+        mount_point.mkdir()
+        for folder in (mount_point, tmp_path / "nothing"):
+            with pytest.raises(StoreMissing, match="volume"):
+                LocalFolderStore(folder, require_existing=True)
+        assert list(mount_point.iterdir()) == []
+        assert not (tmp_path / "nothing").exists()
+        await store.put("a", b"kept")
+        again = LocalFolderStore(root, require_existing=True)
+        assert (await again.get("a")).data == b"kept"
+        await again.close()
+
     async def test_another_store_in_its_place_is_not_taken_for_it(
         self, store: LocalFolderStore, root: Path
     ) -> None:
