@@ -122,3 +122,31 @@ async def test_a_damaged_job_is_seen_as_damaged_hides_no_other_and_can_be_ended(
     listed = (await app.http.get("/v1/jobs")).json()
     assert listed["damaged"] == []
     assert {good, bad} <= {job["id"] for job in listed["jobs"]}
+
+
+AUDIO_ROUTES = ("audio", "audio?format=flac", "original")
+
+
+async def test_audio_that_is_not_what_was_stored_is_never_sent_as_if_it_were(app: Running) -> None:
+    """A bit that flips on the disk, after the same audio was read many times: no answer carries it to its end."""
+    chain = await app.upload(wav(tone(0.5)))
+    node = f"/v1/chains/{chain['id']}/nodes/{chain['root_id']}"
+    for route in AUDIO_ROUTES:
+        assert (await app.http.get(f"{node}/{route}")).status_code == 200
+        assert (await app.http.get(f"{node}/{route}")).status_code == 200
+
+    def flipped(data: bytes) -> bytes:
+        middle = len(data) // 2
+        return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+    for key in await app.keys():
+        if "/blobs/" in key:
+            await damage(app, key, flipped)
+    for route in AUDIO_ROUTES:
+        answer = await app.http.get(f"{node}/{route}")
+        assert problem(answer, 500)["type"].endswith(":audio-damaged"), route
+        assert "tenants/" not in answer.text
+    exported = await app.http.post(f"/v1/chains/{chain['id']}/export", json={"format": "wav"})
+    assert exported.status_code >= 400
+    take = (await app.branch(chain["id"], chain["root_id"], duration_s=0.5))["nodes"][0]["id"]
+    assert (await app.finished(chain["id"], take))["status"] == "failed"
