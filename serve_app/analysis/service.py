@@ -8,12 +8,12 @@ from typing import Any
 
 from configs.settings import AnalysisSettings
 from deployments.engines.analysis.catalog import AnalyserEntry
-from deployments.worker.handlers.analysis import analysis_params, wanted_analysis
+from deployments.specs.derive import AnalysisSpec
 from serve_app.http.problems import NotFound, Problem
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.derivations import Derivations
 from storage.domain.derivations import newest_ready
-from storage.domain.jobs import Job, JobKind
+from storage.domain.jobs import Job
 from storage.domain.model import Chain, Derived, DerivedKind, DomainError
 from storage.repositories.blobs import Blobs
 from storage.repositories.chains import Chains
@@ -37,14 +37,14 @@ class AnalysisService:
         self._blobs = blobs
         self.entry = entry
         self._is_automatic = settings.automatic and entry is not None
-        self._derivations = Derivations(chains, admission, kind=JobKind.ANALYSIS, wanted=wanted_analysis)
+        self._derivations = Derivations(chains, admission)
 
     async def start(self, tenant: str, chain_id: str, node_id: str, melody: bool, key: str | None) -> Job:
         """A job that analyses the node, or that did it before. Raises as `Derivations.start`, and NotFound where
         no analyser is served."""
         if self.entry is None:
             raise NotFound("no analyser is served here", code="no-analyser")
-        return await self._derivations.start(tenant, analysis_params(chain_id, node_id, melody), key)
+        return await self._derivations.start(tenant, AnalysisSpec(chain_id, node_id, melody), key)
 
     async def welcome(self, chain: Chain) -> Chain:
         """Begin the analysis of a new chain's root, if that is done here; the chain as it is then. An upload does

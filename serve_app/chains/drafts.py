@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from deployments.engines.music.protocol import GenerationMode
-from deployments.worker.handlers.generate import generate_params
+from deployments.specs.generate import GenerateSpec
+from deployments.specs.spec import new_job
 from storage.domain.ids import derived_id
-from storage.domain.jobs import Job, JobKind
+from storage.domain.jobs import Job
 from storage.domain.model import Node, Origin
-from storage.domain.records import node_from_record
 from storage.domain.seeds import SEED_COUNT, seed_of_take
 
 
@@ -56,14 +56,12 @@ class Draft:
 
     def job(self, job_id: str, node_id: str, take: int = 0) -> Job:
         """The job of one take; its parameters hold the pending node."""
-        return Job(
-            id=job_id,
-            kind=JobKind.GENERATE,
+        return new_job(
+            GenerateSpec(self.chain_id, self._node(job_id, node_id, take), self.title),
+            job_id=job_id,
             tenant=self.tenant,
-            created_at=self.created_at,
-            updated_at=self.created_at,
             request_sha256=self.request_sha256,
-            params=generate_params(self.chain_id, self._node(job_id, node_id, take), self.title),
+            now=self.created_at,
         )
 
     def _node(self, job_id: str, node_id: str, take: int) -> Node:
@@ -93,7 +91,7 @@ class Draft:
 
 def drafted_node(job: Job) -> Node:
     """The node of a drafted job, as its parameters hold it."""
-    return node_from_record(job.params["node"])
+    return GenerateSpec.from_record(job.params).node
 
 
 def first_seed(asked: int | None, key_id: str | None) -> int:

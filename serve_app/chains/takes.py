@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from deployments.worker.handlers.generate import ensure_node
+from deployments.specs.generate import ensure_node
 from serve_app.chains.drafts import BranchRequest, Draft, drafted_node, first_seed
 from serve_app.chains.new_chains import NewChains
 from serve_app.http.problems import Conflict
@@ -75,7 +75,7 @@ class TakeService:
         jobs = await self._admission.admit([draft.job(job_id, derived_id(chain_id, "root"))])
         _require_unfinished(jobs, earlier_chain)
         node = drafted_node(jobs[0])
-        chain = await ensure_node(self._chains, jobs[0], node)
+        chain = await ensure_node(self._chains, jobs[0])
         self._admission.push(jobs)
         return Branched(chain, (chain.node(node.id),), tuple(jobs))
 

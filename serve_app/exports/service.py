@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from configs.settings import ExportSettings
 from deployments.export.plan import AudioFormat, EncodePlan, Metadata
+from deployments.specs.export import ExportSpec
+from deployments.specs.spec import new_job
 from deployments.stages.export import FrozenLine, frozen_line, plan_export
-from deployments.worker.handlers.export import export_params
 from serve_app.http.problems import Conflict, NotFound
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.idempotency import request_hash
@@ -66,16 +67,13 @@ class ExportService:
             self._admission.push([earlier])
             return earlier
         await self._admission.require_room(tenant, 1)
-        now = self._clock()
         filename = f"{file_stem(chain.title, chain.id)}{wanted.format.suffix}"
-        job = Job(
-            id=job_id,
-            kind=JobKind.EXPORT,
+        job = new_job(
+            ExportSpec(chain_id, line, encode, filename),
+            job_id=job_id,
             tenant=tenant,
-            created_at=now,
-            updated_at=now,
             request_sha256=_request_hash(chain_id, wanted),
-            params=export_params(chain_id, line, encode, filename),
+            now=self._clock(),
         )
         accepted = await self._admission.admit([job])
         self._admission.push(accepted)

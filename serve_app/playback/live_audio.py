@@ -16,6 +16,7 @@ from configs.settings import EventSettings
 from deployments.audio.samples import SoundFormat
 from deployments.audio.wav import BYTES_PER_SAMPLE, NotOurWav
 from deployments.events.bus import JobProgressed, Notice, SegmentStored
+from deployments.specs.generate import GenerateSpec
 from serve_app.events.listener import Listener, Subscription, segments_of, ticks
 from serve_app.http.problems import Conflict, NotFound, Problem, Unavailable
 from serve_app.http.streaming import BrokenOff
@@ -24,7 +25,6 @@ from serve_app.playback.recordings import NodeRecording, Recording, SegmentRecor
 from serve_app.playback.transcript import Diverged, Transcript
 from storage.domain.jobs import Job, JobKind, JobState
 from storage.domain.model import DomainError, Node
-from storage.domain.records import node_from_record
 from storage.repositories.blobs import Blobs
 from storage.repositories.chains import Chains
 from storage.repositories.segments import Segments
@@ -181,7 +181,7 @@ async def _looks(subscription: Subscription, settings: EventSettings) -> AsyncIt
 
 def _samples(job: Job, sound: SoundFormat) -> int:
     """Per channel, of the whole take."""
-    return round(node_from_record(job.params["node"]).duration_s * sound.rate_hz)
+    return round(GenerateSpec.from_record(job.params).node.duration_s * sound.rate_hz)
 
 
 def _data_bytes(job: Job, sound: SoundFormat) -> int:

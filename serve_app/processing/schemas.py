@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from deployments.export.plan import AudioFormat
+from deployments.specs.process import ProcessSpec, delivered
 from deployments.stages.pipeline.encode import Delivery
-from deployments.worker.handlers.process import delivered, source_of
 from serve_app.http.fields import (
     ErrorView,
     Flag,
@@ -120,14 +120,15 @@ def process_accepted_view(job: Job) -> ProcessAcceptedView:
 
 
 def manifest_view(job: Job, progress_of: ProgressOf) -> ManifestView:
-    source = source_of(job)
+    spec = ProcessSpec.from_record(job.params)
+    source = spec.source
     return ManifestView(
         job_id=job.id,
         status=job.state.value,
         progress=progress_of_job(job, progress_of),
         attempt=job.attempt,
         source=SourceView(
-            filename=str(job.params["filename"]),
+            filename=spec.filename,
             duration_s=source.duration_s,
             samples=source.samples,
             sample_rate_hz=source.sample_rate_hz,
@@ -136,7 +137,7 @@ def manifest_view(job: Job, progress_of: ProgressOf) -> ManifestView:
             peak_dbfs=source.peak_dbfs,
             sha256=source.blob.sha256,
         ),
-        parameters=dict(job.params["plan"]),
+        parameters=spec.plan.to_record(),
         stages=[
             StageRecordView(
                 name=stage.name,

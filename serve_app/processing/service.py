@@ -12,10 +12,11 @@ from configs.settings import ProcessSettings, UploadLimits
 from deployments.audio.decode.isolated import DecodeLimits, decode_file
 from deployments.audio.normalise import NormaliseMode
 from deployments.engines.separation.options import SeparationOptions
+from deployments.specs.process import PipelinePlan, ProcessSpec, delivered
+from deployments.specs.spec import new_job
 from deployments.stages.pipeline.encode import Delivery
 from deployments.stages.pipeline.normalisation import Normalisation
 from deployments.temporary import temporary_folder
-from deployments.worker.handlers.process import PipelinePlan, delivered, process_params
 from serve_app.http.multipart import ReceivedUpload
 from serve_app.http.problems import Conflict, Gone, NotFound
 from serve_app.jobs.admission import Admission
@@ -106,15 +107,12 @@ class ProcessService:
             return earlier
         await self._admission.require_room(tenant, 1)
         source = await self._keep(tenant, job_id, received)
-        now = self._clock()
-        job = Job(
-            id=job_id,
-            kind=JobKind.PROCESS,
+        job = new_job(
+            ProcessSpec(source, received.filename, plan),
+            job_id=job_id,
             tenant=tenant,
-            created_at=now,
-            updated_at=now,
             request_sha256=request_sha256,
-            params=process_params(source, received.filename, plan),
+            now=self._clock(),
         )
         accepted = await self._admission.admit([job])
         self._admission.push(accepted)
@@ -131,7 +129,7 @@ class ProcessService:
         """What can be downloaded by now. Raises Gone where it has expired."""
         if job.finished_at is not None and self._clock() > job.finished_at + self._kept_for:
             raise Gone("the outputs of this job have expired")
-        encodes = not PipelinePlan.from_record(job.params["plan"]).delivery.is_as_worked_on
+        encodes = not ProcessSpec.from_record(job.params).plan.delivery.is_as_worked_on
         return () if encodes and not job.state.is_finished else delivered(job)
 
     def output(self, job: Job, name: str) -> Track:

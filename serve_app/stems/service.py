@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deployments.engines.separation.options import SeparationOptions
-from deployments.worker.handlers.stems import stems_params, wanted_stems
+from deployments.specs.derive import StemsSpec
 from serve_app.http.problems import Conflict, NotFound
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.derivations import Derivations
 from serve_app.system.separators import ServedSeparators
-from storage.domain.jobs import Job, JobKind
+from storage.domain.jobs import Job
 from storage.domain.model import Derived, DerivedKind, Node, Track
 from storage.repositories.chains import Chains
 
@@ -26,7 +26,7 @@ class StemsRequest:
 class StemsService:
     def __init__(self, chains: Chains, admission: Admission, separators: ServedSeparators) -> None:
         self._separators = separators
-        self._derivations = Derivations(chains, admission, kind=JobKind.STEMS, wanted=wanted_stems)
+        self._derivations = Derivations(chains, admission)
 
     async def start(
         self, tenant: str, chain_id: str, node_id: str, wanted: StemsRequest, key: str | None
@@ -36,9 +36,7 @@ class StemsService:
         Raises as `Derivations.start`, and Unprocessable.
         """
         model = self._separators.choose(wanted.model, wanted.options).name
-        return await self._derivations.start(
-            tenant, stems_params(chain_id, node_id, model, wanted.options), key
-        )
+        return await self._derivations.start(tenant, StemsSpec(chain_id, node_id, model, wanted.options), key)
 
     async def read(self, tenant: str, chain_id: str, node_id: str) -> tuple[Node, tuple[Derived, ...]]:
         """The node and its stems, the oldest first. Raises ChainNotFound, NodeNotFound."""

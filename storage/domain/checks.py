@@ -25,7 +25,10 @@ def require_types(value: Any) -> None:
             raise TypeError(f"{type(value).__name__}.{name} is {found}")
         if isinstance(found, tuple):
             for element in found:
-                require_types(element)
+                if is_dataclass(element):
+                    require_types(element)
+                elif not isinstance(element, str):  # tuples hold records or names
+                    raise TypeError(f"{type(value).__name__}.{name} holds a {type(element).__name__}")
         elif is_dataclass(found):
             require_types(found)
 

@@ -89,7 +89,8 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job's record. `progress` is 0..1; `beat` rises with every sign of life under one fence."""
+    """A job's record. `progress` is 0..1; `beat` rises with every sign of life under one fence. `inputs` are the
+    names of the blobs that it reads and that nothing else may name."""
 
     id: str
     kind: JobKind
@@ -98,6 +99,7 @@ class Job:
     updated_at: datetime
     request_sha256: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
     state: JobState = JobState.QUEUED
     attempt: int = 0
     fence: int = 0

@@ -76,6 +76,11 @@ class NodeAudio:
     def duration_s(self) -> float:
         return self.samples / self.sample_rate_hz
 
+    @property
+    def blob_names(self) -> frozenset[str]:
+        """The names of all blobs that belong to it."""
+        return frozenset(ref.name for ref in (self.blob, self.lead_in, self.original) if ref is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Track:

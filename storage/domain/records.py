@@ -29,9 +29,9 @@ from storage.domain.model import (
 A = TypeVar("A")
 B = TypeVar("B")
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
-READABLE_VERSIONS = (1, 2, FORMAT_VERSION)
+READABLE_VERSIONS = (1, 2, 3, FORMAT_VERSION)
 """Version 1 knew nothing derived from nodes, and of a job's stages only name and seconds; version 2 no
 documents."""
 
@@ -122,6 +122,7 @@ def job_to_record(job: Job) -> dict[str, Any]:
         "finished_at": _optional(format_time, job.finished_at),
         "request_sha256": job.request_sha256,
         "params": dict(job.params),
+        "inputs": list(job.inputs),
         "state": job.state.value,
         "attempt": job.attempt,
         "fence": job.fence,
@@ -149,6 +150,7 @@ def job_from_record(record: Mapping[str, Any]) -> Job:
             finished_at=_optional(parse_time, record["finished_at"]),
             request_sha256=record["request_sha256"],
             params=record["params"],
+            inputs=_inputs_from_record(record),
             state=JobState(record["state"]),
             attempt=record["attempt"],
             fence=record["fence"],
@@ -164,6 +166,16 @@ def job_from_record(record: Mapping[str, Any]) -> Job:
         return job
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord(f"not a job record: {error!r}") from error
+
+
+def _inputs_from_record(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Up to version 3 a job's parameters alone held them."""
+    if record["format_version"] > 3:
+        return tuple(record["inputs"])
+    params = record["params"]
+    line = [audio_from_record(audio) for audio in params["line"]] if record["kind"] == "export" else []
+    source = [params["source"]["blob"]["name"]] if record["kind"] == "process" else []
+    return tuple(sorted({name for audio in line for name in audio.blob_names}.union(source)))
 
 
 def blob_to_record(ref: BlobRef) -> dict[str, Any]:

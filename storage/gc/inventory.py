@@ -18,9 +18,8 @@ from typing import Generic, TypeVar
 
 from storage import paths
 from storage.blob_names import ClaimOf, SourceOf, owner_of
-from storage.domain.jobs import Job, JobKind
+from storage.domain.jobs import Job
 from storage.domain.model import Chain, NodeAudio
-from storage.domain.records import audio_from_record
 from storage.repositories.chains import Chains
 from storage.repositories.exports import Export, Exports
 from storage.repositories.jobs import Jobs
@@ -89,24 +88,20 @@ class Holdings:
         return frozenset(derived | {node.job_id for node in nodes if node.job_id is not None})
 
     def named_blobs(self) -> frozenset[str]:
-        """Every blob that a node or what is derived from it, an export, or the line of an unfinished export job
-        names."""
+        """Every blob that a node or what is derived from it, an export, or an unfinished job names."""
         nodes = [node for kept in self.chains.values() for node in kept.record.nodes]
         audio = [node.audio for node in nodes]
-        for job in self.unfinished.values():
-            if job.kind is JobKind.EXPORT:
-                audio += [audio_from_record(record) for record in job.params["line"]]
+        inputs = {name for job in self.unfinished.values() for name in job.inputs}
         exported = {kept.record.blob.name for kept in self.exports.values()}
         made = [derived for node in nodes for derived in node.derived]
         tracks = {track.blob.name for derived in made for track in derived.tracks}
         documents = {derived.document.name for derived in made if derived.document is not None}
-        return names_of(audio) | exported | tracks | documents
+        return names_of(audio) | inputs | exported | tracks | documents
 
 
 def names_of(audio: Iterable[NodeAudio | None]) -> frozenset[str]:
     """The blobs of some nodes' audio."""
-    refs = [ref for each in audio if each is not None for ref in (each.blob, each.lead_in, each.original)]
-    return frozenset(ref.name for ref in refs if ref is not None)
+    return frozenset(name for each in audio if each is not None for name in each.blob_names)
 
 
 async def look(store: ObjectStore, tenant: str, *, jobs_s: float | None = None) -> Holdings:

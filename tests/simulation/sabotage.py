@@ -133,7 +133,7 @@ def _ids_that_forget_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _nodes_left_to_the_ingress(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(chains: Any, job: Job, node: Any) -> None:
+    async def never(chains: Any, job: Job) -> None:
         """The runner trusts that the node is there."""
 
     monkeypatch.setattr(generate, "ensure_node", never)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
-from deployments.export.plan import AudioFormat, EncodePlan, Metadata
-from deployments.stages.export import ExportStage, FrozenLine
+from deployments.specs.export import ExportSpec
+from deployments.stages.export import ExportStage
 from deployments.worker.handlers.handler import Progress
 from storage.domain.jobs import Job, JobState
 from storage.domain.model import Failure
 from storage.domain.outcomes import Outcome
-from storage.domain.records import audio_from_record, audio_to_record
 from storage.repositories.exports import Export
 
 
@@ -29,10 +26,8 @@ class ExportHandler:
         return Outcome(JobState.CANCELLED) if job.cancel_requested else None
 
     async def run(self, job: Job, on_progress: Progress) -> Outcome:
-        line = FrozenLine(tuple(audio_from_record(audio) for audio in job.params["line"]))
-        export = await self._stage.run(
-            job.tenant, line, encode_plan(job.params["encode"]), str(job.params["filename"])
-        )
+        spec = ExportSpec.from_record(job.params)
+        export = await self._stage.run(job.tenant, spec.line, spec.encode, spec.filename)
         return Outcome(JobState.SUCCEEDED, export_result(export))
 
     async def fail(self, job: Job, failure: Failure) -> Outcome:
@@ -40,27 +35,6 @@ class ExportHandler:
 
     async def clean_up(self, job: Job) -> None:
         return
-
-
-def export_params(chain_id: str, line: FrozenLine, encode: EncodePlan, filename: str) -> dict[str, Any]:
-    """The parameters of an export job's record: all that it needs, so that later commits change nothing."""
-    return {
-        "chain_id": chain_id,
-        "line": [audio_to_record(audio) for audio in line.nodes],
-        "encode": asdict(encode),
-        "filename": filename,
-    }
-
-
-def encode_plan(record: Mapping[str, Any]) -> EncodePlan:
-    """The encode plan of an export job's parameters."""
-    return EncodePlan(
-        **{
-            **record,
-            "format": AudioFormat(record["format"]),
-            "metadata": Metadata(**record["metadata"]),
-        }
-    )
 
 
 def export_result(export: Export) -> dict[str, Any]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
+from deployments.specs.generate import ensure_node
 from deployments.stages.generate import GeneratedNode, GenerateStage
 from deployments.worker.handlers.chain_job import ChainHandler
 from deployments.worker.handlers.handler import Progress
 from deployments.worker.live_segments import broadcasting
 from storage.domain import derivations, edits
 from storage.domain.jobs import Job
-from storage.domain.model import Chain, Derived, DerivedKind, Failure, Node
+from storage.domain.model import Chain, Derived, DerivedKind, Failure
 from storage.domain.outcomes import Outcome
-from storage.domain.records import node_from_record, node_to_record
 from storage.repositories.chains import Chains
 from storage.repositories.segments import Segments
 
@@ -25,7 +24,7 @@ class GenerateHandler(ChainHandler):
         self._segments = segments
 
     async def ensure(self, job: Job) -> None:
-        await ensure_node(self._chains, job, node_from_record(job.params["node"]))
+        await ensure_node(self._chains, job)
 
     def started(self, chain: Chain, job: Job, now: datetime) -> Chain:
         return edits.start(chain, str(job.node_id), job.fence, now)
@@ -51,36 +50,3 @@ def _published(chain: Chain, job: Job, made: GeneratedNode, now: datetime) -> Ch
         return chain
     derived = Derived(job.id, DerivedKind.ANALYSIS, now, {"melody": False}, fence=job.fence)
     return derivations.attach(chain, node_id, derived, made.analysis, now)
-
-
-async def ensure_node(chains: Chains, job: Job, node: Node) -> Chain:
-    """Bring a generate job's node into its chain, and make the chain if the node is its root.
-
-    Idempotent: the ingress does it when it accepts a job, the runner again. Raises Refused, ChainDeleted,
-    ChainNotFound.
-    """
-    if node.parent_id is None:
-        chain, _ = await chains.create(
-            edits.new_chain(
-                chain_id=str(job.chain_id),
-                tenant=job.tenant,
-                title=str(job.params["title"]),
-                root=node,
-                now=node.created_at,
-                request_sha256=job.request_sha256,
-            )
-        )
-        return chain
-    return await chains.change(
-        job.tenant, str(job.chain_id), lambda chain, now: edits.add_nodes(chain, [node], now)
-    )
-
-
-def generate_params(chain_id: str, node: Node, title: str | None = None) -> dict[str, Any]:
-    """The parameters of a generate job's record. `title` is the chain's, for a root that makes it."""
-    return {
-        "chain_id": chain_id,
-        "node_id": node.id,
-        "node": node_to_record(node),
-        **({} if title is None else {"title": title}),
-    }

@@ -5,79 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from deployments.engines.separation.options import SeparationOptions
 from deployments.engines.separation.protocol import Separator
-from deployments.export.plan import AudioFormat
+from deployments.specs.process import PipelinePlan, ProcessSpec
 from deployments.stages.pipeline.chain import PipelineStage, run_pipeline
 from deployments.stages.pipeline.composite import CompositeStage
-from deployments.stages.pipeline.encode import AS_WORKED_ON, Delivery, EncodeStage
+from deployments.stages.pipeline.encode import EncodeStage
 from deployments.stages.pipeline.harmonic import HarmonicPercussiveStage
-from deployments.stages.pipeline.normalisation import Normalisation, NormalisationStage
-from deployments.stages.pipeline.separation import SeparationStage, options_from_record, options_to_record
+from deployments.stages.pipeline.normalisation import NormalisationStage
+from deployments.stages.pipeline.separation import SeparationStage
 from deployments.stages.pipeline.workspace import MIX, Workspace
 from deployments.temporary import temporary_folder
 from deployments.worker.handlers.handler import Progress
 from storage.domain.jobs import Job, JobState, StageRecord, StageState, record_stage
-from storage.domain.model import Failure, Track
+from storage.domain.model import Failure
 from storage.domain.outcomes import Outcome
-from storage.domain.records import track_from_record, track_to_record
 from storage.repositories.blobs import Blobs
 from storage.repositories.jobs import Jobs
-
-
-@dataclass(frozen=True, slots=True)
-class PipelinePlan:
-    """What is to be made of a track. `normalisation` None: no normalised copies."""
-
-    model: str
-    separation: SeparationOptions
-    harmonic_percussive: bool = True
-    composite: bool = True
-    normalisation: Normalisation | None = None
-    delivery: Delivery = AS_WORKED_ON
-
-    def to_record(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "separation": options_to_record(self.separation),
-            "harmonic_percussive": self.harmonic_percussive,
-            "composite": self.composite,
-            "normalisation": None if self.normalisation is None else self.normalisation.to_record(),
-            "delivery": {"format": self.delivery.format.value, "bit_depth": self.delivery.bit_depth},
-        }
-
-    @staticmethod
-    def from_record(record: Mapping[str, Any]) -> PipelinePlan:
-        normalisation = record["normalisation"]
-        delivery = record["delivery"]
-        return PipelinePlan(
-            model=record["model"],
-            separation=options_from_record(record["separation"]),
-            harmonic_percussive=record["harmonic_percussive"],
-            composite=record["composite"],
-            normalisation=None if normalisation is None else Normalisation.from_record(normalisation),
-            delivery=Delivery(AudioFormat(delivery["format"]), delivery["bit_depth"]),
-        )
-
-
-def process_params(source: Track, filename: str, plan: PipelinePlan) -> dict[str, Any]:
-    """The parameters of a process job's record. `source` is the upload as a float32 WAV."""
-    return {"source": track_to_record(source), "filename": filename, "plan": plan.to_record()}
-
-
-def source_of(job: Job) -> Track:
-    """The upload that a process job works on."""
-    return track_from_record(job.params["source"])
-
-
-def delivered(job: Job) -> tuple[Track, ...]:
-    """The tracks that a process job gives out: encoded ones where that was asked for and could be done."""
-    made = {record.name: record for record in job.stages if record.state is StageState.SUCCEEDED}
-    if EncodeStage.name in made:
-        return made[EncodeStage.name].tracks
-    return tuple(track for record in made.values() for track in record.tracks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +69,12 @@ class ProcessHandler:
                 job.tenant, job.id, lambda now_job, now: record_stage(now_job, job.fence, record, now)
             )
 
-        plan = PipelinePlan.from_record(job.params["plan"])
+        spec = ProcessSpec.from_record(job.params)
         with temporary_folder("process") as folder:
             workspace = Workspace(folder, self._blobs, job.tenant, f"{job.id}-{job.fence}")
-            workspace.add(MIX, source_of(job).blob)
+            workspace.add(MIX, spec.source.blob)
             records = await run_pipeline(
-                self._tools.stages(plan),
+                self._tools.stages(spec.plan),
                 workspace,
                 job.stages,
                 is_last_attempt=job.attempt >= self._max_attempts,
@@ -144,7 +88,7 @@ class ProcessHandler:
 
     async def clean_up(self, job: Job) -> None:
         """The upload is needed no more; what was made of it is kept for a while."""
-        await self._blobs.delete(job.tenant, source_of(job).blob)
+        await self._blobs.delete(job.tenant, ProcessSpec.from_record(job.params).source.blob)
 
 
 def _outcome(records: tuple[StageRecord, ...]) -> Outcome:

@@ -21,17 +21,18 @@ from deployments.engines.music.protocol import (
 )
 from deployments.events.bus import Announcer, LocalBus
 from deployments.export.ffmpeg import find_ffmpeg
+from deployments.specs.generate import GenerateSpec, ensure_node
+from deployments.specs.spec import JobSpec, new_job
 from deployments.stages.export import ExportStage
 from deployments.stages.generate import GenerateStage
 from deployments.worker.handlers.export import ExportHandler
-from deployments.worker.handlers.generate import GenerateHandler, ensure_node, generate_params
+from deployments.worker.handlers.generate import GenerateHandler
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Heart
 from deployments.worker.worker import Worker
 from storage.domain import edits
 from storage.domain.jobs import Job, JobKind, JobState, claim, sign_of
 from storage.domain.model import Chain, Node, NodeAudio, NodeStatus, Origin
-from storage.domain.records import node_from_record
 from storage.repositories.blobs import Blobs
 from storage.repositories.chains import CODEC as CHAIN_CODEC
 from storage.repositories.chains import Chains
@@ -157,10 +158,10 @@ class Lab:
             seed=7,
             job_id=name,
         )
-        job = queued(name, JobKind.GENERATE, generate_params(chain_id, node, title))
+        job = queued(name, GenerateSpec(chain_id, node, title))
         await self.jobs.create(job)
         if add_node:
-            await ensure_node(self.chains, job, node_from_record(job.params["node"]))
+            await ensure_node(self.chains, job)
         return JobKey(TENANT, name)
 
     async def take(self, name: str = "one", **options: Any) -> JobKey:
@@ -225,17 +226,8 @@ class Lab:
         return int(audio.blob.name.removeprefix(f"{name}-").split("-")[0])
 
 
-def queued(name: str, kind: JobKind, params: dict[str, Any]) -> Job:
-    now = utc_now()
-    return Job(
-        id=name,
-        kind=kind,
-        tenant=TENANT,
-        created_at=now,
-        updated_at=now,
-        request_sha256="ab" * 32,
-        params=params,
-    )
+def queued(name: str, spec: JobSpec) -> Job:
+    return new_job(spec, job_id=name, tenant=TENANT, request_sha256="ab" * 32, now=utc_now())
 
 
 def dead_claim(job: Job, now: datetime) -> Job:

@@ -450,9 +450,9 @@ async def test_a_line_that_is_being_exported_stays_though_its_chain_was_deleted(
     chain = await uploaded(store)
     audio = chain.nodes[0].audio
     assert audio is not None
-    job = replace(
-        queued_job("e"), kind=JobKind.EXPORT, params={"chain_id": "c", "line": [audio_to_record(audio)]}
-    )
+    params = {"chain_id": "c", "line": [audio_to_record(audio)]}
+    inputs = tuple(audio.blob_names)
+    job = replace(queued_job("e"), kind=JobKind.EXPORT, params=params, inputs=inputs)
     await Jobs(store).create(job)
     await Chains(store).delete(TENANT, "c")
     store.pass_time(2 * DAY_S)
