@@ -35,6 +35,7 @@ from segue_client.answers import (
 )
 from segue_client.connection import Connection, new_key
 from segue_client.events import EventDecoder, LiveChain, ServerEvent
+from segue_client.peaks import Peaks, read_peaks
 
 T = TypeVar("T")
 P = TypeVar("P", ChainPage, JobPage)
@@ -150,6 +151,10 @@ class SegueClient:
     def restore(self, chain_id: str, node_id: str) -> Chain:
         return self._decide(chain_id, node_id, "restore")
 
+    def cancel_others(self, chain_id: str, node_id: str) -> Chain:
+        """Cancels the unfinished takes of the request that made this one, but not this one."""
+        return self._decide(chain_id, node_id, "cancel_others")
+
     def provenance(self, chain_id: str, node_id: str) -> dict[str, Any]:
         """All that a re-render of the node needs, as the server's documentation has it."""
         path = f"/v1/chains/{chain_id}/nodes/{node_id}/provenance"
@@ -163,6 +168,20 @@ class SegueClient:
     def original(self, chain_id: str, node_id: str, target: Path) -> None:
         """The file of an uploaded node, byte for byte as it came."""
         self.connection.fetch(f"/v1/chains/{chain_id}/nodes/{node_id}/original", target)
+
+    def line(self, chain_id: str, node_id: str, target: Path) -> None:
+        """The line from the root to the node as a 32-bit float WAV, its seams rendered."""
+        self.connection.fetch(f"/v1/chains/{chain_id}/nodes/{node_id}/line/audio", target)
+
+    def peaks(self, chain_id: str, node_id: str) -> Peaks:
+        """The outline of the node's waveform."""
+
+        def fetch() -> Peaks:
+            response = self.connection.http.get(f"/v1/chains/{chain_id}/nodes/{node_id}/peaks")
+            check(response)
+            return read_peaks(response.content)
+
+        return self.connection.retrying(fetch)
 
     def listen(self, chain_id: str, node: Node) -> Generator[bytes, None, None]:
         """The node's own audio as a WAV, in pieces, as it comes if it is still being made."""

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES
 
 from deployments.audio.decode.formats import ACCEPTED
 from serve_app.access.callers import Access
@@ -39,6 +41,9 @@ from serve_app.tools.schemas import AnalyzeTool, ComposeTool
 from serve_app.wiring import Services
 
 MAX_JSON_BYTES = 256 * 1024
+MIN_GZIP_BYTES = 1024
+NEVER_GZIPPED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
+"""Bare samples, outlines and uploads as they came: their Content-Length and ranges count their own bytes."""
 CORS_REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
@@ -120,6 +125,9 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
     http = services.settings.http
     # Middleware added last is outermost: a request meets these from the bottom up.
     app.add_middleware(BodyLimitMiddleware, max_bytes=MAX_JSON_BYTES)
+    app.add_middleware(
+        GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=5, exclude_content_types=NEVER_GZIPPED
+    )
     app.add_middleware(HeadMiddleware, routes=app.state.routes)
     app.add_middleware(CrossSiteMiddleware, allowed_origins=http.cors_origins)
     app.add_middleware(HostCheckMiddleware, allowed_hosts=http.allowed_hosts)

@@ -13,6 +13,7 @@ from deployments.engines.music.protocol import MusicGenerator
 from deployments.events.bus import Announcer, ChainChanged, NoticeBus
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.stages.export import ExportStage
+from deployments.stages.peaks import PeaksStage
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.new_chains import NewChains
 from serve_app.chains.service import ChainService
@@ -26,6 +27,7 @@ from serve_app.jobs.admission import Admission
 from serve_app.jobs.queue import JobQueue
 from serve_app.jobs.service import JobService
 from serve_app.playback.audio import AudioService
+from serve_app.playback.lines import LineAudio
 from serve_app.playback.live_audio import LiveAudio
 from serve_app.processing.service import ProcessService
 from serve_app.stems.service import StemsService
@@ -38,6 +40,7 @@ from storage.repositories.blobs import Blobs
 from storage.repositories.chains import Chains
 from storage.repositories.exports import Exports
 from storage.repositories.jobs import Jobs
+from storage.repositories.peaks import Peaks
 from storage.repositories.segments import Segments
 from storage.stores.object_store import ObjectStore
 
@@ -57,6 +60,8 @@ class Services:
     admission: Admission
     audio: AudioService
     live: LiveAudio
+    lines: LineAudio
+    peaks: PeaksStage
     stems: StemsService
     analysis: AnalysisService
     tools: ToolService
@@ -88,6 +93,7 @@ def build_services(
         on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
     )
     blobs, exports = Blobs(store), Exports(store)
+    peaks = PeaksStage(blobs, Peaks(store))
     ffmpeg = find_ffmpeg(settings.export.ffmpeg_path)
     listener = Listener(bus)
     job_records = Jobs(store)
@@ -104,7 +110,7 @@ def build_services(
         listener=listener,
         models=generating,
         chains=ChainService(chains, jobs),
-        uploads=UploadService(chains, new_chains, blobs, analyses, settings.uploads),
+        uploads=UploadService(chains, new_chains, blobs, peaks, analyses, settings.uploads),
         takes=TakeService(chains, new_chains, admission, generating),
         jobs=jobs,
         admission=admission,
@@ -114,6 +120,8 @@ def build_services(
             settings.storage.presign_expiry_s if settings.storage.presign else None,
         ),
         live=LiveAudio(jobs, chains, blobs, Segments(store), listener, settings.events),
+        lines=LineAudio(blobs),
+        peaks=peaks,
         stems=StemsService(chains, admission, separating),
         analysis=analyses,
         tools=ToolService(generators[generating.default], analyser, settings),

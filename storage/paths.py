@@ -46,6 +46,11 @@ def analysis(tenant: str, name: str) -> str:
     return f"{folder(tenant, 'analyses')}{component(name)}.json"
 
 
+def peaks(tenant: str, name: str) -> str:
+    """The outline of some audio's waveform."""
+    return f"{folder(tenant, 'peaks')}{component(name)}"
+
+
 def folder(tenant: str, kind: str) -> str:
     """What all keys of one kind begin with: `chains`, `jobs`, `exports`, `blobs`, `segments`, ..."""
     return f"{_tenant(tenant)}{component(kind)}/"

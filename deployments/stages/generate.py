@@ -34,6 +34,7 @@ from deployments.engines.music.protocol import (
     Segment,
 )
 from deployments.stages.analyse import AnalyseStage
+from deployments.stages.peaks import PeaksStage
 from deployments.stages.prompting import SOURCE_S, WISHES, Brief, brief_of, worded
 from deployments.stages.render import Lines
 from deployments.stages.take import LEAD_IN_S, Sound, Take
@@ -70,18 +71,21 @@ OnSound = Callable[[Samples, int], None]
 
 
 class GenerateStage:
-    """`generators` are by model name. Without `analyse` nothing can be composed."""
+    """`generators` are by model name. Without `analyse` nothing can be composed; without `peaks` a take's
+    outline is drawn only when somebody asks for it."""
 
     def __init__(
         self,
         blobs: Blobs,
         generators: Mapping[str, MusicGenerator],
         analyse: AnalyseStage | None = None,
+        peaks: PeaksStage | None = None,
     ) -> None:
         self._blobs = blobs
         self._lines = Lines(blobs)
         self._generators = generators
         self._analyse = analyse
+        self._peaks = peaks
 
     async def run(
         self,
@@ -126,6 +130,8 @@ class GenerateStage:
             peak_dbfs=sound.peak_dbfs,
             lead_in=lead_in,
         )
+        if self._peaks is not None:
+            await self._peaks.publish(chain.tenant, audio, [sound.new])
         provenance = _provenance(chain, node, info, context, sound.gain)
         if brief.target == Target():
             return GeneratedNode(audio, provenance)

@@ -6,11 +6,22 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from deployments.audio.resample import StreamingResampler, resample, to_channels
 from deployments.audio.samples import Samples
-from deployments.audio.seam.line import LineRenderer, Piece, PieceLength, render_line, render_tail
-from deployments.audio.track import TrackReader
+from deployments.audio.seam.line import (
+    LineRenderer,
+    Piece,
+    PieceLength,
+    Stretch,
+    plan_window,
+    render_line,
+    render_tail,
+)
+from deployments.audio.track import BLOCK_SAMPLES, TrackReader
 from deployments.audio.wav import BYTES_PER_SAMPLE, HEADER_BYTES, decode_wav
+from deployments.stages.frames import read_samples
 from deployments.stages.pipeline.blocks import blocks_of
 from storage.domain.model import BlobRef, NodeAudio
 from storage.repositories.blobs import Blobs
@@ -46,6 +57,42 @@ class Lines:
             yield renderer.push(to_channels(await asyncio.to_thread(resampler.finish), like.channels))
             await asyncio.to_thread(file.unlink)
 
+    async def window(self, tenant: str, line: Sequence[NodeAudio], start: int, end: int) -> Samples:
+        """Samples `start` to `end` (excluded) of the line as `render` gives it, float32 [channels, end - start].
+        Only what sounds in them is fetched, so memory holds little more than they are.
+
+        Raises BlobCorrupt, StoreError.
+        """
+        like = line[0]
+        lengths = [_length_like(audio, like.sample_rate_hz) for audio in line]
+        window = plan_window(lengths, like.sample_rate_hz, start, end)
+        stretches = [await self._stretch(tenant, line[each.piece], like, each) for each in window.stretches]
+        lead_ins = {
+            index: await self._samples(tenant, lead_in, like)
+            for index in window.lead_ins
+            if (lead_in := line[index].lead_in) is not None
+        }
+        if not stretches:
+            return np.zeros((like.channels, 0), np.float32)
+        return await asyncio.to_thread(window.render, stretches, lead_ins)
+
+    async def _stretch(self, tenant: str, audio: NodeAudio, like: NodeAudio, wanted: Stretch) -> Samples:
+        if audio.sample_rate_hz == like.sample_rate_hz:
+            own = await read_samples(self._blobs, tenant, audio, wanted.start, wanted.end - wanted.start)
+            return to_channels(own, like.channels)
+        # At another rate a sample depends on all before it: the node is resampled from its beginning on.
+        resampler = StreamingResampler(audio.sample_rate_hz, like.sample_rate_hz, audio.channels)
+        kept, position = list[Samples](), 0
+        for start in range(0, audio.samples, BLOCK_SAMPLES):
+            count = min(BLOCK_SAMPLES, audio.samples - start)
+            block = await read_samples(self._blobs, tenant, audio, start, count)
+            resampled = await asyncio.to_thread(resampler.push, block)
+            if start + count == audio.samples:
+                resampled = np.concatenate([resampled, await asyncio.to_thread(resampler.finish)], axis=1)
+            kept.append(resampled[:, max(0, wanted.start - position) : max(0, wanted.end - position)])
+            position += resampled.shape[1]
+        return to_channels(np.concatenate(kept, axis=1), like.channels)
+
     async def render_tail(self, tenant: str, line: Sequence[NodeAudio], duration_s: float) -> Samples:
         """The last `duration_s` of the line as `render` gives it; all of it if it is shorter.
 
@@ -63,6 +110,11 @@ class Lines:
     async def _samples(self, tenant: str, ref: BlobRef, like: NodeAudio) -> Samples:
         data = await self._blobs.get(tenant, ref)
         return await asyncio.to_thread(_decode_like, data, like.sample_rate_hz, like.channels)
+
+
+def line_samples(line: Sequence[NodeAudio]) -> int:
+    """How long the rendered line is, in samples per channel at its first node's rate."""
+    return sum(_length_like(audio, line[0].sample_rate_hz).samples for audio in line)
 
 
 def _decode_like(data: bytes, rate_hz: int, channels: int) -> Samples:

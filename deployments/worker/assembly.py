@@ -13,6 +13,7 @@ from deployments.export.ffmpeg import find_ffmpeg
 from deployments.stages.analyse import AnalyseStage
 from deployments.stages.export import ExportStage
 from deployments.stages.generate import GenerateStage
+from deployments.stages.peaks import PeaksStage
 from deployments.stages.stems import StemsStage
 from deployments.worker.handlers.analysis import AnalysisHandler
 from deployments.worker.handlers.export import ExportHandler
@@ -27,6 +28,7 @@ from storage.repositories.blobs import Blobs
 from storage.repositories.chains import Chains
 from storage.repositories.exports import Exports
 from storage.repositories.jobs import Jobs
+from storage.repositories.peaks import Peaks
 from storage.repositories.segments import Segments
 from storage.stores.object_store import ObjectStore
 
@@ -63,7 +65,11 @@ def build_worker(
     return Worker(
         jobs,
         {
-            JobKind.GENERATE: GenerateHandler(chains, GenerateStage(blobs, generators, analyse), segments),
+            JobKind.GENERATE: GenerateHandler(
+                chains,
+                GenerateStage(blobs, generators, analyse, PeaksStage(blobs, Peaks(store))),
+                segments,
+            ),
             JobKind.STEMS: StemsHandler(chains, StemsStage(blobs, separators, in_flight)),
             JobKind.ANALYSIS: AnalysisHandler(chains, analyse),
             JobKind.PROCESS: ProcessHandler(jobs, blobs, tools, settings.jobs.max_attempts),

@@ -32,6 +32,9 @@ def add_commands(commands: Commands) -> None:
 
     sub = commands.add("download", download, "one node's own audio as a file", "chain", "node")
     add_output(sub)
+    sub.add_argument(
+        "--line", action="store_true", help="with all before it, as an export sounds: 32-bit float WAV"
+    )
 
     sub = commands.add("original", original, "an uploaded file, byte for byte as it came", "chain")
     sub.add_argument("--node", metavar="NODE", type=text, help="(the chain's root)")
@@ -92,8 +95,14 @@ def export(client: SegueClient, args: argparse.Namespace, terminal: Terminal) ->
 
 def download(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
     out, audio_format = output(args)
+    if args.line and audio_format != "wav":
+        raise Misused("a line comes as WAV: export the committed one for other formats")
     chain = client.chain(args.chain)
-    client.download(chain.id, chain.node(args.node).id, out, audio_format)
+    node = chain.node(args.node)
+    if args.line:
+        client.line(chain.id, node.id, out)
+    else:
+        client.download(chain.id, node.id, out, audio_format)
     terminal.say(str(out))
 
 

@@ -59,6 +59,8 @@ def add_commands(commands: Commands) -> None:
         "node",
     )
 
+    commands.add("keep", keep, "cancel the unfinished takes beside this one", "chain", "node")
+
     sub = commands.add("listen", listen, "play one node's audio", "chain", "node")
     sub.add_argument(
         "--stdout", action="store_true", help="write it to stdout instead, as WAV, while it is being made"
@@ -103,6 +105,7 @@ commit = _decision(SegueClient.commit, "committed")
 uncommit = _decision(SegueClient.uncommit, "off the spine:")
 discard = _decision(SegueClient.discard, "discarded")
 restore = _decision(SegueClient.restore, "restored")
+keep = _decision(SegueClient.cancel_others, "cancelled what was unfinished beside")
 
 
 def listen(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:

@@ -101,6 +101,19 @@ async def discard(
     return chain_view(chain, progress)
 
 
+@router.post("/{node_id}/cancel_others", response_model=ChainView, responses=problem_responses(404))
+async def cancel_others(
+    chain_id: str,
+    node_id: str,
+    caller: CurrentCaller,
+    chains: Chains,
+    progress: Progress,
+) -> ChainView:
+    """Cancels the other takes of the request that made this one, as far as they are unfinished."""
+    chain = await chains.cancel_others(caller.tenant, chain_id, node_id)
+    return chain_view(chain, progress)
+
+
 @router.get("/{node_id}/provenance", responses=problem_responses(404, 409))
 async def read_provenance(
     chain_id: str, node_id: str, caller: CurrentCaller, chains: Chains

@@ -6,6 +6,7 @@ from serve_app.jobs.service import JobService
 from storage.domain import edits
 from storage.domain.model import Chain
 from storage.domain.outcomes import CHAIN_GONE, cancelled_jobs, unfinished_jobs
+from storage.domain.ranking import takes_beside
 from storage.domain.tree import subtree
 from storage.repositories.chains import ChainPage, Chains
 from storage.stores.document import DocumentCorrupt
@@ -35,6 +36,16 @@ class ChainService:
             tenant, chain_id, lambda chain, now: edits.discard(chain, node_id, now)
         )
         for node in subtree(chain, node_id):
+            for job_id, outcome in cancelled_jobs(chain, node):
+                await self._jobs.signal_cancel(tenant, job_id, outcome)
+        return chain
+
+    async def cancel_others(self, tenant: str, chain_id: str, node_id: str) -> Chain:
+        """Raises ChainNotFound, NodeNotFound."""
+        chain = await self._chains.change(
+            tenant, chain_id, lambda chain, now: edits.cancel_others(chain, node_id, now)
+        )
+        for node in takes_beside(chain, node_id):
             for job_id, outcome in cancelled_jobs(chain, node):
                 await self._jobs.signal_cancel(tenant, job_id, outcome)
         return chain

@@ -6,6 +6,8 @@ import asyncio
 
 from configs.settings import UploadLimits
 from deployments.audio.decode.isolated import DecodedAudio, DecodeLimits, decode_file
+from deployments.audio.track import TrackReader
+from deployments.stages.peaks import PeaksStage
 from deployments.temporary import temporary_folder
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.new_chains import NewChains
@@ -27,6 +29,7 @@ class UploadService:
         chains: Chains,
         new_chains: NewChains,
         blobs: Blobs,
+        peaks: PeaksStage,
         analyses: AnalysisService,
         limits: UploadLimits,
         clock: Clock = utc_now,
@@ -34,6 +37,7 @@ class UploadService:
         self._chains = chains
         self._new_chains = new_chains
         self._blobs = blobs
+        self._peaks = peaks
         self._analyses = analyses
         self._limits = _decode_limits(limits)
         self._clock = clock
@@ -53,6 +57,8 @@ class UploadService:
             async with self._decoding:
                 decoded = await decode_file(received.path, folder / "canonical.wav", self._limits)
             audio = await self._keep(tenant, chain_id, received, decoded)
+            track = await asyncio.to_thread(TrackReader, decoded.path)
+            await self._peaks.publish(tenant, audio, track.blocks())
         now = self._clock()
         root = Node(
             id=derived_id(chain_id, "root"),

@@ -15,7 +15,7 @@ from serve_app.http.problems import Conflict, FieldError, Problem, Unprocessable
 from serve_app.http.ranges import IMMUTABLE
 from serve_app.jobs.schemas import JobView, job_view
 from serve_app.playback.audio import AudioFile, AudioService, export_headers
-from serve_app.playback.files import AUDIO, file_answers, file_response
+from serve_app.playback.files import AUDIO, REDIRECTING, file_answers, file_response
 from storage.domain.jobs import JobState
 
 Audio = Annotated[AudioService, service(AudioService)]
@@ -82,6 +82,7 @@ async def export_chain(
     tags=["jobs"],
     response_class=Response,
     responses=file_answers(*AUDIO, problems=(404,)),
+    dependencies=REDIRECTING,
 )
 async def download_export(
     export_id: str,

@@ -2,7 +2,7 @@
 
 Pure ASGI: messages pass as they come, so streams are never held back. From the outside in:
 `RequestContextMiddleware`, `SecurityHeadersMiddleware`, (CORS), `HostCheckMiddleware`, `CrossSiteMiddleware`,
-`HeadMiddleware`, `BodyLimitMiddleware`.
+`HeadMiddleware`, (gzip), `BodyLimitMiddleware`.
 Starlette runs the one added last first.
 """
 

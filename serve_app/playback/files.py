@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from serve_app.http.problems import problem_responses
 from serve_app.http.ranges import REVALIDATED, blob_response
 from serve_app.playback.audio import AudioFile, AudioService
+from serve_app.playback.lines import RenderedFile
 
 AUDIO = ("audio/wav", "audio/flac", "audio/mpeg")
 
@@ -23,6 +24,23 @@ def file_answers(*media_types: str, problems: tuple[int, ...]) -> dict[int | str
     }
 
 
+async def _redirect(
+    request: Request,
+    redirect: Annotated[
+        bool,
+        Query(
+            description="false: the bytes come from this server, and never by a redirection to the object store, "
+            "which a page of a browser cannot follow unless the bucket allows it"
+        ),
+    ] = True,
+) -> None:
+    request.state.redirect = redirect
+
+
+REDIRECTING = [Depends(_redirect)]
+"""The dependencies of every route that answers with `file_response`."""
+
+
 async def file_response(
     request: Request,
     audio: AudioService,
@@ -32,7 +50,13 @@ async def file_response(
     disposition: Literal["inline", "attachment"] = "inline",
     cache_control: str = REVALIDATED,
 ) -> Response:
-    """The file, with Range, ETag and HEAD, or the way to it in the store."""
+    """The file, with Range, ETag and HEAD, or the way to it in the store if the client may be redirected."""
+
+    async def link(content_disposition: str) -> str | None:
+        if not getattr(request.state, "redirect", True):
+            return None
+        return await audio.link(tenant, file, content_disposition)
+
     return await blob_response(
         request,
         size=file.ref.size_bytes,
@@ -40,8 +64,23 @@ async def file_response(
         media_type=file.media_type,
         filename=file.filename,
         read=lambda start, length: audio.read(tenant, file, start, length),
-        link=lambda content_disposition: audio.link(tenant, file, content_disposition),
+        link=link,
         disposition=disposition,
         cache_control=cache_control,
+        extra_headers=file.headers,
+    )
+
+
+async def rendered_response(request: Request, rendered: RenderedFile, filename: str) -> Response:
+    """Samples that are made while they are sent, with Range, ETag and HEAD."""
+    file = rendered.file
+    return await blob_response(
+        request,
+        size=file.size_bytes,
+        etag=rendered.etag,
+        media_type=file.format.media_type,
+        filename=filename,
+        read=file.read,
+        disposition="inline",
         extra_headers=file.headers,
     )

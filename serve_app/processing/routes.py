@@ -28,7 +28,7 @@ from serve_app.http.problems import problem_responses
 from serve_app.http.ranges import content_disposition, ranged_response
 from serve_app.http.streaming import WholeResponse, started
 from serve_app.playback.audio import AudioFile, AudioService
-from serve_app.playback.files import AUDIO, file_answers, file_response
+from serve_app.playback.files import AUDIO, REDIRECTING, file_answers, file_response
 from serve_app.processing.archive import ArchiveFile, Compression, sliced, zip_size_bytes, zip_stream
 from serve_app.processing.schemas import (
     ManifestView,
@@ -161,6 +161,7 @@ async def download_all(
     "/download/{job_id}/{track}",
     response_class=Response,
     responses=file_answers(*AUDIO, problems=(401, 404, 409, 410)),
+    dependencies=REDIRECTING,
 )
 async def download(
     job_id: str,

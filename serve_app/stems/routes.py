@@ -13,7 +13,7 @@ from serve_app.http.dependencies import IdempotencyKey, Progress, service
 from serve_app.http.fields import AcceptedView, accepted_view
 from serve_app.http.problems import problem_responses
 from serve_app.playback.audio import AudioService, node_stem
-from serve_app.playback.files import AUDIO, file_answers, file_response
+from serve_app.playback.files import AUDIO, REDIRECTING, file_answers, file_response
 from serve_app.stems.schemas import NewStems, StemsView, stems_view
 from serve_app.stems.service import StemsRequest, StemsService
 
@@ -63,6 +63,7 @@ async def list_stems(
     "/{stem}",
     response_class=Response,
     responses=file_answers(*AUDIO, problems=(401, 404, 409)),
+    dependencies=REDIRECTING,
 )
 async def listen(
     chain_id: str,

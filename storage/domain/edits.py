@@ -23,6 +23,7 @@ from storage.domain.model import (
     NodeStatus,
     Refused,
 )
+from storage.domain.ranking import takes_beside
 from storage.domain.tree import children_of, path_to, subtree
 
 DELETED_TITLE = ""
@@ -143,6 +144,20 @@ def cancel(chain: Chain, node_id: str, now: datetime) -> Chain:
     if node.status.is_finished:
         return chain
     return update(chain, [replace(node, status=NodeStatus.CANCELLED)], now)
+
+
+def cancel_others(chain: Chain, node_id: str, now: datetime) -> Chain:
+    """Cancel the unfinished takes of the request that made this node, but not the node itself.
+
+    Again is no change. Raises NodeNotFound, ChainDeleted.
+    """
+    require_alive(chain)
+    ended = [
+        replace(node, status=NodeStatus.CANCELLED)
+        for node in takes_beside(chain, node_id)
+        if not node.status.is_finished
+    ]
+    return update(chain, ended, now) if ended else chain
 
 
 def commit(chain: Chain, node_id: str, now: datetime) -> Chain:

@@ -31,14 +31,23 @@ def fellow_takes(chain: Chain, nodes: Collection[Node]) -> tuple[Node, ...]:
     return tuple(node for node in chain.nodes if node.id in fellows - given)
 
 
+def takes_beside(chain: Chain, node_id: str) -> tuple[Node, ...]:
+    """The other takes of the request that made this node. Raises NodeNotFound."""
+    request = _request_of(chain.node(node_id))
+    return tuple(node for node in chain.nodes if node.id != node_id and _request_of(node) == request)
+
+
+def _request_of(node: Node) -> tuple[object, ...]:
+    """Takes of one request were asked for at one moment, with one prompt."""
+    return (node.parent_id, node.created_at, node.prompt)
+
+
 def _scores_by_request(chain: Chain) -> Mapping[tuple[object, ...], Mapping[str, float]]:
     requests: dict[tuple[object, ...], dict[str, float]] = {}
     for node in chain.nodes:
         score = _score(node)
         if score is not None:
-            # Takes of one request were asked for at one moment, with one prompt.
-            request = (node.parent_id, node.created_at, node.prompt)
-            requests.setdefault(request, {})[node.id] = score
+            requests.setdefault(_request_of(node), {})[node.id] = score
     return requests
 
 

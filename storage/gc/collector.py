@@ -25,6 +25,8 @@ or is made so before it is deleted:
 - *An expired export*: first the note `released/{blob}`, then the record, and the file once the note is a day
   old. So a download that has begun, or an export that has just found the record, finds the file.
 
+- *Peaks of audio that is gone*: they are made again from the audio, wherever that is.
+
 - *A job that ended long ago*: its record goes, after its list entries, when nothing is left of what it made, and no
   chain speaks of it. Ids derive from Idempotency-Keys and from the work: a job made anew under the id of a node
   that is there would find that node, not make its own.

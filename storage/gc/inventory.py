@@ -63,6 +63,7 @@ class Holdings:
     job_entries: Objects
     job_records: Objects
     analyses: Objects
+    peaks: Objects
     marked: dict[str, Job]
     makers: dict[str, Job | None]
     repeated: dict[str, Job]
@@ -135,6 +136,7 @@ async def look(store: ObjectStore, tenant: str, *, jobs_s: float | None = None) 
         job_entries=job_entries,
         job_records=await _list(store, paths.folder(tenant, "jobs")),
         analyses=await _list(store, paths.folder(tenant, "analyses")),
+        peaks=await _list(store, paths.folder(tenant, "peaks")),
         marked=marked,
         makers={},
         aged_jobs={},

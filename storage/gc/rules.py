@@ -15,6 +15,7 @@ from storage.gc.inventory import Holdings
 from storage.stores.object_store import ObjectInfo
 
 DAY_S = 24 * 3600.0
+SHA256_DIGITS = 64
 
 
 class Reason(StrEnum):
@@ -33,6 +34,7 @@ class Reason(StrEnum):
     HEARD = "segment of a job that has ended"
     OLD_NOTE = "note about a file that is gone"
     SAID = "analysis in the cache, long ago"
+    OUTLINE = "peaks of audio that is gone"
     TOMBSTONE = "tombstone of a chain deleted long ago"
     OLD_JOB = "job that ended long ago"
 
@@ -95,6 +97,7 @@ def find_garbage(holdings: Holdings, retention: Retention) -> Iterator[Doomed]:
         *_segments(holdings, retention),
         *_notes(holdings, retention),
         *_analyses(holdings, retention),
+        *_peaks(holdings, retention),
         *_tombstones(holdings, retention),
         *_jobs(holdings, retention),
     )
@@ -256,6 +259,14 @@ def _analyses(holdings: Holdings, retention: Retention) -> _Found:
     for info in holdings.analyses.values():
         if retention.analyses_s is not None and holdings.age_s(info) >= retention.analyses_s:
             yield info, Reason.SAID
+
+
+def _peaks(holdings: Holdings, retention: Retention) -> _Found:
+    """A node's peaks are named by the hash of its audio, as the blob is that ends in it."""
+    heard = {name[-SHA256_DIGITS:] for name in holdings.blobs}
+    for name, info in holdings.peaks.items():
+        if name[:SHA256_DIGITS] not in heard and holdings.age_s(info) >= retention.grace_s:
+            yield info, Reason.OUTLINE
 
 
 def _tombstones(holdings: Holdings, retention: Retention) -> _Found:

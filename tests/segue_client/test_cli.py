@@ -28,6 +28,7 @@ from deployments.engines.separation.mock import MockSeparator
 from segue_client import client, connection
 from segue_client.answers import Misused
 from segue_client.cli import DEFAULT_URL, access_key, default_url, main
+from segue_client.client import SegueClient
 from storage import paths
 from tests.segue_client.real_segue import RealSegue, real_segue
 from tests.support.harness import Running, tone, wav
@@ -405,6 +406,29 @@ class TestFiles:
         assert segue("download", chain_id, node_id[:12], "--out", tmp_path / "take.flac").status == 0
         info = soundfile.info(tmp_path / "take.flac")
         assert (info.format, info.frames, info.samplerate) == ("FLAC", RATE_HZ // 2, RATE_HZ)
+
+    def test_download_of_a_line_has_all_before_the_node(
+        self, segue: Segue, chain_id: str, tmp_path: Path
+    ) -> None:
+        node_id = take(segue, chain_id)
+        segue("download", chain_id, node_id, "--out", tmp_path / "take.wav")
+        assert segue("download", chain_id, node_id, "--line", "--out", tmp_path / "line.wav").status == 0
+        own, line = (
+            soundfile.read(tmp_path / f"{name}.wav", dtype="float32")[0] for name in ("take", "line")
+        )
+        assert len(line) > len(own)
+        assert line[-len(own) :].tobytes() == own.tobytes()
+        refused = segue("download", chain_id, node_id, "--line", "--out", tmp_path / "line.mp3")
+        assert refused.status == 2
+        assert not (tmp_path / "line.mp3").exists()
+
+    def test_the_outline_of_a_node(self, server: RealSegue, segue: Segue, chain_id: str) -> None:
+        node_id = take(segue, chain_id)
+        with SegueClient(server.url) as client:
+            peaks = client.peaks(chain_id, node_id)
+        assert (peaks.sample_rate_hz, peaks.samples_per_pixel) == (RATE_HZ, 256)
+        assert {len(channel) for channel in (*peaks.lows, *peaks.highs)} == {-(-(RATE_HZ // 2) // 256)}
+        assert all(low <= high for low, high in zip(peaks.lows[0], peaks.highs[0], strict=True))
 
     def test_the_original_comes_back_byte_for_byte(
         self, segue: Segue, chain_id: str, clip: Path, tmp_path: Path

@@ -25,6 +25,7 @@ from segue_client.answers import (
 from segue_client.client import SegueClient
 from segue_client.connection import ATTEMPTS
 from segue_client.events import EventDecoder, LiveChain, ServerEvent
+from segue_client.peaks import read_peaks
 from tests.segue_client.fake_segue import DROP, SONG, TAKE, FakeSegue, create_fake, frame, node, serving, song
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -439,6 +440,11 @@ class TestWorks:
         ):
             works.export(client, SONG, {"format": "wav"}, tmp_path / "x.wav", ignore)
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("data", [b"", b"\x02", bytes(24), bytes.fromhex("0200000001000000") + bytes(20)])
+    def test_an_outline_that_is_none_is_no_answer_of_segue(self, data: bytes) -> None:
+        with pytest.raises(BadAnswer):
+            read_peaks(data)
 
     def test_a_stem_cannot_name_a_file_elsewhere(self, pauses: Pauses, tmp_path: Path) -> None:
         with (

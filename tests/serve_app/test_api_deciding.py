@@ -136,6 +136,29 @@ async def test_discarding_takes_the_subtree_along_and_stops_its_work() -> None:
         assert again["version"] == answer["version"]
 
 
+async def test_the_take_that_is_chosen_early_ends_the_unfinished_ones_of_its_request() -> None:
+    engine = WatchedEngine()
+    async with running({"mock": engine}, overrides=DEAF) as app:
+        chain = await app.generated()
+        earlier = await take(app, chain, prompt="slow")
+        asked = await app.branch(chain["id"], chain["root_id"], prompt="slow", takes=3)
+        chosen, *others = [node["id"] for node in asked["nodes"]]
+        await engine.until_running(4)
+        answer = await decide(app, chain, chosen, "cancel_others")
+        assert answer.status_code == 200
+        states = {node["id"]: node["status"] for node in answer.json()["nodes"]}
+        assert [states[node_id] for node_id in others] == ["cancelled", "cancelled"]
+        assert {states[chosen], states[earlier["id"]]} == {"running"}
+        await engine.until_running(2)
+        for job_id in asked["job_ids"][1:]:
+            assert (await app.ended(job_id))["state"] == "cancelled"
+        again = await decide(app, chain, chosen, "cancel_others")
+        assert again.json()["version"] == answer.json()["version"]
+        problem(await decide(app, chain, "nobody", "cancel_others"), 404)
+        await decide(app, chain, chosen, "discard")
+        await decide(app, chain, earlier["id"], "discard")
+
+
 async def test_a_committed_take_is_taken_off_the_spine_with_what_follows_it() -> None:
     async with running({"mock": MockEngine()}) as app:
         chain = await app.generated()

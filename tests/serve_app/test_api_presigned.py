@@ -116,3 +116,12 @@ async def test_a_bucket_has_links_only_where_they_are_wanted(s3_settings: Storag
         chain = await app.upload(CLIP)
         answer = await app.http.get(node_url(chain, "audio"), headers={"Range": "bytes=0-3"})
         assert (answer.status_code, answer.content) == (206, b"RIFF")
+
+
+async def test_a_client_that_wants_no_redirection_gets_the_bytes_here(
+    app: Running, chain: dict[str, Any]
+) -> None:
+    for url in (node_url(chain, "audio"), node_url(chain, "original"), await export_url(app, chain)):
+        linked = await follow(await app.http.get(url))
+        here = await app.http.get(url, params={"redirect": "false"}, headers={"Range": "bytes=10-19"})
+        assert (here.status_code, here.content) == (206, linked.content[10:20])

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -134,30 +134,74 @@ def render_tail(pieces: Sequence[Piece], rate_hz: int, duration_s: float) -> Sam
 
 def _render(pieces: Sequence[Piece], rate_hz: int, first_sample: int) -> Samples:
     """The line from `first_sample` on."""
-    if not pieces:
-        raise ValueError("a line needs at least one piece")
-    starts = list(accumulate((piece.samples.shape[1] for piece in pieces), initial=0))
-    needed_from = first_sample
-    seams: list[_Seam] = []
-    for index in range(len(pieces) - 1, 0, -1):
-        lead_in = pieces[index].lead_in
-        lead_in_samples = 0 if lead_in is None else lead_in.shape[1]
-        seam = _plan_seam(index, lead_in_samples, starts, round(FADE_S * rate_hz))
-        if seam.end > needed_from:  # the last seam first: it mixes over what the ones before it have left
-            seams.append(seam)
-            needed_from = min(needed_from, seam.start)
-    sounding = [piece.samples for piece, end in zip(pieces, starts[1:], strict=True) if end > needed_from]
-    if not sounding:
+    lengths = [
+        PieceLength(piece.samples.shape[1], 0 if piece.lead_in is None else piece.lead_in.shape[1])
+        for piece in pieces
+    ]
+    window = plan_window(lengths, rate_hz, first_sample, sum(length.samples for length in lengths))
+    stretches = [pieces[each.piece].samples[:, each.start : each.end] for each in window.stretches]
+    if not stretches:
         return pieces[-1].samples[:, :0].copy()
-    line = np.concatenate(sounding, axis=1)
-    offset = starts[-1] - line.shape[1]
-    for seam in reversed(seams):
-        lead_in = pieces[seam.index].lead_in
-        if seam.crossfade and lead_in is not None:
-            _crossfade(line[:, seam.start - offset : seam.at - offset], lead_in)
-        else:
-            _fade(line, seam, offset)
-    return line[:, first_sample - offset :]
+    lead_ins = {index: pieces[index].lead_in for index in window.lead_ins}
+    return window.render(stretches, {index: each for index, each in lead_ins.items() if each is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Samples `start` to `end` (excluded) of piece number `piece`."""
+
+    piece: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What samples `start` to `end` (excluded) of a line are rendered from: `stretches`, in order and without
+    a gap, and the lead-ins of the pieces of numbers `lead_ins`. Nothing else of the line has to be at hand."""
+
+    start: int
+    end: int
+    stretches: tuple[Stretch, ...]
+    lead_ins: tuple[int, ...]
+    _first: int
+    _seams: tuple[_Seam, ...]
+
+    def render(self, stretches: Sequence[Samples], lead_ins: Mapping[int, Samples]) -> Samples:
+        """float32 [channels, end - start]: what `render_line` has there, bit for bit.
+
+        `stretches` are those of the plan, at least one, `lead_ins` by the number of their piece.
+        """
+        line = np.concatenate(stretches, axis=1)
+        for seam in self._seams:
+            if seam.crossfade:
+                _crossfade(line[:, seam.start - self._first : seam.at - self._first], lead_ins[seam.index])
+            else:
+                _fade(line, seam, self._first)
+        return line[:, self.start - self._first : self.end - self._first]
+
+
+def plan_window(lengths: Sequence[PieceLength], rate_hz: int, start: int, end: int) -> Window:
+    """What has to be at hand for samples `start` to `end` (excluded) of the line of these pieces."""
+    if not lengths:
+        raise ValueError("a line needs at least one piece")
+    starts = list(accumulate((length.samples for length in lengths), initial=0))
+    fade_samples = round(FADE_S * rate_hz)
+    first, last = start, end
+    seams: list[_Seam] = []
+    for index in range(len(lengths) - 1, 0, -1):
+        seam = _plan_seam(index, lengths[index].lead_in_samples, starts, fade_samples)
+        # The last seam first: it mixes over what the ones before it have left, all along.
+        if seam.end > first and seam.start < last:
+            seams.append(seam)
+            first, last = min(first, seam.start), max(last, seam.end)
+    stretches = tuple(
+        Stretch(index, max(first, begin) - begin, min(last, stop) - begin)
+        for index, (begin, stop) in enumerate(pairwise(starts))
+        if max(first, begin) < min(last, stop)
+    )
+    lead_ins = tuple(seam.index for seam in reversed(seams) if seam.crossfade)
+    return Window(start, end, stretches, lead_ins, first, tuple(reversed(seams)))
 
 
 def _plan_seam(index: int, lead_in_samples: int, starts: Sequence[int], fade_samples: int) -> _Seam:

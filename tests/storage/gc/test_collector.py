@@ -23,6 +23,7 @@ from storage.repositories.blobs import Blobs
 from storage.repositories.chains import Chains
 from storage.repositories.exports import Export, Exports
 from storage.repositories.jobs import JobKey, Jobs
+from storage.repositories.peaks import Peaks
 from storage.repositories.segments import SegmentKey, Segments
 from storage.stores.memory import MemoryStore
 from storage.stores.object_store import Condition
@@ -727,3 +728,20 @@ def test_the_command_reads_the_deploy_file_that_the_server_reads(
     assert not any(name.startswith("upload-old") for name in _files(folder))
     with pytest.raises(SystemExit):
         main(["--config", str(config.with_name("missing.yaml"))])
+
+
+async def test_peaks_go_a_day_after_their_audio(store: AgingStore, collector: Collector) -> None:
+    chain = await uploaded(store)
+    audio = chain.nodes[0].audio
+    assert audio is not None
+    kept, gone = f"{audio.blob.sha256}-1", f"{'0' * 64}-1"
+    for name in (kept, gone):
+        await Peaks(store).keep(TENANT, name, b"outline")
+    store.pass_time(DAY_S - 1)
+    assert await collected(collector) == {}
+    store.pass_time(1)
+    assert await collected(collector) == {gone: Reason.OUTLINE}
+    await Chains(store).delete(TENANT, "c")
+    store.pass_time(2 * DAY_S)
+    assert audio.blob.name in await collected(collector)
+    assert await collected(collector) == {kept: Reason.OUTLINE}

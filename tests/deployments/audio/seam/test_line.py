@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from deployments.audio.levels import matching_gain, rms_dbfs
 from deployments.audio.samples import Samples
-from deployments.audio.seam.line import LineRenderer, Piece, PieceLength, render_line, render_tail
+from deployments.audio.seam.line import (
+    LineRenderer,
+    Piece,
+    PieceLength,
+    plan_window,
+    render_line,
+    render_tail,
+)
 
 RATE_HZ = 8000
 LEAD_IN_SAMPLES = 480  # 60 ms
@@ -234,3 +241,22 @@ def test_longer_tails_contain_shorter_ones() -> None:
     for shorter, longer in pairwise(tails):
         assert np.array_equal(longer[:, longer.shape[1] - shorter.shape[1] :], shorter)
     assert tails[-1].shape[1] == 3500
+
+
+@settings(max_examples=300, deadline=None)
+@given(pieces_of_a_line(), st.data())
+def test_a_window_is_that_part_of_the_line_bit_for_bit(pieces: list[Piece], data: st.DataObject) -> None:
+    line = render_line(pieces, RATE_HZ)
+    start = data.draw(st.integers(0, line.shape[1]))
+    end = data.draw(st.integers(start, line.shape[1]))
+    lengths = [
+        PieceLength(piece.samples.shape[1], 0 if piece.lead_in is None else piece.lead_in.shape[1])
+        for piece in pieces
+    ]
+    window = plan_window(lengths, RATE_HZ, start, end)
+    stretches = [pieces[each.piece].samples[:, each.start : each.end] for each in window.stretches]
+    if not stretches:
+        assert start == end
+        return
+    lead_ins = {index: lead_in for index in window.lead_ins if (lead_in := pieces[index].lead_in) is not None}
+    assert window.render(stretches, lead_ins).tobytes() == line[:, start:end].tobytes()
