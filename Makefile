@@ -16,7 +16,8 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c require
 # within seconds, not half a minute.
 RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS_ENABLED=0 \
            RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 GRPC_ENABLE_FORK_SUPPORT=0 \
-           RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1
+           RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1 \
+           RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.proxy:middlewares
 
 .PHONY: run test test-slow fuzz test-slow-store test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video collect wheel install install-test clean
 

@@ -25,6 +25,7 @@ import yaml
 
 from deployments.temporary import temporary_root
 from serve_app import preflight
+from serve_app.http import proxy
 from serve_app.launch.descendants import Descendants, end_with_parent
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -224,6 +225,8 @@ def main() -> int:
     if not options.verbose:
         console = temporary_root().own_folder() / "console.log"
         os.environ["RAY_LOG_TO_DRIVER"] = "0"
+    for name, value in proxy.ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     supervisor = Supervisor(
         [sys.executable, "-m", "serve_app.launch.served_here", str(options.config)],
         is_ready=lambda: answers_ready(address),

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from serve_app.http import proxy
 from tests.serve.session import Ended, Session
 from tests.support.ports import free_port
 
@@ -38,6 +39,7 @@ RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "GRPC_ENABLE_FORK_SUPPORT": "0",
+    **proxy.ENVIRONMENT,
 }
 """A cluster that asks for no token, stays on loopback and reports to nobody."""
 

@@ -31,6 +31,15 @@ def keys(server: Server) -> set[Path]:
     return {path for path in server.data.rglob("*") if path.is_file() and "blobs" in path.parts}
 
 
+def test_a_header_that_is_no_text_is_a_problem_of_the_client(server: Server) -> None:
+    for name in ("X-Request-ID", "X-Session-ID", "serve_multiplexed_model_id", "X-Request-Timeout-Seconds"):
+        with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
+            head = f"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{name}: "
+            connection.sendall(head.encode() + b"\xe9\xff\r\n\r\n")
+            answer = connection.makefile("rb").read()
+        assert int(answer.split()[1]) < 500, answer
+
+
 def test_analyze_generate_compose_and_nothing_kept(http: httpx.Client, server: Server) -> None:
     before = keys(server)
     said = http.post("/analyze", files={"file": ("clip.ogg", clip())})
