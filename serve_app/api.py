@@ -35,6 +35,7 @@ from serve_app.playback import routes as playback
 from serve_app.processing import routes as processing
 from serve_app.processing.schemas import NewProcess
 from serve_app.stems import routes as stems
+from serve_app.studio.routes import install_studio
 from serve_app.system import routes as system
 from serve_app.tools import routes as tools
 from serve_app.tools.schemas import AnalyzeTool, ComposeTool
@@ -120,6 +121,7 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
     for module in modules:
         app.include_router(module.router)
     install_docs(app)
+    install_studio(app)
     app.state.routes = [*app.router.routes, *(route for module in modules for route in module.router.routes)]
     install_error_handlers(app)
     http = services.settings.http

@@ -1,0 +1,121 @@
+// The keys of the page. Each does what a visible control does.
+import { isDiscarded, isReady } from "./model/tree.ts";
+import { commit, discard, redo, undo } from "./state/actions.ts";
+import {
+  audibleEnd,
+  choices,
+  looping,
+  mixer,
+  player,
+  seek,
+  seekBy,
+  setStrip,
+  switchTo,
+  toggleBlind,
+  togglePlay,
+} from "./state/sound.ts";
+import { chain, dialog, route, selected } from "./state/store.ts";
+import { fit, zoomBy } from "./views/Timeline.tsx";
+
+/** M or S, until a number says of which stem. */
+let pending: "muted" | "solo" | null = null;
+
+export function installKeys(): void {
+  addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.altKey || document.querySelector("dialog[open]")) return;
+    const target = event.target as HTMLElement;
+    if (target.closest("input:not([type=range]):not([type=radio]):not([type=checkbox]), textarea, select"))
+      return;
+    if (press(event, target)) event.preventDefault();
+  });
+}
+
+/** Whether the key means something here. */
+function press(event: KeyboardEvent, target: HTMLElement): boolean {
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (key === "?") {
+    dialog.value = "help";
+    return true;
+  }
+  const open = chain.peek();
+  if (route.peek().view !== "studio" || open === null) return false;
+  if (event.ctrlKey || event.metaKey) {
+    if (key !== "z") return false;
+    void (event.shiftKey ? redo() : undo());
+    return true;
+  }
+  const isControl = target.closest("button, a, summary, [role=slider]") !== null;
+  const take = selected.peek();
+  const waitsFor = pending;
+  pending = null;
+  if (/^[1-8]$/.test(key)) {
+    const index = Number(key) - 1;
+    const strip = mixer.peek()?.strips[index];
+    if (waitsFor !== null && strip) setStrip(strip.name, { [waitsFor]: !strip[waitsFor] });
+    else if (choices.peek()[index]) switchTo(index);
+    return true;
+  }
+  switch (key) {
+    case " ":
+      if (target.closest("button, a, summary")) return false;
+      void togglePlay();
+      return true;
+    case "k":
+      player.pause();
+      return true;
+    case "j":
+      seekBy(-5);
+      return true;
+    case "l":
+      seekBy(5);
+      return true;
+    case "Home":
+      seek(0);
+      return true;
+    case "End":
+      seek(audibleEnd.peek());
+      return true;
+    case "ArrowLeft":
+    case "ArrowRight":
+      if (target.matches("input")) return false;
+      seekBy(key === "ArrowLeft" ? -1 : 1);
+      return true;
+    case "Enter":
+      if (isControl || take === null || !isReady(take) || take.decision !== "candidate") return false;
+      void commit(open, take);
+      return true;
+    case "x":
+      if (take !== null && take.parent_id !== null && !isDiscarded(take)) void discard(open, take);
+      return true;
+    case "b":
+      document.getElementById("branch-prompt")?.focus();
+      return true;
+    case "e":
+      dialog.value = "export";
+      return true;
+    case "r":
+      looping.value = !looping.peek();
+      return true;
+    case "v":
+      toggleBlind();
+      return true;
+    case "m":
+      pending = mixer.peek() ? "muted" : null;
+      return true;
+    case "s":
+      pending = mixer.peek() ? "solo" : null;
+      return true;
+    case "+":
+    case "=":
+      zoomBy(1.5);
+      return true;
+    case "-":
+      zoomBy(1 / 1.5);
+      return true;
+    case "0":
+      fit();
+      return true;
+    default:
+      return false;
+  }
+}

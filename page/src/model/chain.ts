@@ -1,0 +1,47 @@
+// The API's views as the page uses them.
+import type { ChainView, NodeView } from "../api/schema.ts";
+
+export type Progress = { progress: number; queue_position?: number | null; eta_s?: number | null };
+export type Edit = { action: string; node_id?: string | null; at?: string };
+
+/** Fields that newer servers add to theirs. */
+export type Take = NodeView & { title?: string | null; stars?: number; note?: string | null };
+export type Chain = Omit<ChainView, "nodes"> & { nodes: Take[]; undo?: Edit | null; redo?: Edit | null };
+
+/** What a list needs of a chain. */
+export type Summary = {
+  id: string;
+  title: string;
+  version: number;
+  updated_at: string;
+  created_at?: string;
+  deleted?: boolean;
+};
+
+export type FormatOptions = {
+  format: string;
+  bit_depths?: number[];
+  sample_rates_hz?: number[];
+  [option: string]: unknown;
+};
+
+/** The parts of `GET /v1/config` that the page reads. */
+export type Config = {
+  models: string[];
+  default_model: string | null;
+  generation: Record<string, number> & { max_takes?: number; max_duration_s?: number };
+  uploads: { max_bytes: number; max_duration_s: number; formats: string[] };
+  separators: string[];
+  analyser: string | null;
+  export: { formats: unknown };
+  process: { max_bytes?: number; max_duration_s?: number; kept_s?: number };
+};
+
+/** The chain with a node put in, or in place of an older view of it. */
+export function withNode(chain: Chain, node: Take): Chain {
+  const known = chain.nodes.some((each) => each.id === node.id);
+  return {
+    ...chain,
+    nodes: known ? chain.nodes.map((each) => (each.id === node.id ? node : each)) : [...chain.nodes, node],
+  };
+}

@@ -1,0 +1,232 @@
+// What a musician does to chains and takes.
+import { ApiError } from "../api/client.ts";
+import type { AcceptedView, BranchView, ChainView, JobView, NodeView, StemsView } from "../api/schema.ts";
+import type { Chain, Take } from "../model/chain.ts";
+import { words } from "../words.ts";
+import { mixer, player, type StemStrip } from "./sound.ts";
+import {
+  attempt,
+  chain,
+  client,
+  ended,
+  go,
+  say,
+  selectedId,
+  showChain,
+  summaries,
+  takeName,
+  toast,
+} from "./store.ts";
+
+const at = (chainId: string, nodeId?: string) =>
+  `v1/chains/${chainId}${nodeId === undefined ? "" : `/nodes/${nodeId}`}`;
+
+export const intention = () => crypto.randomUUID();
+
+// ---- Beginnings ---------------------------------------------------------------------------------------------------
+
+export async function upload(file: Blob, name: string, title?: string): Promise<boolean> {
+  const form = new FormData();
+  if (title !== undefined) form.append("title", title);
+  form.append("file", file, name);
+  say(words.start.uploading(name));
+  const made = await attempt(() => client.post<ChainView>("v1/chains", form, intention()));
+  if (made === undefined) return false;
+  showChain(made);
+  go({ view: "studio", chainId: made.id });
+  toast(words.start.uploaded(made.title || words.library.untitled));
+  return true;
+}
+
+export async function beginWithWords(prompt: string, duration_s: number): Promise<boolean> {
+  const body = { title: prompt.slice(0, 80), prompt, duration_s };
+  const made = await attempt(() => client.post<ChainView>("v1/chains", body, intention()));
+  if (made === undefined) return false;
+  showChain(made);
+  go({ view: "studio", chainId: made.id });
+  return true;
+}
+
+export async function rename(id: string, title: string): Promise<void> {
+  const view = await attempt(() => client.send<ChainView>("PATCH", at(id), { title }));
+  if (view !== undefined) showChain(view);
+}
+
+export async function removeChain(id: string): Promise<void> {
+  const done = await attempt(() => client.send("DELETE", at(id)).then(() => true));
+  if (!done) return;
+  summaries.value = (summaries.peek() ?? []).filter((each) => each.id !== id);
+  if (chain.peek()?.id === id) go({ view: "studio", chainId: null });
+  toast(words.library.removed);
+}
+
+export async function duplicate(id: string): Promise<void> {
+  const view = await attempt(() => client.post<ChainView>(`${at(id)}/duplicate`, {}, intention()));
+  if (view === undefined) return;
+  showChain(view);
+  go({ view: "studio", chainId: view.id });
+  toast(words.library.copied);
+}
+
+// ---- Deciding -----------------------------------------------------------------------------------------------------
+
+async function decide(open: Chain, node: Take, verb: string): Promise<boolean> {
+  const view = await attempt(() => client.post<ChainView>(`${at(open.id, node.id)}/${verb}`));
+  if (view !== undefined) showChain(view);
+  return view !== undefined;
+}
+
+const undoAction = () => ({ label: words.chain.undo, run: () => void undo() });
+
+export async function commit(open: Chain, node: Take): Promise<void> {
+  if (await decide(open, node, "commit"))
+    toast(words.take.committed(takeName(open, node)), { action: undoAction() });
+}
+
+export async function uncommit(open: Chain, node: Take): Promise<void> {
+  if (await decide(open, node, "uncommit"))
+    toast(words.take.uncommitted(takeName(open, node)), { action: undoAction() });
+}
+
+export async function discard(open: Chain, node: Take): Promise<void> {
+  if (!(await decide(open, node, "discard"))) return;
+  if (selectedId.peek() === node.id) selectedId.value = node.parent_id;
+  toast(words.take.discarded(takeName(open, node)), { action: undoAction() });
+}
+
+export async function restore(open: Chain, node: Take): Promise<void> {
+  if (await decide(open, node, "restore"))
+    toast(words.take.restored(takeName(open, node)), { action: undoAction() });
+}
+
+async function step(verb: "undo" | "redo", done: string): Promise<void> {
+  const open = chain.peek();
+  if (open === null) return;
+  const view = await attempt(() => client.post<ChainView>(`${at(open.id)}/${verb}`));
+  if (view === undefined) return;
+  showChain(view);
+  toast(done);
+}
+
+export const undo = () => step("undo", words.chain.undone);
+export const redo = () => step("redo", words.chain.redone);
+
+export type Label = { title?: string | null; stars?: number; note?: string | null };
+
+export async function label(open: Chain, node: Take, change: Label): Promise<void> {
+  await attempt(() => client.send<NodeView>("PATCH", at(open.id, node.id), change));
+}
+
+// ---- Making -------------------------------------------------------------------------------------------------------
+
+export type BranchForm = {
+  prompt: string;
+  mode: string;
+  takes: number;
+  duration_s: number;
+  prompt_duration_s: number;
+  at_s?: number;
+  seed?: number;
+  model?: string;
+  bpm?: number;
+  key?: string;
+  mood?: string;
+  style?: string;
+  cfg_coef?: number;
+  temperature?: number;
+  top_k?: number;
+  top_p?: number;
+};
+
+export async function branch(open: Chain, parent: Take, form: BranchForm, key: string): Promise<BranchView> {
+  const made = await client.post<BranchView>(`${at(open.id)}/nodes`, { parent_id: parent.id, ...form }, key);
+  selectedId.value = made.nodes[0]?.id ?? null;
+  toast(words.branch.asked(made.nodes.length));
+  for (const notice of made.notices ?? []) toast(notice);
+  return made;
+}
+
+export async function cancel(open: Chain, node: Take): Promise<void> {
+  if (node.job_id === null) return;
+  const done = await attempt(() => client.send<JobView>("DELETE", `v1/jobs/${node.job_id}`));
+  if (done !== undefined) toast(words.take.cancelled(takeName(open, node)));
+}
+
+export async function cancelOthers(open: Chain, node: Take): Promise<void> {
+  const view = await attempt(() => client.post<ChainView>(`${at(open.id, node.id)}/cancel_others`));
+  if (view === undefined) return;
+  showChain(view);
+  toast(words.take.othersCancelled);
+}
+
+export async function analyse(open: Chain, node: Take): Promise<void> {
+  await attempt(() => client.post<AcceptedView>(`${at(open.id, node.id)}/analysis`, {}, intention()));
+}
+
+// ---- Taking apart -------------------------------------------------------------------------------------------------
+
+export async function makeStems(open: Chain, node: Take): Promise<void> {
+  await attempt(() => client.post<AcceptedView>(`${at(open.id, node.id)}/stems`, {}, intention()));
+}
+
+/** Opens the mixer on a take's newest stems. */
+export async function hearStems(open: Chain, node: Take): Promise<void> {
+  const found = await attempt(() => client.get<StemsView>(`${at(open.id, node.id)}/stems`));
+  if (found === undefined || found.job_id === null) return;
+  const strips: StemStrip[] = found.stems.map((track) => ({
+    name: track.name,
+    path: track.url,
+    channels: track.channels,
+    db: 0,
+    muted: false,
+    solo: false,
+  }));
+  mixer.value = { nodeId: node.id, jobId: found.job_id, strips };
+}
+
+// ---- Files --------------------------------------------------------------------------------------------------------
+
+/** Hands a file of the server to the browser's downloads: fetched, since a link cannot send a key. */
+export async function download(path: string, fallback: string): Promise<string> {
+  const answer = await client.request(path);
+  const name = fileName(answer) ?? fallback;
+  const url = URL.createObjectURL(await answer.blob());
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  return name;
+}
+
+function fileName(answer: Response): string | null {
+  const header = answer.headers.get("Content-Disposition") ?? "";
+  const extended = /filename\*=UTF-8''([^;]+)/i.exec(header)?.[1];
+  if (extended !== undefined) return decodeURIComponent(extended);
+  return /filename="([^"]+)"/i.exec(header)?.[1] ?? null;
+}
+
+/** Makes an export and downloads it. Throws what the dialog says. */
+export async function exportLine(
+  open: Chain,
+  options: Record<string, unknown>,
+  key: string,
+): Promise<string> {
+  const job = await client.send<JobView>("POST", `${at(open.id)}/export`, options, key, {
+    headers: { Prefer: "respond-async" },
+  });
+  const done = await ended(job.id);
+  if (done.state !== "succeeded" || done.result === null)
+    throw new Error(done.error?.detail ?? words.problems.unknown(500));
+  try {
+    return await download(`v1/exports/${done.result.export_id}/file`, "export");
+  } catch (error) {
+    if (error instanceof ApiError && (error.status === 404 || error.status === 410))
+      throw new Error(words.export.expired);
+    throw error;
+  }
+}
+
+export function stopSound(): void {
+  player.pause();
+}

@@ -1,0 +1,311 @@
+// What the page knows: signals, and the one event stream that keeps them true.
+import { batch, computed, effect, signal } from "@preact/signals";
+import { ApiError, Client } from "../api/client.ts";
+import type { ChainListView, ChainView, JobListView, JobView, ModelListView } from "../api/schema.ts";
+import { follow, type ServerEvent, type StreamState } from "../api/sse.ts";
+import type { Chain, Config, Progress, Summary, Take } from "../model/chain.ts";
+import { withNode } from "../model/chain.ts";
+import { sentence } from "../model/problems.ts";
+import { byId, isUnfinished } from "../model/tree.ts";
+import { words } from "../words.ts";
+
+export type Route = { view: "studio"; chainId: string | null } | { view: "pipeline"; jobId: string | null };
+export type Toast = { id: number; text: string; bad: boolean; action?: { label: string; run: () => void } };
+
+export const client = new Client(new URL(".", document.baseURI).href, globalThis.sessionStorage);
+
+export const route = signal<Route>(readRoute());
+export const summaries = signal<Summary[] | null>(null);
+export const chain = signal<Chain | null>(null);
+export const chainGone = signal(false);
+export const jobs = signal<Map<string, JobView>>(new Map());
+export const progress = signal<Map<string, Progress>>(new Map());
+export const connection = signal<StreamState>("connecting");
+export const config = signal<Config | null>(null);
+export const models = signal<ModelListView | null>(null);
+export const wantsKey = signal<"no" | "first" | "wrong">("no");
+export const toasts = signal<Toast[]>([]);
+export const spoken = signal("");
+export const selectedId = signal<string | null>(null);
+export const dialog = signal<"help" | "export" | null>(null);
+
+export const chainId = computed(() => (route.value.view === "studio" ? route.value.chainId : null));
+export const selected = computed<Take | null>(() => {
+  const open = chain.value;
+  return open === null ? null : (byId(open).get(selectedId.value ?? "") ?? null);
+});
+export const unfinishedJobs = computed(() =>
+  [...jobs.value.values()].filter((job) => job.state === "queued" || job.state === "running"),
+);
+
+// ---- Where the page is --------------------------------------------------------------------------------------------
+
+function readRoute(): Route {
+  const [view, id] = location.hash.replace(/^#\/?/, "").split("/");
+  if (view === "pipeline") return { view: "pipeline", jobId: id || null };
+  return { view: "studio", chainId: view === "chain" && id ? id : null };
+}
+
+export function go(to: Route): void {
+  location.hash =
+    to.view === "pipeline"
+      ? `#/pipeline${to.jobId ? `/${to.jobId}` : ""}`
+      : to.chainId
+        ? `#/chain/${to.chainId}`
+        : "#/";
+}
+
+globalThis.addEventListener("hashchange", () => {
+  route.value = readRoute();
+});
+
+// ---- Words to the listener ----------------------------------------------------------------------------------------
+
+let toastCount = 0;
+
+/** For the live region. */
+export function say(text: string): void {
+  spoken.value = spoken.value === text ? `${text}\u00a0` : text;
+}
+
+export function toast(text: string, options: { bad?: boolean; action?: Toast["action"] } = {}): void {
+  const made: Toast = { id: ++toastCount, text, bad: options.bad ?? false, action: options.action };
+  toasts.value = [...toasts.value.filter((each) => each.text !== text).slice(-2), made];
+  say(text);
+  setTimeout(() => dismiss(made.id), options.action || made.bad ? 12_000 : 5000);
+}
+
+export function dismiss(id: number): void {
+  toasts.value = toasts.value.filter((each) => each.id !== id);
+}
+
+export function complain(error: unknown): void {
+  if (error instanceof DOMException && error.name === "AbortError") return;
+  if (error instanceof ApiError && error.status === 401) return; // the key is asked for
+  toast(sentence(error), { bad: true });
+}
+
+/** Runs work of a gesture; what goes wrong is said. */
+export async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    complain(error);
+    return undefined;
+  }
+}
+
+// ---- What the server says -----------------------------------------------------------------------------------------
+
+let following: AbortController | null = null;
+
+client.onUnauthorized = () => {
+  wantsKey.value = client.hasKey ? "wrong" : "first";
+};
+
+export function useKey(key: string): void {
+  client.useKey(key);
+  wantsKey.value = "no";
+  void begin();
+}
+
+/** Reads what does not change while the page is open, then follows the rest. */
+export async function begin(): Promise<void> {
+  await attempt(async () => {
+    const [list, found, served] = await Promise.all([
+      client.get<ChainListView>("v1/chains", { limit: 100 }),
+      client.get<Config>("v1/config"),
+      client.get<ModelListView>("v1/models"),
+    ]);
+    batch(() => {
+      summaries.value = list.chains;
+      config.value = found;
+      models.value = served;
+    });
+  });
+  if (wantsKey.value === "no") listen();
+}
+
+/** One stream for all that changes, with the frames of the open chain in it. */
+function listen(): void {
+  following?.abort();
+  const control = new AbortController();
+  following = control;
+  const id = chainId.peek();
+  let path = "v1/events";
+  const open = async (lastEventId: string | null, signal: AbortSignal) => {
+    const headers: Record<string, string> = lastEventId === null ? {} : { "Last-Event-ID": lastEventId };
+    const query = path === "v1/events" ? { chain: id ?? undefined } : {};
+    try {
+      return await client.request(path, { query, headers, signal });
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 404 || path !== "v1/events" || id === null)
+        throw error;
+      path = `v1/chains/${id}/events`; // a server without a stream for all
+      return client.request(path, { headers, signal });
+    }
+  };
+  follow(
+    {
+      open,
+      onEvent: (event) => onEvent(event),
+      onState: (state) => {
+        connection.value = state;
+      },
+      isFinal: (error) =>
+        error instanceof ApiError && (error.status === 401 || error.status === 404 || error.status === 410),
+    },
+    control.signal,
+  ).catch((error) => {
+    if (error instanceof ApiError && error.status === 404 && id !== null) {
+      chain.value = null;
+      chainGone.value = true;
+      go({ view: "studio", chainId: null });
+    } else if (error instanceof ApiError && error.status === 404) connection.value = "live";
+    else complain(error);
+  });
+}
+
+effect(() => {
+  const id = chainId.value;
+  if (chain.peek()?.id !== id) {
+    batch(() => {
+      chain.value = null;
+      chainGone.value = false;
+      selectedId.value = null;
+      progress.value = new Map();
+    });
+  }
+  if (following !== null) listen();
+});
+
+type TenantSnapshot = { chains: Summary[]; jobs: JobView[] };
+
+function onEvent({ event, data }: ServerEvent): void {
+  const body: unknown = JSON.parse(data);
+  batch(() => {
+    switch (event) {
+      case "snapshot":
+        if (isTenants(body)) {
+          summaries.value = body.chains;
+          jobs.value = new Map(body.jobs.map((job) => [job.id, job]));
+        } else showChain(body as ChainView);
+        return;
+      case "node":
+        return showNode(body as Take);
+      case "chain":
+        return showHeader(body as Summary & Partial<Chain>);
+      case "chain_deleted":
+        return forget((body as { id: string }).id);
+      case "job":
+        return showJob(body as JobView);
+      case "progress":
+        return showProgress(body as Progress & { node_id: string | null; job_id: string });
+    }
+  });
+}
+
+const isTenants = (body: unknown): body is TenantSnapshot =>
+  typeof body === "object" && body !== null && "chains" in body;
+
+/** Puts in a newer view of the open chain. */
+export function showChain(view: ChainView): void {
+  const known = summaries.value;
+  if (known !== null) summaries.value = [view, ...known.filter((each) => each.id !== view.id)].sort(newest);
+  if (view.id !== chainId.peek()) return;
+  const before = chain.peek();
+  if (before !== null && before.version > view.version) return;
+  chain.value = view;
+  if (selectedId.peek() === null || !view.nodes.some((node) => node.id === selectedId.peek()))
+    selectedId.value = view.spine.at(-1) ?? view.root_id;
+}
+
+function showNode(node: Take): void {
+  const open = chain.peek();
+  if (open === null) return;
+  const before = byId(open).get(node.id) as Take | undefined;
+  chain.value = withNode(open, node);
+  if (before !== undefined && isUnfinished(before) && node.status === "ready") {
+    say(words.take.ready(takeName(chain.value, node)));
+  }
+  if (before !== undefined && isUnfinished(before) && node.status === "failed" && node.error)
+    toast(words.take.failed(node.error.detail), { bad: true });
+}
+
+function showHeader(header: Summary & Partial<Chain>): void {
+  if (header.deleted) {
+    forget(header.id);
+    return;
+  }
+  const known = summaries.peek() ?? [];
+  const before = known.find((each) => each.id === header.id);
+  summaries.value = [{ ...before, ...header }, ...known.filter((each) => each.id !== header.id)].sort(newest);
+  const open = chain.peek();
+  if (open !== null && open.id === header.id && header.version >= open.version)
+    chain.value = { ...open, ...header, nodes: open.nodes } as Chain;
+}
+
+function forget(id: string): void {
+  summaries.value = (summaries.peek() ?? []).filter((each) => each.id !== id);
+  if (chainId.peek() === id) {
+    chain.value = null;
+    toast(words.chain.gone);
+    go({ view: "studio", chainId: null });
+  }
+}
+
+const newest = (one: Summary, other: Summary) =>
+  (other.created_at ?? "").localeCompare(one.created_at ?? "") || other.id.localeCompare(one.id);
+
+const jobListeners = new Set<(job: JobView) => void>();
+
+function showJob(job: JobView): void {
+  const known = new Map(jobs.peek());
+  known.set(job.id, job);
+  jobs.value = known;
+  for (const listener of jobListeners) listener(job);
+}
+
+function showProgress(told: Progress & { node_id: string | null; job_id: string }): void {
+  const known = new Map(progress.peek());
+  known.set(told.job_id, told);
+  if (told.node_id) known.set(told.node_id, told);
+  progress.value = known;
+}
+
+/** The job once it has ended: by the event stream, and by asking now and then. */
+export async function ended(jobId: string): Promise<JobView> {
+  for (;;) {
+    const job = await new Promise<JobView | null>((resolve) => {
+      const done = (found: JobView | null) => {
+        clearTimeout(timer);
+        jobListeners.delete(hear);
+        resolve(found);
+      };
+      const hear = (found: JobView) => {
+        if (found.id === jobId && found.finished_at !== null) done(found);
+      };
+      const timer = setTimeout(() => done(null), 2000);
+      jobListeners.add(hear);
+    });
+    const found = job ?? (await client.get<JobView>(`v1/jobs/${jobId}`));
+    showJob(found);
+    if (found.state !== "queued" && found.state !== "running") return found;
+  }
+}
+
+export async function readJobs(): Promise<void> {
+  await attempt(async () => {
+    const list = await client.get<JobListView>("v1/jobs", { limit: 100 });
+    jobs.value = new Map([...list.jobs.map((job): [string, JobView] => [job.id, job])]);
+  });
+}
+
+/** What a take is called: its own name, or its number among the takes of its request. */
+export function takeName(open: Chain, node: Take): string {
+  if (node.title) return node.title;
+  if (node.parent_id === null) return words.take.root;
+  const beside = open.nodes.filter((each) => each.parent_id === node.parent_id);
+  beside.sort((one, other) => one.created_at.localeCompare(other.created_at) || one.take - other.take);
+  return words.take.numbered(beside.findIndex((each) => each.id === node.id) + 1);
+}
