@@ -43,7 +43,9 @@ from serve_app.wiring import Services
 
 MAX_JSON_BYTES = 256 * 1024
 MIN_GZIP_BYTES = 1024
-NEVER_GZIPPED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
+PAGE_TYPES = ("text/html", "text/css", "text/javascript")
+"""Of the studio page's files, which are there gzipped already."""
+NEVER_GZIPPED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, *PAGE_TYPES, "application/octet-stream")
 """Bare samples, outlines and uploads as they came: their Content-Length and ranges count their own bytes."""
 CORS_REQUEST_HEADERS = (
     "Authorization",
