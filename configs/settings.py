@@ -163,6 +163,7 @@ class GenerationLimits(Frozen):
     max_prompt_duration_s: float = Field(30.0, description="longest context of a continuation")
     max_prompt_chars: int = Field(1000, description="longest prompt")
     max_takes: int = Field(8, description="takes of one request")
+    max_crossfade_s: float = Field(2.0, ge=0, le=3, description="longest crossfade at a seam")
 
 
 class UploadLimits(Frozen):

@@ -86,7 +86,7 @@ class LoudnessMeter:
         power = self._energy / (self._channels * self._samples) if self._samples else 0.0
         true_peak = max(self._peak, self._interpolated.finish())
         return Loudness(
-            integrated_lufs=_gated_lufs(self._weighted.powers()),
+            integrated_lufs=gated_lufs(self._weighted.powers()),
             true_peak_dbtp=decibels_of_power(true_peak**2),
             peak_dbfs=decibels_of_power(self._peak**2),
             rms_dbfs=decibels_of_power(power),
@@ -101,24 +101,59 @@ def measure_loudness(samples: Samples, rate_hz: int) -> Loudness:
     return meter.finish()
 
 
-class _WeightedBlocks:
-    """The K-weighted energy of every 100 ms, all channels together."""
+class KWeighting:
+    """The weighting of BS.1770 as a signal comes. Raises ValueError for rates under 4 kHz."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
-        self._rate_hz = rate_hz
         self._filter = _k_weighting(rate_hz)
         self._state = np.zeros((len(self._filter), channels, 2))
-        self._position = 0
-        self._energies: list[float] = []
-        self._unfinished = 0.0
 
-    def push(self, samples: _Exact) -> None:
+    def push(self, samples: _Exact) -> _Exact:
+        """The weighted energy of each sample, [samples], all channels together."""
         from scipy.signal import sosfilt  # takes most of a second, and some import this module for its names
 
         weighted, state = sosfilt(self._filter, samples, axis=1, zi=self._state)
         # What has died away would go on as subnormal numbers, which are slow.
         self._state = np.where(np.abs(state) < _GONE, 0.0, state)
         energy: _Exact = np.einsum("cs,cs->s", weighted, weighted)
+        return energy
+
+
+def weighted_power(samples: Samples, rate_hz: int) -> float:
+    """The mean K-weighted power of a stretch without its DC, all channels together; 0 for an empty one. Raises
+    ValueError for rates under 4 kHz."""
+    if not samples.size:
+        return 0.0
+    exact = samples.astype(np.float64)
+    exact -= exact.mean(axis=1, keepdims=True)
+    return float(KWeighting(rate_hz, samples.shape[0]).push(exact).mean())
+
+
+def integrated_lufs(samples: Samples, rate_hz: int) -> float | None:
+    """As `measure_loudness` gives it, without the peaks."""
+    meter = _WeightedBlocks(rate_hz, samples.shape[0])
+    for start in range(0, samples.shape[1], rate_hz):
+        meter.push(samples[:, start : start + rate_hz].astype(np.float64))
+    return gated_lufs(meter.powers())
+
+
+def lufs(power: float) -> float:
+    """The loudness of a K-weighted power; minus infinity for none."""
+    return _OFFSET_LU + 10.0 * math.log10(power) if power > 0.0 else -math.inf
+
+
+class _WeightedBlocks:
+    """The K-weighted energy of every 100 ms, all channels together."""
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        self._rate_hz = rate_hz
+        self._weighting = KWeighting(rate_hz, channels)
+        self._position = 0
+        self._energies: list[float] = []
+        self._unfinished = 0.0
+
+    def push(self, samples: _Exact) -> None:
+        energy = self._weighting.push(samples)
         start = 0
         while (end := self._step_start(len(self._energies) + 1) - self._position) <= energy.size:
             self._energies.append(self._unfinished + float(energy[start:end].sum()))
@@ -140,12 +175,14 @@ class _WeightedBlocks:
         return round(step * self._rate_hz / _STEPS_PER_S)
 
 
-def _gated_lufs(powers: _Exact) -> float | None:
+def gated_lufs(powers: _Exact) -> float | None:
+    """The loudness of the blocks that pass the gates: -70 LUFS, then 10 LU under the mean of what is left. None
+    where none does. `powers`: the mean K-weighted power of each block."""
     heard = powers[powers > 10 ** ((_ABSOLUTE_GATE_LUFS - _OFFSET_LU) / 10)]
     if not heard.size:
         return None
     foreground = heard[heard > heard.mean() * 10 ** (_RELATIVE_GATE_LU / 10)]
-    return _OFFSET_LU + 10.0 * math.log10(float(foreground.mean()))
+    return lufs(float(foreground.mean()))
 
 
 def _k_weighting(rate_hz: int) -> _Exact:

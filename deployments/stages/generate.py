@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from deployments.audio.levels import last_samples
 from deployments.audio.resample import mixed_down, resample
 from deployments.audio.samples import Samples, SoundFormat
+from deployments.audio.seam.joiner import Seam
 from deployments.audio.wav import encode_wav
 from deployments.engines.analysis.adherence import Target, adherence
 from deployments.engines.common.errors import EngineError, UnknownModel
@@ -37,6 +39,7 @@ from deployments.stages.analyse import AnalyseStage
 from deployments.stages.peaks import PeaksStage
 from deployments.stages.prompting import SOURCE_S, WISHES, Brief, brief_of, worded
 from deployments.stages.render import Lines
+from deployments.stages.seam import LineEnd, line_end_s, seam_of, seam_record
 from deployments.stages.take import LEAD_IN_S, Sound, Take
 from storage.domain.derivations import Made
 from storage.domain.model import BlobRef, Chain, Node, NodeAudio
@@ -59,7 +62,7 @@ class GeneratedNode:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """The end of the line that a take goes on from, in the chain's format; None for a root."""
+    """What a model hears of the line that a take goes on from, in the chain's format."""
 
     samples: Samples
     sha256: str
@@ -106,14 +109,17 @@ class GenerateStage:
         info = await generator.info()
         brief = await self._brief(chain, node, owner)
         node = replace(node, prompt=brief.prompt)
-        context = await self._context(chain, node, info.max_context_s)
-        request = await asyncio.to_thread(_request, node, info, context, chain.sample_rate_hz)
+        end = await self._line_end(chain, node, info.max_context_s)
+        context = await asyncio.to_thread(_context, node, end, info.max_context_s)
+        seam = None if end is None else await asyncio.to_thread(seam_of, node, end, info)
+        request = await asyncio.to_thread(_request, node, info, context, chain.sample_rate_hz, seam)
         wanted = SoundFormat(chain.sample_rate_hz or info.sample_rate_hz, chain.channels or info.channels)
         take = Take(
             SoundFormat(info.sample_rate_hz, info.channels),
             wanted,
             context.samples if context is not None else None,
             node.duration_s,
+            seam,
         )
         sound = await listen(
             generator, request, take, on_progress, lambda samples: on_sound(samples, wanted.rate_hz)
@@ -132,7 +138,7 @@ class GenerateStage:
         )
         if self._peaks is not None:
             await self._peaks.publish(chain.tenant, audio, [sound.new])
-        provenance = _provenance(chain, node, info, context, sound.gain)
+        provenance = _provenance(chain, node, info, context, sound)
         if brief.target == Target():
             return GeneratedNode(audio, provenance)
         provenance["target"] = {"bpm": brief.target.bpm, "key": brief.target.key}
@@ -165,16 +171,19 @@ class GenerateStage:
             logger.warning("%s: what was made was not analysed: %r", owner, error)
             return None
 
-    async def _context(self, chain: Chain, node: Node, longest_s: float) -> _Context | None:
-        """The end of the tree path to the parent, as an export would render it; no more than fits the model."""
-        mode = GenerationMode(node.params["mode"])
-        if node.parent_id is None or mode not in CONDITIONED_ON_AUDIO:
+    async def _line_end(self, chain: Chain, node: Node, longest_s: float) -> LineEnd | None:
+        """The end of the tree path to the parent, as an export would render it: what the model may hear of it, and
+        what the seam is made with. None for a root, and where neither is wanted."""
+        if node.parent_id is None:
             return None
-        line = [ancestor.audio for ancestor in path_to(chain, node.parent_id) if ancestor.audio is not None]
-        duration_s = min(float(node.params["prompt_duration_s"]), longest_s)
+        parent = chain.node(node.parent_id)
+        heard_s = _heard_s(node, longest_s) or 0.0
+        duration_s = max(heard_s, line_end_s(node, parent))
+        line = [ancestor.audio for ancestor in path_to(chain, parent.id) if ancestor.audio is not None]
+        if not duration_s or not line:
+            return None
         samples = await self._lines.render_tail(chain.tenant, line, duration_s)
-        digest = await asyncio.to_thread(_sha256_of, samples)
-        return _Context(samples, digest, samples.shape[1] / line[-1].sample_rate_hz)
+        return LineEnd(samples, line[0].sample_rate_hz, parent)
 
     async def _keep(self, tenant: str, owner: str, samples: Samples, rate_hz: int) -> BlobRef:
         data = await asyncio.to_thread(encode_wav, samples, rate_hz)
@@ -203,6 +212,21 @@ async def listen(
     return await asyncio.to_thread(take.sound)
 
 
+def _heard_s(node: Node, longest_s: float) -> float | None:
+    """How much of the line's end the model hears; None where it hears nothing of it."""
+    if node.parent_id is None or GenerationMode(node.params["mode"]) not in CONDITIONED_ON_AUDIO:
+        return None
+    return min(float(node.params["prompt_duration_s"]), longest_s)
+
+
+def _context(node: Node, end: LineEnd | None, longest_s: float) -> _Context | None:
+    heard_s = _heard_s(node, longest_s)
+    if end is None or heard_s is None:
+        return None
+    samples = last_samples(end.samples, round(heard_s * end.rate_hz))
+    return _Context(samples, _sha256_of(samples), samples.shape[1] / end.rate_hz)
+
+
 def _has_wishes(node: Node) -> bool:
     return any(node.params.get(name) is not None for name in WISHES)
 
@@ -212,6 +236,7 @@ def _request(
     info: EngineInfo,
     context: _Context | None,
     chain_rate_hz: int | None,
+    seam: Seam | None,
 ) -> GenerationRequest:
     params = node.params
     audio: Samples | None = None
@@ -221,7 +246,7 @@ def _request(
         request_id=node.job_id or node.id,
         mode=GenerationMode(params["mode"]),
         prompt=node.prompt,
-        duration_s=node.duration_s,
+        duration_s=node.duration_s + (0.0 if seam is None else seam.room_s),
         sampling=Sampling(
             seed=node.seed or 0,
             cfg_coef=float(params["cfg_coef"]),
@@ -242,10 +267,10 @@ def _provenance(
     node: Node,
     info: EngineInfo,
     context: _Context | None,
-    gain: float,
+    sound: Sound,
 ) -> dict[str, Any]:
     parent = chain.find(node.parent_id) if node.parent_id else None
-    return {
+    provenance = {
         **info.describe(),
         "prompt": node.prompt,
         "duration_s": node.duration_s,
@@ -258,6 +283,10 @@ def _provenance(
         "context_channels": context.samples.shape[0] if context is not None else None,
         "model_channels": info.channels,
         "context_duration_s": context.duration_s if context is not None else None,
-        "gain_db": 20.0 * math.log10(gain),
+        "gain_db": 20.0 * math.log10(sound.gain),
         "lead_in_s": LEAD_IN_S,
     }
+    if sound.joint is None:
+        return provenance
+    lead_in_s = sound.lead_in.shape[1] / (chain.sample_rate_hz or info.sample_rate_hz)
+    return {**provenance, "lead_in_s": lead_in_s, "seam": seam_record(sound)}

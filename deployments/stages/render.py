@@ -133,10 +133,9 @@ def _length_like(audio: NodeAudio, rate_hz: int) -> PieceLength:
 
 
 def _sounding_in_tail(line: Sequence[NodeAudio], duration_s: float) -> Sequence[NodeAudio]:
-    """The last nodes that reach over `duration_s`, and one more, since a seam sounds on both its sides."""
-    reached_s = 0.0
-    for index in range(len(line) - 1, -1, -1):
-        reached_s += line[index].duration_s
-        if reached_s >= duration_s:
-            return line[max(0, index - 1) :]
-    return line
+    """The last nodes that reach over `duration_s`, and those before them that a seam within it reaches back to."""
+    rate_hz = line[0].sample_rate_hz
+    lengths = [_length_like(audio, rate_hz) for audio in line]
+    total = sum(length.samples for length in lengths)
+    window = plan_window(lengths, rate_hz, max(0, total - round(duration_s * rate_hz)), total)
+    return line[min((stretch.piece for stretch in window.stretches), default=len(line) - 1) :]

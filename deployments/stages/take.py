@@ -9,27 +9,36 @@ import numpy as np
 from deployments.audio.levels import matching_gain, peak_dbfs, rms_dbfs
 from deployments.audio.samples import Samples, SoundFormat
 from deployments.audio.seam.continuation import Continuation, TooFewSamples
+from deployments.audio.seam.joiner import Joiner, Seam
+from deployments.audio.seam.joining import Joint
+from deployments.engines.analysis.rhythm.grid import find_grid
 from deployments.engines.common.errors import EngineBroken
 
 LEAD_IN_S = 0.06
-"""How much of the codec's reconstruction is kept to be mixed over the parent's tail."""
+"""How much of the codec's reconstruction is kept to be mixed over the parent's tail, unless the take says it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
     """A whole take as the chain keeps it: float32 [channels, samples] in the chain's format. The lead-in ends
-    where the new audio begins; it is empty where there was no reconstruction. `gain` is a factor."""
+    where the new audio begins; it is empty where there was nothing to make it of. `gain` is a factor; `joint` is
+    there where the take said how it is joined."""
 
     lead_in: Samples
     new: Samples
     gain: float
     rms_dbfs: float
     peak_dbfs: float
+    joint: Joint | None = None
 
 
 class Take:
     """`begin`, then `hear` for each stretch, then `end`: what the last two return, all together, is the new
-    audio as it is kept. The gain is fixed by the reconstruction, so nothing that was heard is ever taken back.
+    audio as it is kept. Whatever decides about its level and place is decided before the first sample is given, so
+    nothing that was heard is ever taken back.
+
+    `seam` says how the take is joined to its parent. Without it (roots, clips, and nodes from before there was a
+    choice) the new audio begins where the generator says, as loud as its reconstruction makes it.
 
     `context` is the end of the line that the take goes on from, [channels, samples] in the format `wanted`;
     None where it goes on from nothing. `given` is the generator's format. All methods raise EngineBroken for
@@ -37,19 +46,36 @@ class Take:
     """
 
     def __init__(
-        self, given: SoundFormat, wanted: SoundFormat, context: Samples | None, duration_s: float
+        self,
+        given: SoundFormat,
+        wanted: SoundFormat,
+        context: Samples | None,
+        duration_s: float,
+        seam: Seam | None = None,
     ) -> None:
         self._given = given
         self._wanted = wanted
         self._context = context
         self._duration_s = duration_s
+        self._seam = seam
         self._gain = 1.0
-        self._continuation: Continuation | None = None
+        self._continuation: Continuation | Joiner | None = None
         self._heard: list[Samples] = []
 
     def begin(self, reconstruction: Samples) -> None:
         """`reconstruction`: the codec's rendering of the context's end; may be empty."""
         _require_numbers(reconstruction)
+        new_samples = round(self._duration_s * self._wanted.rate_hz)
+        if self._seam is not None:
+            self._continuation = Joiner(
+                reconstruction,
+                given=self._given,
+                wanted=self._wanted,
+                seam=self._seam,
+                new_samples=new_samples,
+                find_grid=find_grid,
+            )
+            return
         if self._context is not None:
             rates_hz = (self._wanted.rate_hz, self._given.rate_hz)
             self._gain = matching_gain(self._context, reconstruction, rates_hz=rates_hz)
@@ -59,7 +85,7 @@ class Take:
             wanted=self._wanted,
             gain=self._gain,
             lead_in_samples=round(LEAD_IN_S * self._wanted.rate_hz),
-            new_samples=round(self._duration_s * self._wanted.rate_hz),
+            new_samples=new_samples,
         )
 
     def hear(self, samples: Samples) -> Samples:
@@ -85,7 +111,10 @@ class Take:
         if self._continuation is None:
             raise EngineBroken("the generator ended without audio")
         new = np.concatenate(self._heard, axis=1)
-        return Sound(self._continuation.lead_in, new, self._gain, rms_dbfs(new), peak_dbfs(new))
+        gain, joint = self._gain, None
+        if isinstance(self._continuation, Joiner):
+            gain, joint = self._continuation.gain, self._continuation.joint()
+        return Sound(self._continuation.lead_in, new, gain, rms_dbfs(new), peak_dbfs(new), joint)
 
 
 def _require_numbers(samples: Samples) -> None:

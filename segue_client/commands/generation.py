@@ -7,6 +7,8 @@ from typing import Any
 
 from segue_client.commands.group import given, number, text
 
+ALIGN = ("none", "phase", "beat")
+
 OPTIONS = (
     "prompt",
     "duration_s",
@@ -21,6 +23,9 @@ OPTIONS = (
     "mood",
     "style",
     "model",
+    "align",
+    "crossfade_s",
+    "match_loudness",
 )
 
 
@@ -41,7 +46,7 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
     )
     add("--cfg", dest="cfg_coef", type=number, metavar="COEF", help="how closely to keep to the prompt (3.0)")
     add("--model", type=text, help='one of "segue models"')
-    parser.set_defaults(prompt_duration_s=None)
+    parser.set_defaults(prompt_duration_s=None, align=None, crossfade_s=None, match_loudness=None)
 
 
 def add_context(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +57,18 @@ def add_context(parser: argparse.ArgumentParser) -> None:
         type=number,
         metavar="SECONDS",
         help="how much of the line's end the model goes on from (10)",
+    )
+
+
+def add_seam(parser: argparse.ArgumentParser) -> None:
+    """How a take is joined to what it goes on from."""
+    add = parser.add_argument
+    add("--align", choices=ALIGN, help="lay nothing, phase or beats of the take on the parent's (phase)")
+    add("--crossfade", dest="crossfade_s", type=number, metavar="SECONDS", help="at the seam; 0: none (0.15)")
+    add(
+        "--match-loudness",
+        action=argparse.BooleanOptionalAction,
+        help="begin as loud as the parent ends and stay as loud as the line (yes)",
     )
 
 

@@ -15,7 +15,13 @@ from pathlib import Path
 from segue_client.answers import Chain, ClientError, Misused
 from segue_client.client import SegueClient
 from segue_client.commands.following import follow_nodes
-from segue_client.commands.generation import add_context, add_generation, add_watch, wanted
+from segue_client.commands.generation import (
+    add_context,
+    add_generation,
+    add_seam,
+    add_watch,
+    wanted,
+)
 from segue_client.commands.group import Command, Commands, given, text
 from segue_client.terminal import Terminal, length_line, printable
 
@@ -73,6 +79,7 @@ def _add_branch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--takes", type=int, metavar="N", help="how many (1)")
     add_generation(parser)
     add_context(parser)
+    add_seam(parser)
     add_watch(parser)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from deployments.audio.seam.joining import Joining
 from deployments.engines.music.protocol import GenerationMode
 from deployments.specs.generate import GenerateSpec
 from deployments.specs.spec import new_job
@@ -20,7 +21,7 @@ from storage.domain.seeds import SEED_COUNT, seed_of_take
 @dataclass(frozen=True, slots=True)
 class BranchRequest:
     """Takes of one continuation, as a client asks for them. `seed` None: one is drawn and recorded. `wishes` are
-    what else is asked for (`deployments.stages.prompting.WISHES`)."""
+    what else is asked for (`deployments.stages.prompting.WISHES`); `joining` is None for a root."""
 
     prompt: str
     duration_s: float
@@ -34,6 +35,7 @@ class BranchRequest:
     takes: int = 1
     model: str | None = None
     wishes: Mapping[str, Any] = field(default_factory=dict)
+    joining: Joining | None = None
 
     def body(self) -> dict[str, Any]:
         """What makes two requests the same request."""
@@ -82,6 +84,7 @@ class Draft:
                 "top_p": wanted.top_p,
                 "model": self.model,
                 **wanted.wishes,
+                **({} if wanted.joining is None else wanted.joining.to_params()),
             },
             seed=seed_of_take(self.seed, take),
             take=take,

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments.audio.seam.joining import USUAL, Align
 from deployments.engines.music.protocol import GenerationMode
 from deployments.export.plan import AudioFormat, downloaded_gain_db
 from serve_app.analysis.schemas import AnalysisOfNodeView, analysis_of_node_view
 from serve_app.http.fields import (
     DamagedView,
     ErrorView,
+    Flag,
     Integer,
     Number,
     ProgressOf,
@@ -61,6 +63,16 @@ class NewNodes(Generation):
     parent_id: Annotated[str, Field(max_length=64)]
     mode: GenerationMode = GenerationMode.CONTINUE
     takes: Annotated[Integer, Field(ge=1, le=64)] = 1
+    align: Annotated[
+        Align,
+        Field(description="what of the take is laid on the parent: nothing, its phase, or its beats as well"),
+    ] = USUAL.align
+    crossfade_s: Annotated[Number, Field(ge=0, description="over the parent's end; 0: none")] = (
+        USUAL.crossfade_s
+    )
+    match_loudness: Annotated[Flag, Field(description="as loud as the parent, and then as the line")] = (
+        USUAL.match_loudness
+    )
 
 
 class ChainPatch(Request):

@@ -204,8 +204,11 @@ class TestTakes:
             "--model": "mock",
             "--duration": "0.5",
             "--prompt": "with brass",
+            "--align": "none",
+            "--crossfade": "0.25",
         }
-        done = segue("continue", chain_id, *(word for pair in options.items() for word in pair))
+        words = (word for pair in options.items() for word in pair)
+        done = segue("continue", chain_id, *words, "--no-match-loudness")
         assert done.status == 0, done.err
         node = nodes(chain())[done.out.strip()]
         assert (node["parent_id"], node["seed"], node["prompt"]) == (first, 0, "with brass")
@@ -221,6 +224,9 @@ class TestTakes:
             "key": "F# minor",
             "mood": "calm",
             "style": "funk",
+            "align": "none",
+            "crossfade_s": 0.25,
+            "match_loudness": False,
         }
 
     def test_compose_writes_the_prompt_from_the_line(

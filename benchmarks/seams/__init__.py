@@ -1,0 +1,1 @@
+"""Seams between a recording and its true continuation, made faulty on purpose."""
