@@ -122,6 +122,14 @@ class NodeStems(Answer):
     error: Failure | None = None
 
 
+class CroppedFrom(Answer):
+    """Which part of which node a crop is, in seconds of that node's audio."""
+
+    node_id: Id
+    from_s: float
+    to_s: float
+
+
 class Node(Answer):
     """One piece of new audio. `progress` is 0..1 while it is being made."""
 
@@ -138,6 +146,10 @@ class Node(Answer):
     audio: Audio | None = None
     analysis: NodeAnalysis | None = None
     stems: tuple[NodeStems, ...] = ()
+    title: str | None = None
+    stars: int = 0
+    note: str | None = None
+    cropped_from: CroppedFrom | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -175,11 +187,17 @@ class ChainPage(Answer):
 
 
 class Branch(Answer):
-    """What a branch request began: `job_ids[i]` makes `nodes[i]`. `notices` are sentences about it."""
+    """What a branch request began: `job_ids[i]` makes `nodes[i]`. `notices` are sentences about it; `crop` is the
+    takes' parent where they go on from within a node."""
 
     nodes: tuple[Node, ...]
     job_ids: tuple[Id, ...]
     notices: tuple[str, ...] = ()
+    crop: Node | None = None
+
+
+class Crop(Answer):
+    node: Node
 
 
 class Accepted(Answer):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segue_client.answers import ClientError, Misused, Rejected, Unreachable
 from segue_client.client import SegueClient
-from segue_client.commands import chains, files, server, takes
+from segue_client.commands import chains, editing, files, server, takes
 from segue_client.commands.group import Command, Commands
 from segue_client.terminal import Terminal, printable
 
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         "--key-file", type=Path, metavar="FILE", help="holds the access key (default: $SEGUE_KEY, or none)"
     )
     commands = Commands(root.add_subparsers(required=True, metavar="COMMAND"))
-    for group in (chains, takes, files, server):
+    for group in (chains, takes, editing, files, server):
         group.add_commands(commands)
     return root
 

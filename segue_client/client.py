@@ -20,6 +20,7 @@ from segue_client.answers import (
     Branch,
     Chain,
     ChainPage,
+    Crop,
     Damaged,
     Job,
     JobPage,
@@ -154,6 +155,15 @@ class SegueClient:
     def cancel_others(self, chain_id: str, node_id: str) -> Chain:
         """Cancels the unfinished takes of the request that made this one, but not this one."""
         return self._decide(chain_id, node_id, "cancel_others")
+
+    def crop(self, chain_id: str, node_id: str, wanted: Mapping[str, Any]) -> Node:
+        """A candidate beside the node, of its audio from `from_s` to `to_s`."""
+        path = f"/v1/chains/{chain_id}/nodes/{node_id}/crop"
+        return self.connection.ask(Crop, "POST", path, headers=new_key(), json=dict(wanted)).node
+
+    def mark(self, chain_id: str, node_id: str, marks: Mapping[str, Any]) -> Node:
+        """The node with this `title`, `stars` or `note`; what is left out stays as it is."""
+        return self.connection.ask(Node, "PATCH", f"/v1/chains/{chain_id}/nodes/{node_id}", json=dict(marks))
 
     def provenance(self, chain_id: str, node_id: str) -> dict[str, Any]:
         """All that a re-render of the node needs, as the server's documentation has it."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from segue_client.answers import Chain, Damaged, Job, Model
+from segue_client.answers import Chain, Damaged, Job, Model, Node
 from segue_client.terminal import counted, format_words, printable
 
 _CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -26,6 +26,16 @@ def chain_line(chain: Chain, short_id: str) -> str:
 
 def damaged_line(record: Damaged, short_id: str) -> str:
     return f"{short_id}  {printable(record.created_at)}  damaged: {printable(record.reason, 300)}"
+
+
+def crop_line(node: Node) -> str:
+    """`0.500 s to 2.000 s of 1a2b3c4d, 1.500 s`"""
+    of = node.cropped_from
+    return (
+        f"{of.from_s:.3f} s to {of.to_s:.3f} s of {of.node_id[:8]}, {node.duration_s:.3f} s"
+        if of is not None
+        else f"{node.duration_s:.3f} s"
+    )
 
 
 def job_line(job: Job, short_id: str) -> str:

@@ -93,7 +93,8 @@ def short_ids(ids: Collection[str]) -> dict[str, str]:
 
 
 def tree_lines(chain: Chain) -> Iterator[tuple[str, Node]]:
-    """Every node with what is drawn before it. The spine runs straight down, branches hang to its right:
+    """Every node with what is drawn before it. The spine runs straight down, branches hang to its right; the root
+    and its crops stand above it, as far as they are not where it begins:
 
     ```
     ● root
@@ -113,20 +114,26 @@ def tree_lines(chain: Chain) -> Iterator[tuple[str, Node]]:
 
     def hanging(parent_id: str, prefix: str) -> list[tuple[str, str, Node]]:
         """What goes on the stack for a node's children, the first one on top."""
-        below = children[parent_id]
-        last = below[-1:]
+        those = children[parent_id]
+        last = those[-1:]
         return [
             (prefix + ("└─" if [node] == last else "├─"), prefix + ("  " if [node] == last else "│ "), node)
-            for node in reversed(below)
+            for node in reversed(those)
         ]
 
+    def below(parent_id: str, prefix: str) -> Iterator[tuple[str, Node]]:
+        stack = hanging(parent_id, prefix)
+        while stack:
+            guide, deeper, node = stack.pop()
+            yield guide, node
+            stack += hanging(node.id, deeper)
+
+    for root in children[None]:
+        yield "", root
+        yield from below(root.id, "  ")
     for node_id in trunk:
         yield "", nodes[node_id]
-        stack = hanging(node_id, "  " if node_id == trunk[-1] else "│ ")
-        while stack:
-            guide, below, node = stack.pop()
-            yield guide, node
-            stack += hanging(node.id, below)
+        yield from below(node_id, "  " if node_id == trunk[-1] else "│ ")
 
 
 def drawn(chain: Chain) -> Iterator[Text]:
@@ -155,16 +162,25 @@ def described(node: Node, short_id: str) -> Text:
     )
     if facts := ", ".join(_facts(node)):
         line.append(f"  {facts}")
+    if node.title:
+        line.append(f"  {printable(node.title)}", style="bold")
     if node.audio is not None and node.audio.original_name:
         line.append(f"  {printable(node.audio.original_name)}")
     if node.prompt:
         line.append(f"  “{printable(node.prompt)}”", style="italic")
+    if node.note:
+        line.append(f"  {printable(node.note)}")
     for reason in _reasons(node):
         line.append(f"  {printable(reason, 300)}", style="red")
     return line
 
 
 def _facts(node: Node) -> Iterator[str]:
+    if node.stars:
+        yield "★" * node.stars
+    if node.cropped_from is not None:
+        of = node.cropped_from
+        yield f"{of.from_s:.1f} to {of.to_s:.1f} s of {of.node_id[:MIN_ID_CHARS]}"
     if node.seed is not None:
         yield f"seed {node.seed}"
     if node.analysis is not None:

@@ -13,9 +13,9 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES
 from deployments.audio.decode.formats import ACCEPTED
 from serve_app.access.callers import Access
 from serve_app.analysis import routes as analysis
+from serve_app.chains import edit_routes as editing
 from serve_app.chains import node_routes as nodes
 from serve_app.chains import routes as chains
-from serve_app.chains import undo_routes as undo
 from serve_app.chains.schemas import NewChain
 from serve_app.events import routes as events
 from serve_app.exports import routes as exports
@@ -109,7 +109,7 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
     modules = (
         chains,
         nodes,
-        undo,
+        editing,
         playback,
         stems,
         analysis,

@@ -15,6 +15,7 @@ from deployments.export.ffmpeg import find_ffmpeg
 from deployments.stages.export import ExportStage
 from deployments.stages.peaks import PeaksStage
 from serve_app.analysis.service import AnalysisService
+from serve_app.chains.crops import CropService
 from serve_app.chains.new_chains import NewChains
 from serve_app.chains.service import ChainService
 from serve_app.chains.takes import TakeService
@@ -54,6 +55,7 @@ class Services:
     listener: Listener
     models: ServedGenerators
     chains: ChainService
+    crops: CropService
     uploads: UploadService
     takes: TakeService
     jobs: JobService
@@ -104,14 +106,16 @@ def build_services(
     separating = ServedSeparators(of_family(SEPARATOR, models), settings.separation)
     analyser_entry = next((model.entry for model in of_family(ANALYSER, models)), None)
     analyses = AnalysisService(chains, admission, blobs, analyser_entry, settings.analysis)
+    crops = CropService(chains, blobs, peaks, settings.jobs)
     return Services(
         settings=settings,
         store=store,
         listener=listener,
         models=generating,
         chains=ChainService(chains, jobs),
+        crops=crops,
         uploads=UploadService(chains, new_chains, blobs, peaks, analyses, settings.uploads),
-        takes=TakeService(chains, new_chains, admission, generating),
+        takes=TakeService(chains, new_chains, crops, admission, generating),
         jobs=jobs,
         admission=admission,
         audio=AudioService(

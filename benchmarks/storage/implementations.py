@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError
 
 from configs.settings import StorageSettings
 from storage import paths
-from storage.domain import edits
+from storage.domain import decisions
 from storage.repositories.chains import Chains
 from storage.stores.object_store import ObjectStore
 from storage.stores.s3.connections import MULTIPART_BYTES, THREADS
@@ -80,7 +80,7 @@ class ThroughSegue:
 
     async def _rename(self, chain_id: str) -> None:
         await self._chains.change(
-            TENANT, chain_id, lambda chain, now: edits.rename(chain, f"{chain.version}", now)
+            TENANT, chain_id, lambda chain, now: decisions.rename(chain, f"{chain.version}", now)
         )
 
 

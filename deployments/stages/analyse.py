@@ -13,6 +13,7 @@ from deployments.audio.wav import decode_wav
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import Analyser, AnalysisRequest
 from deployments.engines.common.errors import UnknownModel
+from deployments.stages.node_audio import NodeSounds
 from storage.domain.derivations import Made
 from storage.domain.model import NodeAudio
 from storage.repositories.analyses import Analyses
@@ -29,6 +30,7 @@ class AnalyseStage:
         self, blobs: Blobs, analyses: Analyses, analyser: Analyser | None, max_duration_s: float
     ) -> None:
         self._blobs = blobs
+        self._sounds = NodeSounds(blobs)
         self._analyses = analyses
         self._analyser = analyser
         self._max_duration_s = max_duration_s
@@ -40,16 +42,16 @@ class AnalyseStage:
         """
         analyser = self._required()
         info = (await analyser.info()).describe()
-        name = _cache_name(audio.blob.sha256, info, wants_melody, self._max_duration_s)
+        name = _cache_name(audio.sha256, info, wants_melody, self._max_duration_s)
         cached = await self._analyses.find(tenant, name)
         if cached is not None:
-            return await self._keep(tenant, owner, json.loads(cached), audio.blob.sha256, info)
-        data = await self._blobs.get(tenant, audio.blob)
+            return await self._keep(tenant, owner, json.loads(cached), audio.sha256, info)
+        data = await self._sounds.get(tenant, audio)
         samples, rate_hz = await asyncio.to_thread(decode_wav, data)
         analysis = await self.analyse(owner, samples, rate_hz, wants_melody=wants_melody)
         document = analysis.to_record()
         await self._analyses.keep(tenant, name, _encoded(document))
-        return await self._keep(tenant, owner, document, audio.blob.sha256, info)
+        return await self._keep(tenant, owner, document, audio.sha256, info)
 
     async def analyse(
         self, request_id: str, samples: Samples, rate_hz: int, *, wants_melody: bool

@@ -36,7 +36,7 @@ class FrozenLine:
 def plan_export(line: FrozenLine, encode: EncodePlan) -> ExportPlan:
     pieces = tuple(
         ExportPiece(
-            sha256=audio.blob.sha256,
+            sha256=audio.sha256,
             samples=audio.samples,
             sample_rate_hz=audio.sample_rate_hz,
             channels=audio.channels,

@@ -1,4 +1,4 @@
-"""Stretches of a node's own audio out of its blob, however long the node is."""
+"""Stretches of a node's own audio out of its blob, however long the node is: of a crop, out of its part of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ async def read_frames(blobs: Blobs, tenant: str, audio: NodeAudio, start: int, c
     Raises BlobCorrupt, StoreError.
     """
     frame_bytes = audio.channels * BYTES_PER_SAMPLE
-    return await blobs.read(tenant, audio.blob, HEADER_BYTES + start * frame_bytes, count * frame_bytes)
+    offset = HEADER_BYTES + (audio.first_sample + start) * frame_bytes
+    return await blobs.read(tenant, audio.blob, offset, count * frame_bytes)
 
 
 async def read_samples(blobs: Blobs, tenant: str, audio: NodeAudio, start: int, count: int) -> Samples:

@@ -166,7 +166,7 @@ class GenerateStage:
         try:
             heard = await self._analyse.analyse(owner, samples, audio.sample_rate_hz, wants_melody=False)
             more = {"adherence": adherence(brief.target, heard).to_record(), "composed_prompt": brief.prompt}
-            return await self._analyse.made(tenant, owner, heard, audio.blob.sha256, more)
+            return await self._analyse.made(tenant, owner, heard, audio.sha256, more)
         except EngineError as error:
             logger.warning("%s: what was made was not analysed: %r", owner, error)
             return None
@@ -278,7 +278,7 @@ def _provenance(
         "take": node.take,
         "params": dict(node.params),
         "parent_id": node.parent_id,
-        "parent_audio_sha256": parent.audio.blob.sha256 if parent is not None and parent.audio else None,
+        "parent_audio_sha256": parent.audio.sha256 if parent is not None and parent.audio else None,
         "context_sha256": context.sha256 if context is not None else None,
         "context_channels": context.samples.shape[0] if context is not None else None,
         "model_channels": info.channels,

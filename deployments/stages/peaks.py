@@ -53,4 +53,4 @@ def _sound(audio: NodeAudio) -> SoundFormat:
 
 
 def _name(audio: NodeAudio) -> str:
-    return f"{audio.blob.sha256}-{VERSION}"
+    return f"{audio.sha256}-{VERSION}"

@@ -22,8 +22,9 @@ from deployments.audio.seam.line import (
 from deployments.audio.track import BLOCK_SAMPLES, TrackReader
 from deployments.audio.wav import BYTES_PER_SAMPLE, HEADER_BYTES, decode_wav
 from deployments.stages.frames import read_samples
+from deployments.stages.node_audio import NodeSounds
 from deployments.stages.pipeline.blocks import blocks_of
-from storage.domain.model import BlobRef, NodeAudio
+from storage.domain.model import NodeAudio
 from storage.repositories.blobs import Blobs
 
 
@@ -32,6 +33,7 @@ class Lines:
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
+        self._sounds = NodeSounds(blobs)
 
     async def render(self, tenant: str, line: Sequence[NodeAudio]) -> Samples:
         """The whole line, float32 [channels, samples], in its first node's format: as long as its nodes
@@ -47,8 +49,8 @@ class Lines:
         renderer = LineRenderer(lengths, like.channels, like.sample_rate_hz)
         file = folder / "piece.wav"
         for audio in line:
-            renderer.begin(await self._samples(tenant, audio.lead_in, like) if audio.lead_in else None)
-            await self._blobs.fetch(tenant, audio.blob, file)
+            renderer.begin(await self._lead_in(tenant, audio, like))
+            await self._sounds.fetch(tenant, audio, file)
             reader = await asyncio.to_thread(TrackReader, file)
             resampler = StreamingResampler(reader.rate_hz, like.sample_rate_hz, reader.channels)
             async for block in blocks_of(reader):
@@ -68,9 +70,9 @@ class Lines:
         window = plan_window(lengths, like.sample_rate_hz, start, end)
         stretches = [await self._stretch(tenant, line[each.piece], like, each) for each in window.stretches]
         lead_ins = {
-            index: await self._samples(tenant, lead_in, like)
+            index: lead_in
             for index in window.lead_ins
-            if (lead_in := line[index].lead_in) is not None
+            if (lead_in := await self._lead_in(tenant, line[index], like)) is not None
         }
         if not stretches:
             return np.zeros((like.channels, 0), np.float32)
@@ -104,11 +106,14 @@ class Lines:
         return await asyncio.to_thread(render_tail, pieces, rate_hz, duration_s)
 
     async def _piece(self, tenant: str, audio: NodeAudio, like: NodeAudio) -> Piece:
-        lead_in = await self._samples(tenant, audio.lead_in, like) if audio.lead_in else None
-        return Piece(await self._samples(tenant, audio.blob, like), lead_in)
+        data = await self._sounds.get(tenant, audio)
+        samples = await asyncio.to_thread(_decode_like, data, like.sample_rate_hz, like.channels)
+        return Piece(samples, await self._lead_in(tenant, audio, like))
 
-    async def _samples(self, tenant: str, ref: BlobRef, like: NodeAudio) -> Samples:
-        data = await self._blobs.get(tenant, ref)
+    async def _lead_in(self, tenant: str, audio: NodeAudio, like: NodeAudio) -> Samples | None:
+        if audio.lead_in is None:
+            return None
+        data = await self._blobs.get(tenant, audio.lead_in)
         return await asyncio.to_thread(_decode_like, data, like.sample_rate_hz, like.channels)
 
 

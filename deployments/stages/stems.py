@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from deployments.engines.separation.options import SeparationOptions
 from deployments.engines.separation.protocol import Separator
+from deployments.stages.node_audio import NodeSounds
 from deployments.stages.pipeline.blocks import Progress
 from deployments.stages.pipeline.separation import SeparationStage
 from deployments.stages.pipeline.workspace import MIX, Workspace
@@ -36,6 +37,7 @@ class StemsStage:
         stage = SeparationStage(self._separators, model, options, self._in_flight)
         with temporary_folder("stems") as folder:
             workspace = Workspace(folder, self._blobs, tenant, owner)
+            await NodeSounds(self._blobs).fetch(tenant, audio, workspace.path(MIX))
             workspace.add(MIX, audio.blob)
             tracks = await stage.run(workspace, on_progress)
-        return Made(await stage.describe() | {"audio_sha256": audio.blob.sha256}, tuple(tracks))
+        return Made(await stage.describe() | {"audio_sha256": audio.sha256}, tuple(tracks))

@@ -22,7 +22,8 @@ from segue_client.commands.generation import (
     add_watch,
     wanted,
 )
-from segue_client.commands.group import Command, Commands, given, text
+from segue_client.commands.group import Command, Commands, given, number, text
+from segue_client.lines import crop_line
 from segue_client.terminal import Terminal, length_line, printable
 
 MODES = ("continue", "text", "melody", "compose")
@@ -76,6 +77,9 @@ def add_commands(commands: Commands) -> None:
 
 def _add_branch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--node", metavar="PARENT", type=text, help="what to continue (the spine's end)")
+    parser.add_argument(
+        "--at", dest="at_s", type=number, metavar="SECONDS", help="go on from this second of it (its end)"
+    )
     parser.add_argument("--takes", type=int, metavar="N", help="how many (1)")
     add_generation(parser)
     add_context(parser)
@@ -86,11 +90,13 @@ def _add_branch_options(parser: argparse.ArgumentParser) -> None:
 def branch(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
     chain = client.chain(args.chain)
     parent_id = chain.node(args.node).id if args.node else (chain.spine[-1:] or (chain.root_id,))[0]
-    begun = client.branch(chain.id, parent_id, wanted(args) | given(args, ("takes", "mode")))
+    begun = client.branch(chain.id, parent_id, wanted(args) | given(args, ("takes", "mode", "at_s")))
     for node in begun.nodes:
         terminal.say(node.id)
     for notice in begun.notices:
         terminal.note(printable(notice, 300))
+    if begun.crop is not None:
+        terminal.note(f"they go on from {begun.crop.id}: {crop_line(begun.crop)}")
     if args.watch:
         follow_nodes(client, chain, terminal, {node.id for node in begun.nodes})
 

@@ -44,7 +44,8 @@ class BranchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the takes of one request have in common. `seed` is take 0's; `title` the chain's, for a root."""
+    """What the takes of one request have in common. `seed` is take 0's; `title` the chain's, for a root; `crop` the
+    parent, where the request makes that."""
 
     wanted: BranchRequest
     tenant: str
@@ -55,11 +56,12 @@ class Draft:
     request_sha256: str
     created_at: datetime
     title: str | None = None
+    crop: Node | None = None
 
     def job(self, job_id: str, node_id: str, take: int = 0) -> Job:
         """The job of one take; its parameters hold the pending node."""
         return new_job(
-            GenerateSpec(self.chain_id, self._node(job_id, node_id, take), self.title),
+            GenerateSpec(self.chain_id, self._node(job_id, node_id, take), self.title, self.crop),
             job_id=job_id,
             tenant=self.tenant,
             request_sha256=self.request_sha256,

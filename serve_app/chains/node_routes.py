@@ -38,7 +38,8 @@ async def branch(
     progress: Progress,
     key: IdempotencyKey = None,
 ) -> BranchView:
-    """Asks for takes that go on from `parent_id`; each is a node and a job of its own."""
+    """Asks for takes that go on from `parent_id`; each is a node and a job of its own. With `at_s` they go on from
+    that second of it: from a crop, which is made with them, or was made before."""
     limits = settings.generation
     branched = await takes.branch(
         caller.tenant,
@@ -52,6 +53,7 @@ async def branch(
             takes=wanted.takes,
         ),
         key,
+        wanted.at_s,
     )
     job_ids = [job.id for job in branched.jobs]
     return BranchView(
@@ -59,6 +61,7 @@ async def branch(
         job_ids=job_ids,
         job_id=job_ids[0],
         notices=channel_notices(branched.chain, branched.jobs, models),
+        crop=node_view(chain_id, branched.crop, progress) if branched.crop is not None else None,
     )
 
 
@@ -125,7 +128,7 @@ async def read_provenance(
     return {
         "node_id": node.id,
         "origin": node.origin.value,
-        "audio_sha256": node.audio.blob.sha256,
+        "audio_sha256": node.audio.sha256,
         "original_sha256": node.audio.original.sha256 if node.audio.original is not None else None,
         **(node.provenance or {}),
     }

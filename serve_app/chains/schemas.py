@@ -73,6 +73,10 @@ class NewNodes(Generation):
     match_loudness: Annotated[Flag, Field(description="as loud as the parent, and then as the line")] = (
         USUAL.match_loudness
     )
+    at_s: Annotated[
+        Number | None,
+        Field(gt=0, examples=[3.5], description="go on from this second of the parent, from a crop of it"),
+    ] = None
 
 
 class ChainPatch(Request):
@@ -114,6 +118,14 @@ class StemsOfNodeView(BaseModel):
     error: ErrorView | None = None
 
 
+class CroppedFromView(BaseModel):
+    """The node that a crop is a part of, and which part: seconds of that node's audio."""
+
+    node_id: str
+    from_s: float
+    to_s: float
+
+
 class NodeView(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
@@ -153,6 +165,10 @@ class NodeView(BaseModel):
     error: ErrorView | None = None
     stems: list[StemsOfNodeView] = []
     analysis: AnalysisOfNodeView | None = None
+    title: str | None = None
+    stars: int = 0
+    note: str | None = None
+    cropped_from: CroppedFromView | None = None
 
 
 class ChainView(BaseModel):
@@ -193,6 +209,7 @@ class BranchView(BaseModel):
     job_ids: list[str]
     job_id: str
     notices: Annotated[list[str], Field(description="what to know of these takes, in words for people")] = []
+    crop: Annotated[NodeView | None, Field(description="with `at_s`: the parent of the takes")] = None
 
 
 def node_view(chain_id: str, node: Node, progress_of: ProgressOf, *, rank: int | None = None) -> NodeView:
@@ -228,6 +245,10 @@ def node_view(chain_id: str, node: Node, progress_of: ProgressOf, *, rank: int |
         analysis=analysis_of_node_view(
             [derived for derived in node.derived if derived.kind is DerivedKind.ANALYSIS], rank
         ),
+        title=node.title,
+        stars=node.stars,
+        note=node.note,
+        cropped_from=_cropped_from_view(node),
     )
 
 
@@ -261,6 +282,17 @@ def spine_view(chain: Chain, progress_of: ProgressOf) -> SpineView:
     return SpineView(chain_id=chain.id, version=chain.version, duration_s=offset_s, nodes=nodes)
 
 
+def _cropped_from_view(node: Node) -> CroppedFromView | None:
+    if node.cropped_from is None or node.audio is None:
+        return None
+    cropped, rate_hz = node.cropped_from, node.audio.sample_rate_hz
+    return CroppedFromView(
+        node_id=cropped.node_id,
+        from_s=cropped.first_sample / rate_hz,
+        to_s=(cropped.first_sample + cropped.samples) / rate_hz,
+    )
+
+
 def _audio_view(chain_id: str, node_id: str, audio: NodeAudio) -> AudioView:
     return AudioView(
         duration_s=audio.duration_s,
@@ -270,7 +302,7 @@ def _audio_view(chain_id: str, node_id: str, audio: NodeAudio) -> AudioView:
         rms_dbfs=audio.rms_dbfs,
         peak_dbfs=audio.peak_dbfs,
         encoded_gain_db=downloaded_gain_db(audio.peak_dbfs),
-        sha256=audio.blob.sha256,
+        sha256=audio.sha256,
         url=f"/v1/chains/{chain_id}/nodes/{node_id}/audio",
         original_format=audio.original_format,
         original_name=audio.original_name,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from serve_app.jobs.service import JobService
-from storage.domain import edits
+from storage.domain import decisions, edits
+from storage.domain.decisions import Marks
 from storage.domain.model import Chain
 from storage.domain.outcomes import CHAIN_GONE, cancelled_jobs, unfinished_jobs
 from storage.domain.ranking import takes_beside
@@ -27,13 +28,13 @@ class ChainService:
     async def commit(self, tenant: str, chain_id: str, node_id: str) -> Chain:
         """Raises Refused, ChainNotFound, NodeNotFound."""
         return await self._chains.change(
-            tenant, chain_id, lambda chain, now: edits.commit(chain, node_id, now)
+            tenant, chain_id, lambda chain, now: decisions.commit(chain, node_id, now)
         )
 
     async def discard(self, tenant: str, chain_id: str, node_id: str) -> Chain:
         """Raises Refused, ChainNotFound, NodeNotFound."""
         chain = await self._chains.change(
-            tenant, chain_id, lambda chain, now: edits.discard(chain, node_id, now)
+            tenant, chain_id, lambda chain, now: decisions.discard(chain, node_id, now)
         )
         for node in subtree(chain, node_id):
             for job_id, outcome in cancelled_jobs(chain, node):
@@ -53,18 +54,26 @@ class ChainService:
     async def uncommit(self, tenant: str, chain_id: str, node_id: str) -> Chain:
         """Raises Refused, ChainNotFound, NodeNotFound."""
         return await self._chains.change(
-            tenant, chain_id, lambda chain, now: edits.uncommit(chain, node_id, now)
+            tenant, chain_id, lambda chain, now: decisions.uncommit(chain, node_id, now)
         )
 
     async def restore(self, tenant: str, chain_id: str, node_id: str) -> Chain:
         """Raises ChainNotFound, NodeNotFound."""
         return await self._chains.change(
-            tenant, chain_id, lambda chain, now: edits.restore(chain, node_id, now)
+            tenant, chain_id, lambda chain, now: decisions.restore(chain, node_id, now)
+        )
+
+    async def mark(self, tenant: str, chain_id: str, node_id: str, marks: Marks) -> Chain:
+        """Raises ChainNotFound, NodeNotFound."""
+        return await self._chains.change(
+            tenant, chain_id, lambda chain, now: decisions.mark(chain, node_id, marks, now)
         )
 
     async def rename(self, tenant: str, chain_id: str, title: str) -> Chain:
         """Raises ChainNotFound."""
-        return await self._chains.change(tenant, chain_id, lambda chain, now: edits.rename(chain, title, now))
+        return await self._chains.change(
+            tenant, chain_id, lambda chain, now: decisions.rename(chain, title, now)
+        )
 
     async def delete(self, tenant: str, chain_id: str) -> None:
         """Raises ChainNotFound, the second time too."""

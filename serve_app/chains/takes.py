@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from deployments.specs.generate import ensure_node
+from deployments.specs.generate import GenerateSpec, ensure_node, with_takes
+from serve_app.chains.crops import CropService
 from serve_app.chains.drafts import BranchRequest, Draft, drafted_node, first_seed
 from serve_app.chains.new_chains import NewChains
 from serve_app.http.problems import Conflict
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.idempotency import request_hash
 from serve_app.system.models import ServedGenerators
-from storage.domain import edits
 from storage.domain.ids import derived_id, random_id
 from storage.domain.jobs import Job
 from storage.domain.model import Chain, DomainError, Failure, Node, Origin
@@ -23,11 +23,12 @@ from storage.stores.clock import Clock, utc_now
 
 @dataclass(frozen=True, slots=True)
 class Branched:
-    """Accepted work: `jobs[i]` makes `nodes[i]`."""
+    """Accepted work: `jobs[i]` makes `nodes[i]`. `crop` is their parent, where they go on from within a node."""
 
     chain: Chain
     nodes: tuple[Node, ...]
     jobs: tuple[Job, ...]
+    crop: Node | None = None
 
 
 class TakeService:
@@ -35,12 +36,14 @@ class TakeService:
         self,
         chains: Chains,
         new_chains: NewChains,
+        crops: CropService,
         admission: Admission,
         models: ServedGenerators,
         clock: Clock = utc_now,
     ) -> None:
         self._chains = chains
         self._new_chains = new_chains
+        self._crops = crops
         self._admission = admission
         self._models = models
         self._clock = clock
@@ -86,15 +89,17 @@ class TakeService:
         parent_id: str,
         wanted: BranchRequest,
         key: str | None,
+        at_s: float | None = None,
     ) -> Branched:
-        """Ask for takes that go on from `parent_id`.
+        """Ask for takes that go on from `parent_id`, or from its second `at_s`: then they go on from a crop of it.
 
         The records are durable before this returns; a repeated request with the same key finds them. Raises
         ChainNotFound, NodeNotFound, Refused if the parent cannot be branched from, Unprocessable,
         IdempotencyMismatch, TooManyRequests.
         """
         model = self._models.choose(wanted.model, wanted.mode).name
-        request_sha256 = request_hash({"chain": chain_id, "parent": parent_id, **wanted.body()})
+        at = {} if at_s is None else {"at_s": at_s}
+        request_sha256 = request_hash({"chain": chain_id, "parent": parent_id, **at, **wanted.body()})
         batch_id = await self._admission.id_of_request(
             tenant,
             f"branch/{chain_id}",
@@ -103,36 +108,44 @@ class TakeService:
             first_job=lambda batch: derived_id(batch, "take", "0"),
         )
         job_ids = [derived_id(batch_id, "take", str(take)) for take in range(wanted.takes)]
-        if await self._admission.find(tenant, job_ids[0]) is None:
+        crop: Node | None = None
+        if (earlier := await self._admission.find(tenant, job_ids[0])) is not None:
+            crop = GenerateSpec.from_record(earlier.params).crop
+        else:
             # Look before anything is written: most refusals leave no trace at all.
             chain = await self._chains.load(tenant, chain_id)
-            edits.add_nodes(chain, [_probe(parent_id, self._clock())], self._clock())
+            with_takes(chain, [_probe(parent_id, self._clock())], None, self._clock())
             await self._admission.require_room(tenant, wanted.takes)
+            if at_s is not None:
+                crop = await self._crops.head(tenant, chain, parent_id, at_s, derived_id(batch_id, "crop"))
         draft = Draft(
             wanted=wanted,
             tenant=tenant,
             chain_id=chain_id,
-            parent_id=parent_id,
+            parent_id=parent_id if crop is None else crop.id,
             model=model,
             seed=first_seed(wanted.seed, batch_id if key is not None else None),
             request_sha256=request_sha256,
             created_at=self._clock(),
+            crop=crop,
         )
         jobs = await self._admission.admit(
             [draft.job(job_id, derived_id(job_id, "node"), take) for take, job_id in enumerate(job_ids)]
         )
         chain = await self._add(tenant, chain_id, jobs)
         self._admission.push(jobs)
-        return Branched(chain, tuple(chain.node(str(job.node_id)) for job in jobs), tuple(jobs))
+        made = tuple(chain.node(str(job.node_id)) for job in jobs)
+        crop = GenerateSpec.from_record(jobs[0].params).crop
+        return Branched(chain, made, tuple(jobs), chain.node(crop.id) if crop is not None else None)
 
     async def _add(self, tenant: str, chain_id: str, jobs: Sequence[Job]) -> Chain:
         """Bring the nodes of accepted jobs into their chain; where it does not take them, the jobs fail."""
         if any(job.state.is_finished for job in jobs):
             _require_unfinished(jobs, await self._chains.load(tenant, chain_id))
-        nodes = [drafted_node(job) for job in jobs]
+        nodes, crop = [drafted_node(job) for job in jobs], GenerateSpec.from_record(jobs[0].params).crop
         try:
             return await self._chains.change(
-                tenant, chain_id, lambda chain, now: edits.add_nodes(chain, nodes, now)
+                tenant, chain_id, lambda chain, now: with_takes(chain, nodes, crop, now)
             )
         except DomainError as error:
             await self._admission.refuse(jobs, Failure("conflict", str(error)))

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from deployments.audio.samples import SoundFormat
 from deployments.export.plan import AudioFormat, EncodePlan, downloaded_gain_db
 from deployments.stages.export import ExportStage, FrozenLine
+from deployments.stages.frames import read_frames
 from serve_app.http.problems import Conflict
+from serve_app.playback.sample_file import SampleFile, SampleFormat
 from storage.domain.model import BlobRef, Chain, Node, NodeAudio, Track
 from storage.repositories.blobs import Blobs
 from storage.repositories.exports import Export
@@ -19,13 +22,23 @@ CONCURRENT_ENCODINGS = 2
 @dataclass(frozen=True, slots=True)
 class AudioFile:
     """A blob as a download. `on_demand`: it may have been encoded only because it was asked for. `headers` tell
-    what was done to the sound."""
+    what was done to the sound. Of a crop's WAV `part` is what is given of the blob, and `part_sha256` its hash."""
 
     ref: BlobRef
     media_type: str
     filename: str
     on_demand: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    part: SampleFile | None = None
+    part_sha256: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.ref.size_bytes if self.part is None else self.part.size_bytes
+
+    @property
+    def sha256(self) -> str:
+        return self.part_sha256 or self.ref.sha256
 
 
 class AudioService:
@@ -64,7 +77,12 @@ class AudioService:
     async def _file(self, tenant: str, audio: NodeAudio, stem: str, audio_format: AudioFormat) -> AudioFile:
         filename = f"{stem}{audio_format.suffix}"
         if audio_format is AudioFormat.WAV:
-            return AudioFile(audio.blob, audio_format.mime_type, filename)
+            if audio.excerpt is None:
+                return AudioFile(audio.blob, audio_format.mime_type, filename)
+            part = self._part(tenant, audio)
+            return AudioFile(
+                audio.blob, audio_format.mime_type, filename, part=part, part_sha256=audio.sha256
+            )
         alone = FrozenLine((replace(audio, lead_in=None),))
         gain_db = downloaded_gain_db(audio.peak_dbfs)
         encode = EncodePlan(audio_format, audio.sample_rate_hz, audio.channels, gain_db=gain_db)
@@ -72,6 +90,15 @@ class AudioService:
             export = await self._stage.run(tenant, alone, encode, filename)
         headers = {"X-Segue-Gain-Db": f"{gain_db:.4f}"}
         return AudioFile(export.blob, export.media_type, filename, on_demand=True, headers=headers)
+
+    def _part(self, tenant: str, audio: NodeAudio) -> SampleFile:
+        """A crop as the WAV that is stored nowhere."""
+
+        async def frames(start: int, count: int) -> bytes:
+            return await read_frames(self._blobs, tenant, audio, start, count)
+
+        sound = SoundFormat(audio.sample_rate_hz, audio.channels)
+        return SampleFile(SampleFormat.WAV, sound, audio.samples, frames)
 
     async def original(self, tenant: str, node: Node) -> AudioFile:
         """The file as it was uploaded, under its own name. Raises Conflict if the node was not."""
@@ -83,9 +110,10 @@ class AudioService:
     async def link(self, tenant: str, file: AudioFile, content_disposition: str) -> str | None:
         """Where else a client gets the file: in the store itself; None where it gets it here.
 
-        What is encoded on demand is answered here: its bytes are in this process's hands at that moment.
+        What is encoded on demand is answered here: its bytes are in this process's hands at that moment. So is a
+        part of a blob: the store has no file of it.
         """
-        if self._link_expiry_s is None or file.on_demand:
+        if self._link_expiry_s is None or file.on_demand or file.part is not None:
             return None
         return await self._blobs.presigned_url(
             tenant,
@@ -97,6 +125,8 @@ class AudioService:
 
     async def read(self, tenant: str, file: AudioFile, start: int, length: int) -> bytes:
         """Raises BlobCorrupt."""
+        if file.part is not None:
+            return await file.part.read(start, length)
         return await self._blobs.read(tenant, file.ref, start, length)
 
 

@@ -59,8 +59,8 @@ async def file_response(
 
     return await blob_response(
         request,
-        size=file.ref.size_bytes,
-        etag=file.ref.sha256,
+        size=file.size_bytes,
+        etag=file.sha256,
         media_type=file.media_type,
         filename=file.filename,
         read=lambda start, length: audio.read(tenant, file, start, length),

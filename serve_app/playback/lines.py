@@ -59,7 +59,7 @@ class LineAudio:
 
         sound = SoundFormat(audio.sample_rate_hz, audio.channels)
         file = SampleFile(SampleFormat.F32, sound, audio.samples, frames)
-        return RenderedFile(file, f"{audio.blob.sha256}-f32")
+        return RenderedFile(file, f"{audio.sha256}-f32")
 
 
 def _audio_of(chain: Chain, node_id: str) -> NodeAudio:

@@ -65,12 +65,13 @@ class NodeRecording:
         self._blobs = blobs
         self._tenant = tenant
         self._blob = audio.blob
-        self._position = HEADER_BYTES
-        self._end = HEADER_BYTES + audio.samples * audio.channels * BYTES_PER_SAMPLE
+        frame_bytes = audio.channels * BYTES_PER_SAMPLE
+        self._start = self._position = HEADER_BYTES + audio.first_sample * frame_bytes
+        self._end = self._start + audio.samples * frame_bytes
 
     def skip(self, data_bytes: int) -> None:
         """Begin after so many bytes of samples."""
-        self._position = HEADER_BYTES + data_bytes
+        self._position = self._start + data_bytes
 
     async def available(self) -> AsyncIterator[Stretch]:
         """Raises BlobCorrupt, StoreError."""

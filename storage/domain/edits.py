@@ -1,4 +1,6 @@
-"""Every lawful change of a chain, each a pure function from a chain to a chain.
+"""A chain's making, its end, and how its nodes come to be: each change a pure function from a chain to a chain.
+
+What a musician decides about nodes that are there is in `decisions` and `crops`, in the same form.
 
 A function returns the *same object* when there is nothing to change, and the caller then writes nothing.
 Otherwise the version is one higher and every changed node carries it as `changed_version`. Each may be
@@ -24,7 +26,6 @@ from storage.domain.model import (
     Refused,
 )
 from storage.domain.ranking import takes_beside
-from storage.domain.tree import children_of, path_to, subtree
 
 DELETED_TITLE = ""
 
@@ -160,98 +161,6 @@ def cancel_others(chain: Chain, node_id: str, now: datetime) -> Chain:
     return update(chain, ended, now) if ended else chain
 
 
-def commit(chain: Chain, node_id: str, now: datetime) -> Chain:
-    """Put a ready node at the spine's end, or in place of a committed sibling.
-
-    The replaced sibling and its committed descendants become candidates. Again is no change. Raises Refused
-    for a node that is not ready, is discarded, or whose parent is not on the spine; NodeNotFound;
-    ChainDeleted.
-    """
-    require_alive(chain)
-    node = chain.node(node_id)
-    if node.decision is Decision.COMMITTED:
-        return chain
-    if node.decision is Decision.DISCARDED:
-        raise Refused(f"node {node_id} is discarded")
-    if node.status is not NodeStatus.READY:
-        raise Refused(f"node {node_id} is {node.status}, not ready")
-    if node.parent_id is None or chain.node(node.parent_id).decision is not Decision.COMMITTED:
-        raise Refused(f"the parent of node {node_id} is not on the spine")
-    replaced = [
-        off
-        for sibling in children_of(chain, node.parent_id)
-        if sibling.decision is Decision.COMMITTED
-        for off in _off_the_spine(chain, sibling.id)
-    ]
-    return update(chain, [*replaced, replace(node, decision=Decision.COMMITTED)], now)
-
-
-def uncommit(chain: Chain, node_id: str, now: datetime) -> Chain:
-    """Take a node off the spine: it and its committed descendants become candidates.
-
-    A node that is not on the spine stays as it is, so again is no change. Raises Refused for the root,
-    NodeNotFound, ChainDeleted.
-    """
-    require_alive(chain)
-    node = chain.node(node_id)
-    if node.decision is not Decision.COMMITTED:
-        return chain
-    if node.parent_id is None:
-        raise Refused(f"node {node_id} is the chain's root: the spine always begins with it")
-    return update(chain, _off_the_spine(chain, node_id), now)
-
-
-def discard(chain: Chain, node_id: str, now: datetime) -> Chain:
-    """Discard a node and all below it; what is unfinished among them is cancelled.
-
-    Again is no change. Raises Refused on the spine, NodeNotFound, ChainDeleted.
-    """
-    require_alive(chain)
-    if chain.node(node_id).decision is Decision.COMMITTED:
-        raise Refused(
-            f"node {node_id} is on the spine: uncommit it, or commit another take in its place, first"
-        )
-    discarded = [
-        replace(
-            node,
-            decision=Decision.DISCARDED,
-            status=_ended(node.status),
-            derived=tuple(replace(derived, status=_ended(derived.status)) for derived in node.derived),
-        )
-        for node in subtree(chain, node_id)
-    ]
-    changed = [node for node in discarded if node != chain.node(node.id)]
-    return update(chain, changed, now) if changed else chain
-
-
-def restore(chain: Chain, node_id: str, now: datetime) -> Chain:
-    """Make a discarded node a candidate again, with what a candidate needs and what was lost with it.
-
-    Its discarded ancestors come back, because a candidate does not hang from a discarded node. Of the nodes
-    below, those come back that the same discard took along; what was discarded in a step of its own before
-    stays discarded, as does what else the ancestors have below them. Statuses stay: cancelled work is not
-    begun again. A node that is not discarded stays as it is, so again is no change.
-
-    Raises NodeNotFound, ChainDeleted.
-    """
-    require_alive(chain)
-    node = chain.node(node_id)
-    if node.decision is not Decision.DISCARDED:
-        return chain
-    # Nothing changes a discarded node until it is restored, so its `changed_version` names its discard.
-    taken_along = [
-        below for below in subtree(chain, node_id) if below.changed_version == node.changed_version
-    ]
-    above = [one for one in path_to(chain, node_id)[:-1] if one.decision is Decision.DISCARDED]
-    return update(chain, [replace(one, decision=Decision.CANDIDATE) for one in (*above, *taken_along)], now)
-
-
-def rename(chain: Chain, title: str, now: datetime) -> Chain:
-    """Change the title. Raises ChainDeleted."""
-    require_alive(chain)
-    return chain if title == chain.title else update(chain, [], now, title=title)
-
-
 def delete(chain: Chain, now: datetime) -> Chain:
     """Turn the chain into a tombstone without nodes. Raises ChainDeleted the second time."""
     require_alive(chain)
@@ -286,22 +195,9 @@ def require_alive(chain: Chain) -> None:
         raise ChainDeleted(chain.id)
 
 
-def _off_the_spine(chain: Chain, node_id: str) -> list[Node]:
-    """The committed ones among a node and its descendants, as candidates."""
-    return [
-        replace(node, decision=Decision.CANDIDATE)
-        for node in subtree(chain, node_id)
-        if node.decision is Decision.COMMITTED
-    ]
-
-
 def _require_fence(node: Node, fence: int) -> None:
     if node.fence != fence or node.status is not NodeStatus.RUNNING:
         raise Fenced(f"node {node.id} is {node.status} under claim {node.fence}, not {fence}")
-
-
-def _ended(status: NodeStatus) -> NodeStatus:
-    return status if status.is_finished else NodeStatus.CANCELLED
 
 
 def update(chain: Chain, nodes: Iterable[Node], now: datetime, *, title: str | None = None) -> Chain:

@@ -40,6 +40,7 @@ class Origin(StrEnum):
 
     UPLOAD = "upload"
     GENERATION = "generation"
+    CROP = "crop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,22 @@ class BlobRef:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeAudio:
-    """A ready node's sound.
+class Excerpt:
+    """Which part of a blob a node's audio is: it begins at `first_sample` of the `blob_samples` in there.
 
-    `blob` is a float32 WAV of exactly `samples` frames of new material. `lead_in` is the codec's
+    `sha256` is that of the float32 WAV of this part alone, which is stored nowhere.
+    """
+
+    first_sample: int
+    blob_samples: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAudio:
+    """A ready node's sound: `samples` frames of new material.
+
+    `blob` is a float32 WAV of exactly these frames, or, with an `excerpt`, of more. `lead_in` is the codec's
     reconstruction of what came just before (a float32 WAV in the same format), which a renderer mixes over
     the parent's tail; None where the node does not continue its parent's sound. `original` is the file as
     uploaded, and `original_name` its owner's name for it: for display, never part of a path.
@@ -71,6 +84,7 @@ class NodeAudio:
     original: BlobRef | None = None
     original_format: str | None = None
     original_name: str | None = None
+    excerpt: Excerpt | None = None
 
     @property
     def duration_s(self) -> float:
@@ -80,6 +94,16 @@ class NodeAudio:
     def blob_names(self) -> frozenset[str]:
         """The names of all blobs that belong to it."""
         return frozenset(ref.name for ref in (self.blob, self.lead_in, self.original) if ref is not None)
+
+    @property
+    def first_sample(self) -> int:
+        """Where the audio begins in its blob."""
+        return 0 if self.excerpt is None else self.excerpt.first_sample
+
+    @property
+    def sha256(self) -> str:
+        """Of the float32 WAV of this audio: equal for equal samples, wherever they are stored."""
+        return self.blob.sha256 if self.excerpt is None else self.excerpt.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +166,23 @@ class Derived:
 
 
 @dataclass(frozen=True, slots=True)
+class CroppedFrom:
+    """The node that a crop is a part of: `samples` frames of its audio from `first_sample` on."""
+
+    node_id: str
+    first_sample: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One piece of new audio in a chain's tree.
 
     `fence` is the highest claim on this node's job seen so far: only its holder may publish.
-    `changed_version` is the chain version that last changed this node.
+    `changed_version` is the chain version that last changed this node, `discarded_in` the one whose discard took
+    it along (0 or less: a discard in the chain that this one was duplicated from).
     `duration_s` is what was asked for; the audio's own length is in `audio`.
+    `title`, `stars` (0 to 5) and `note` are the musician's own. `cropped_from` is there for a crop alone.
     """
 
     id: str
@@ -168,6 +203,11 @@ class Node:
     provenance: Mapping[str, Any] | None = None
     error: Failure | None = None
     derived: tuple[Derived, ...] = ()
+    title: str | None = None
+    stars: int = 0
+    note: str | None = None
+    discarded_in: int | None = None
+    cropped_from: CroppedFrom | None = None
 
     @property
     def can_be_branched(self) -> bool:
@@ -182,7 +222,8 @@ class Node:
 class Chain:
     """A tree of nodes, in creation order, each parent before its children.
 
-    `sample_rate_hz` and `channels` are the canonical format of all its audio, set with the root's audio.
+    `root_id` names the first node. Crops of a node without a parent have none either; one of them all is
+    committed. `sample_rate_hz` and `channels` are the canonical format of all its audio, set with the root's audio.
     `deleted_at` makes this record a tombstone.
     """
 

@@ -14,10 +14,12 @@ from storage.domain.jobs import Job, JobKind, JobState, StageRecord, StageState
 from storage.domain.model import (
     BlobRef,
     Chain,
+    CroppedFrom,
     Decision,
     Derived,
     DerivedKind,
     DomainError,
+    Excerpt,
     Failure,
     Node,
     NodeAudio,
@@ -33,7 +35,7 @@ FORMAT_VERSION = 4
 
 READABLE_VERSIONS = (1, 2, 3, FORMAT_VERSION)
 """Version 1 knew nothing derived from nodes, and of a job's stages only name and seconds; version 2 no
-documents."""
+documents; version 3 neither crops nor marks, and not which discard took a node along."""
 
 
 class BadRecord(DomainError):
@@ -103,7 +105,8 @@ def _require_tree(chain: Chain) -> None:
         return
     seen: set[str] = set()
     for node in chain.nodes:
-        if node.id in seen or (node.parent_id not in seen if seen else node.parent_id is not None):
+        is_root = not seen or (node.parent_id is None and node.cropped_from is not None)
+        if node.id in seen or (node.parent_id is not None if is_root else node.parent_id not in seen):
             raise ValueError(f"node {node.id} is out of place")
         seen.add(node.id)
     if not chain.nodes or chain.nodes[0].id != chain.root_id:
@@ -206,10 +209,18 @@ def node_to_record(node: Node) -> dict[str, Any]:
         "provenance": None if node.provenance is None else dict(node.provenance),
         "error": _optional(_failure_to_record, node.error),
         "derived": [_derived_to_record(derived) for derived in node.derived],
+        "title": node.title,
+        "stars": node.stars,
+        "note": node.note,
+        "discarded_in": node.discarded_in,
+        "cropped_from": _optional(_cropped_from_to_record, node.cropped_from),
     }
 
 
-def node_from_record(record: Mapping[str, Any], version: int = FORMAT_VERSION) -> Node:
+def node_from_record(record: Mapping[str, Any], version: int | None = None) -> Node:
+    """`version` None: as it stands in a job's parameters, where no version is told."""
+    version = version or (FORMAT_VERSION if "cropped_from" in record else 3)
+    has_marks = version > 3
     return Node(
         id=record["id"],
         parent_id=record["parent_id"],
@@ -231,7 +242,26 @@ def node_from_record(record: Mapping[str, Any], version: int = FORMAT_VERSION) -
         derived=tuple(_derived_from_record(derived, version) for derived in record["derived"])
         if version > 1
         else (),
+        title=record["title"] if has_marks else None,
+        stars=record["stars"] if has_marks else 0,
+        note=record["note"] if has_marks else None,
+        discarded_in=record["discarded_in"] if has_marks else _discarded_in(record),
+        cropped_from=_optional(_cropped_from_from_record, record["cropped_from"]) if has_marks else None,
     )
+
+
+def _discarded_in(record: Mapping[str, Any]) -> int | None:
+    """Up to version 3 nothing of a discarded node changed, so the last change of it was its discard."""
+    version: int | None = record["changed_version"] if record["decision"] == Decision.DISCARDED else None
+    return version
+
+
+def _cropped_from_to_record(cropped: CroppedFrom) -> dict[str, Any]:
+    return {"node_id": cropped.node_id, "first_sample": cropped.first_sample, "samples": cropped.samples}
+
+
+def _cropped_from_from_record(record: Mapping[str, Any]) -> CroppedFrom:
+    return CroppedFrom(record["node_id"], record["first_sample"], record["samples"])
 
 
 def _derived_to_record(derived: Derived) -> dict[str, Any]:
@@ -330,6 +360,7 @@ def audio_to_record(audio: NodeAudio) -> dict[str, Any]:
         "original": _optional(blob_to_record, audio.original),
         "original_format": audio.original_format,
         "original_name": audio.original_name,
+        "excerpt": _optional(_excerpt_to_record, audio.excerpt),
     }
 
 
@@ -345,7 +376,20 @@ def audio_from_record(record: Mapping[str, Any]) -> NodeAudio:
         original=_optional(blob_from_record, record["original"]),
         original_format=record["original_format"],
         original_name=record.get("original_name"),  # not kept at first
+        excerpt=_optional(_excerpt_from_record, record.get("excerpt")),  # nor this, in jobs' parameters too
     )
+
+
+def _excerpt_to_record(excerpt: Excerpt) -> dict[str, Any]:
+    return {
+        "first_sample": excerpt.first_sample,
+        "blob_samples": excerpt.blob_samples,
+        "sha256": excerpt.sha256,
+    }
+
+
+def _excerpt_from_record(record: Mapping[str, Any]) -> Excerpt:
+    return Excerpt(record["first_sample"], record["blob_samples"], record["sha256"])
 
 
 def _failure_to_record(failure: Failure) -> dict[str, Any]:

@@ -18,7 +18,8 @@ def path_to(chain: Chain, node_id: str) -> tuple[Node, ...]:
     return tuple(reversed(path))
 
 
-def children_of(chain: Chain, node_id: str) -> tuple[Node, ...]:
+def children_of(chain: Chain, node_id: str | None) -> tuple[Node, ...]:
+    """None: the nodes without a parent, the root and its crops."""
     return tuple(node for node in chain.nodes if node.parent_id == node_id)
 
 

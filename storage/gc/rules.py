@@ -262,8 +262,10 @@ def _analyses(holdings: Holdings, retention: Retention) -> _Found:
 
 
 def _peaks(holdings: Holdings, retention: Retention) -> _Found:
-    """A node's peaks are named by the hash of its audio, as the blob is that ends in it."""
+    """A node's peaks are named by the hash of its audio: as its blob is, or, of a crop, as its chain has it."""
+    nodes = [node for kept in holdings.chains.values() for node in kept.record.nodes]
     heard = {name[-SHA256_DIGITS:] for name in holdings.blobs}
+    heard |= {node.audio.sha256 for node in nodes if node.audio is not None}
     for name, info in holdings.peaks.items():
         if name[:SHA256_DIGITS] not in heard and holdings.age_s(info) >= retention.grace_s:
             yield info, Reason.OUTLINE

@@ -75,7 +75,7 @@ class Blobs:
             digest.update(chunk)
             file.write(chunk)
 
-        with _removed_after_an_error(path), path.open("wb") as file:
+        with removed_after_an_error(path), path.open("wb") as file:
             try:
                 for start in range(0, ref.size_bytes, _VERIFY_CHUNK_BYTES):
                     await asyncio.to_thread(
@@ -158,7 +158,8 @@ def _hashes(data: bytes) -> tuple[bytes, ...]:
 
 
 @contextmanager
-def _removed_after_an_error(path: Path) -> Iterator[None]:
+def removed_after_an_error(path: Path) -> Iterator[None]:
+    """Leaves no half of a file behind."""
     try:
         yield
     except BaseException:

@@ -335,6 +335,34 @@ class TestDeciding:
         assert chain() == before
 
 
+class TestEditing:
+    def test_a_part_of_a_node_and_takes_from_within_it(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        root = chain()["root_id"]
+        done = segue("crop", chain_id, root[:10], "--from", "0.5", "--to", "1.25")
+        part = nodes(chain())[done.out.strip()]
+        assert part["cropped_from"] == {"node_id": root, "from_s": 0.5, "to_s": 1.25}
+        assert done.err == f"0.500 s to 1.250 s of {root[:8]}, 0.750 s\n"
+        begun = segue("continue", chain_id, "--node", root, "--at", "1", "--duration", "0.5")
+        take = nodes(chain())[begun.out.strip()]
+        assert nodes(chain())[take["parent_id"]]["cropped_from"]["to_s"] == 1.0
+        drawn = segue("show", chain_id).out
+        assert f"0.5 to 1.2 s of {root[:8]}" in drawn
+        assert begun.out.strip()[:8] in drawn
+        assert segue("crop", chain_id, root, "--from", "2.5").status == 1
+        assert segue("crop", chain_id, root).status == 2
+
+    def test_marks(self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]) -> None:
+        root = chain()["root_id"]
+        done = segue("mark", chain_id, root, "--title", "dry", "--stars", "3", "--note", "softer")
+        assert done.out == f"marked {root}; “dry”, ★★★, softer\n"
+        assert "★★★" in segue("show", chain_id).out
+        assert segue("mark", chain_id, root, "--title", "", "--stars", "0").out == f"marked {root}; softer\n"
+        assert segue("mark", chain_id, root, "--stars", "9").status == 1
+        assert segue("mark", chain_id, root).status == 2
+
+
 class TestFiles:
     @pytest.mark.parametrize(
         ("name", "options", "form"),

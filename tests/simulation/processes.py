@@ -28,10 +28,12 @@ from deployments.engines.music.protocol import (
 from deployments.events.bus import Announcer, LocalBus
 from deployments.stages.export import ExportStage
 from deployments.stages.generate import GenerateStage
+from deployments.stages.peaks import PeaksStage
 from deployments.worker.handlers.export import ExportHandler
 from deployments.worker.handlers.generate import GenerateHandler
 from deployments.worker.heartbeat import keep_beating
 from deployments.worker.worker import Worker
+from serve_app.chains.crops import CropService
 from serve_app.chains.new_chains import NewChains
 from serve_app.chains.service import ChainService
 from serve_app.chains.takes import TakeService
@@ -46,6 +48,7 @@ from storage.repositories.blobs import Blobs
 from storage.repositories.chains import Chains
 from storage.repositories.exports import Exports
 from storage.repositories.jobs import JobKey, Jobs
+from storage.repositories.peaks import Peaks
 from storage.repositories.segments import Segments
 from storage.stores.clock import Clock
 from storage.stores.object_store import ObjectStore, StoreError
@@ -206,9 +209,13 @@ class Ingress(Process):
         self.jobs = JobService(records, chains, self._queue)
         admission = Admission(records, self.jobs, self._queue, settings.jobs, around.clock)
         self.chains = ChainService(chains, self.jobs)
+        self.crops = CropService(
+            chains, Blobs(store), PeaksStage(Blobs(store), Peaks(store)), settings.jobs, around.clock
+        )
         self.takes = TakeService(
             chains,
             NewChains(chains, settings.jobs, around.clock),
+            self.crops,
             admission,
             ServedGenerators([ServedModel(GENERATOR, registry.find(MODEL), "Generator")]),
             around.clock,

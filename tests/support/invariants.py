@@ -84,7 +84,7 @@ def check_shape(chain: Chain) -> Iterator[str]:
                 yield f"a second committed child of {node.parent_id}"
             committed_below.add(node.parent_id)
         if node.parent_id is None:
-            if node.id != chain.root_id or node.decision is not Decision.COMMITTED:
+            if node.id != chain.root_id and node.cropped_from is None:
                 yield f"node {node.id} is no lawful root"
             continue
         if parent is None:
@@ -100,6 +100,11 @@ def check_shape(chain: Chain) -> Iterator[str]:
             yield f"node {node.id} below a discarded one is {node.decision}"
         if node.decision is Decision.DISCARDED and not node.status.is_finished:
             yield f"node {node.id} is discarded and still {node.status}"
+    for node in chain.nodes:
+        if (node.discarded_in is not None) != (node.decision is Decision.DISCARDED):
+            yield f"node {node.id} is {node.decision}, discarded in {node.discarded_in}"
+    if None not in committed_below:
+        yield "the spine does not begin anywhere"
 
 
 def check_chain_history(chains: list[Chain]) -> Iterator[str]:
@@ -132,7 +137,10 @@ def _check_step(before: Node, after: Node) -> Iterator[str]:
         yield f"node {after.id}: was {before.status} and became {after.status} again, under claim {after.fence}"
     if before.decision is Decision.DISCARDED and after.decision is Decision.COMMITTED:
         yield f"node {after.id}: is committed without having been restored"
-    if before.decision is Decision.DISCARDED is after.decision and after != before:
+    marked = replace(
+        before, title=after.title, stars=after.stars, note=after.note, changed_version=after.changed_version
+    )
+    if before.decision is Decision.DISCARDED is after.decision and after != marked:
         yield f"node {after.id}: changed while it was discarded"
     if after.status is NodeStatus.READY is not before.status and (
         before.status is not NodeStatus.RUNNING or before.fence != after.fence

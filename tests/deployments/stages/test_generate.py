@@ -27,7 +27,7 @@ from deployments.engines.music.protocol import (
     Segment,
 )
 from deployments.stages.take import LEAD_IN_S
-from storage.domain import edits
+from storage.domain import decisions
 from tests.deployments.stages.studio import (
     NOW,
     SeededGenerator,
@@ -54,7 +54,7 @@ async def _line_of_three(studio: Studio, rate_hz: int, channels: int) -> None:
     await studio.upload(sampled(noise(), 0.0, rate_hz, rate_hz, channels), rate_hz)
     await studio.branch(SignalGenerator(noise()), 0.5, name="first")
     await studio.branch(SignalGenerator(noise(0.2)), 0.5, name="sibling")
-    studio.chain = edits.discard(studio.chain, "sibling", NOW)
+    studio.chain = decisions.discard(studio.chain, "sibling", NOW)
     await studio.branch(SignalGenerator(noise(0.3)), 0.4, name="second", parent_id="first")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from storage.domain import edits
+from storage.domain import decisions, edits
 from storage.domain.jobs import JobState, release, request_cancel
 from storage.domain.model import NodeStatus
 from storage.repositories.jobs import JobKey
@@ -30,7 +30,7 @@ async def _cancel_record(lab: Lab) -> None:
 
 
 async def _discard(lab: Lab) -> None:
-    await lab.chains.change(TENANT, CHAIN, lambda chain, now: edits.discard(chain, "one-node", now))
+    await lab.chains.change(TENANT, CHAIN, lambda chain, now: decisions.discard(chain, "one-node", now))
 
 
 async def _delete_chain(lab: Lab) -> None:

@@ -29,7 +29,7 @@ from deployments.stages.generate import GenerateStage
 from deployments.worker.handlers.generate import GenerateHandler
 from deployments.worker.handlers.handler import JobHandler
 from storage import paths
-from storage.domain import edits
+from storage.domain import decisions
 from storage.domain.jobs import Job, JobKind, JobState
 from storage.domain.model import Failure, NodeStatus
 from storage.domain.outcomes import Outcome
@@ -287,7 +287,9 @@ async def test_a_parent_discarded_meanwhile_is_a_conflict(lab: Lab) -> None:
     worker = lab.worker(generator)
     async with working(worker):
         await lab.ended("parent")
-        await lab.chains.change(TENANT, CHAIN, lambda chain, now: edits.discard(chain, "parent-node", now))
+        await lab.chains.change(
+            TENANT, CHAIN, lambda chain, now: decisions.discard(chain, "parent-node", now)
+        )
         await lab.accept("child", parent_id="parent-node", add_node=False)
         job = await lab.ended("child")
     assert job.error is not None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from storage.domain import edits
+from storage.domain import crops, decisions, edits
 from storage.domain.events import Changes
 from storage.domain.jobs import Job, JobKind
 from storage.domain.model import (
@@ -34,6 +34,7 @@ def blob(name: str, size_bytes: int = 128) -> BlobRef:
 
 def audio(samples: int = 64_000, sample_rate_hz: int = 32_000, channels: int = 1) -> NodeAudio:
     return NodeAudio(
+        lead_in=blob("lead-in") if samples % 2 == 0 else None,
         blob=blob(f"audio-{samples}"),
         samples=samples,
         sample_rate_hz=sample_rate_hz,
@@ -82,6 +83,13 @@ def make_ready(chain: Chain, node_id: str) -> Chain:
     return edits.publish(chain, node_id, fence, audio(), PROVENANCE, NOW)
 
 
+def part_of(source: Node, node_id: str, first_sample: int, samples: int) -> Node:
+    """A crop of a node, in no chain yet."""
+    return crops.cropped(
+        node_id, source, first_sample, samples, sha256="cd" * 32, rms_dbfs=-20.0, peak_dbfs=-2.0, now=NOW
+    )
+
+
 def grow(chain: Chain, **parents: str) -> Chain:
     """Add ready nodes, `node="parent"`, in the order given."""
     for node_id, parent_id in parents.items():
@@ -91,11 +99,11 @@ def grow(chain: Chain, **parents: str) -> Chain:
 
 def commit_all(chain: Chain, *node_ids: str) -> Chain:
     for node_id in node_ids:
-        chain = edits.commit(chain, node_id, NOW)
+        chain = decisions.commit(chain, node_id, NOW)
     return chain
 
 
-def decisions(chain: Chain) -> dict[str, Decision]:
+def decisions_of(chain: Chain) -> dict[str, Decision]:
     return {node.id: node.decision for node in chain.nodes}
 
 

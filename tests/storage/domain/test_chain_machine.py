@@ -12,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from storage.domain import edits
+from storage.domain import crops, decisions, edits
+from storage.domain.decisions import Marks
 from storage.domain.events import changes_since
 from storage.domain.model import Chain, ChainDeleted, Decision, DomainError, Failure, Node, NodeStatus
 from storage.domain.records import chain_from_record, chain_to_record
@@ -23,6 +24,7 @@ from tests.storage.domain.builders import (
     apply_changes,
     audio,
     chain_of,
+    part_of,
     pending,
     uploaded_root,
     without_stamps,
@@ -30,6 +32,7 @@ from tests.storage.domain.builders import (
 
 picks = st.integers(min_value=0, max_value=30)
 fences = st.integers(min_value=0, max_value=3)
+texts = st.none() | st.sampled_from(["", "brass", "é \U0001f3b5"])
 SETTLED_FIELDS = ("id", "parent_id", "origin", "created_at", "prompt", "params", "seed", "take", "job_id")
 
 
@@ -86,7 +89,7 @@ class ChainMachine(RuleBasedStateMachine):
         self.edit(lambda chain: edits.add_nodes(chain, [new], self.now()))
         self.edit(lambda chain: edits.start(chain, new.id, 1, self.now()))
         self.edit(lambda chain: edits.publish(chain, new.id, 1, audio(), PROVENANCE, self.now()))
-        self.edit(lambda chain: edits.commit(chain, new.id, self.now()))
+        self.edit(lambda chain: decisions.commit(chain, new.id, self.now()))
 
     @rule(pick=picks, fence=fences)
     def fail(self, pick: int, fence: int) -> None:
@@ -101,14 +104,14 @@ class ChainMachine(RuleBasedStateMachine):
     @rule(pick=picks, ready=st.booleans())
     def commit(self, pick: int, ready: bool) -> None:
         node_id = self.some(pick, (lambda node: node.status is NodeStatus.READY) if ready else None)
-        self.edit(lambda chain: edits.commit(chain, node_id, self.now()))
+        self.edit(lambda chain: decisions.commit(chain, node_id, self.now()))
 
     @rule(pick=picks, committed=st.booleans())
     def uncommit(self, pick: int, committed: bool) -> None:
         wanted = (lambda node: node.decision is Decision.COMMITTED) if committed else None
         node_id = self.some(pick, wanted)
         before = self.chain
-        self.edit(lambda chain: edits.uncommit(chain, node_id, self.now()))
+        self.edit(lambda chain: decisions.uncommit(chain, node_id, self.now()))
         on_spine = [node.id for node in spine(before)]
         is_taken_off = node_id in on_spine[1:]
         assert (self.chain is not before) == is_taken_off
@@ -118,7 +121,7 @@ class ChainMachine(RuleBasedStateMachine):
             assert all(self.chain.node(off).decision is Decision.CANDIDATE for off in on_spine[cut:])
             again = self.chain
             for off in on_spine[cut:]:
-                again = edits.commit(again, off, self.now())
+                again = decisions.commit(again, off, self.now())
             assert without_stamps(again).nodes == without_stamps(before).nodes
 
     @rule(pick=picks, committed=st.booleans())
@@ -126,12 +129,12 @@ class ChainMachine(RuleBasedStateMachine):
         wanted = None if committed else (lambda node: node.decision is not Decision.COMMITTED)
         node_id = self.some(pick, wanted)
         before = self.chain
-        self.edit(lambda chain: edits.discard(chain, node_id, self.now()))
+        self.edit(lambda chain: decisions.discard(chain, node_id, self.now()))
         if self.chain is not before:
             lost = [node.id for node in self.chain.nodes if node.decision is Decision.DISCARDED]
             for lost_id in lost:
                 self.discarded_in.setdefault(lost_id, self.chain.version)
-            back = edits.restore(self.chain, node_id, self.now())
+            back = decisions.restore(self.chain, node_id, self.now())
             assert [node.decision for node in back.nodes] == [node.decision for node in before.nodes]
 
     @rule(pick=picks, discarded=st.booleans())
@@ -139,7 +142,7 @@ class ChainMachine(RuleBasedStateMachine):
         wanted = (lambda node: node.decision is Decision.DISCARDED) if discarded else None
         node_id = self.some(pick, wanted)
         before = self.chain
-        self.edit(lambda chain: edits.restore(chain, node_id, self.now()))
+        self.edit(lambda chain: decisions.restore(chain, node_id, self.now()))
         if node_id not in self.discarded_in:
             assert self.chain is before
         elif before.deleted_at is None:
@@ -149,8 +152,8 @@ class ChainMachine(RuleBasedStateMachine):
                 if self.discarded_in[node.id] == self.discarded_in[node_id]
             }
             above = {node.id for node in path_to(before, node_id)} & self.discarded_in.keys()
-            decisions = {node.id: node.decision for node in before.nodes}
-            assert {node.id: node.decision for node in self.chain.nodes} == decisions | dict.fromkeys(
+            were = {node.id: node.decision for node in before.nodes}
+            assert {node.id: node.decision for node in self.chain.nodes} == were | dict.fromkeys(
                 lost_with_it | above, Decision.CANDIDATE
             )
             for back_id in lost_with_it | above:
@@ -158,7 +161,33 @@ class ChainMachine(RuleBasedStateMachine):
 
     @rule(title=st.sampled_from(["Sketch", "Dawn", "é \U0001f3b5"]))
     def rename(self, title: str) -> None:
-        self.edit(lambda chain: edits.rename(chain, title, self.now()))
+        self.edit(lambda chain: decisions.rename(chain, title, self.now()))
+
+    @rule(pick=picks, first=st.integers(0, 5), samples=st.integers(1, 60_000), ready=st.booleans())
+    def crop(self, pick: int, first: int, samples: int, ready: bool) -> None:
+        source_id = self.some(pick, (lambda node: node.can_be_branched) if ready else None)
+        new_id, source = f"n{self.made}", self.chain.find(source_id)
+        self.made += 1
+        if source is None or source.audio is None:
+            return
+        first = min(first, source.audio.samples - 1)
+        samples = min(samples, source.audio.samples - first)
+
+        def cut(chain: Chain) -> Chain:
+            crop = part_of(chain.node(source_id), new_id, first, samples)
+            return crops.add_crop(chain, crop, self.now())
+
+        self.edit(cut)
+        if (made := self.chain.find(new_id)) is not None and made.audio is not None:
+            assert made.audio.blob == source.audio.blob
+            assert (made.parent_id, made.decision) == (source.parent_id, Decision.CANDIDATE)
+            assert made.audio.first_sample == source.audio.first_sample + first
+            assert (made.audio.lead_in is not None) == (source.audio.lead_in is not None and first == 0)
+
+    @rule(pick=picks, marks=st.builds(Marks, title=texts, stars=st.none() | st.integers(0, 5), note=texts))
+    def mark(self, pick: int, marks: Marks) -> None:
+        node_id = self.some(pick)
+        self.edit(lambda chain: decisions.mark(chain, node_id, marks, self.now()))
 
     @precondition(lambda self: len(self.seen) > 15)
     @rule()
@@ -231,10 +260,12 @@ class ChainMachine(RuleBasedStateMachine):
             seen.add(node.id)
 
     @invariant()
-    def there_is_one_root_and_it_is_committed(self) -> None:
+    def there_is_one_root_with_its_crops_and_one_of_them_is_committed(self) -> None:
         if self.chain.deleted_at is None:
-            [root] = [node for node in self.chain.nodes if node.parent_id is None]
-            assert (root.id, root.decision) == (self.chain.root_id, Decision.COMMITTED)
+            roots = [node for node in self.chain.nodes if node.parent_id is None]
+            assert roots[0].id == self.chain.root_id
+            assert all(root.cropped_from is not None for root in roots[1:])
+            assert [root.decision for root in roots].count(Decision.COMMITTED) == 1
 
     @invariant()
     def the_committed_nodes_are_one_line_of_ready_ones(self) -> None:
@@ -300,9 +331,10 @@ def check_node_step(old: Node, new: Node) -> None:
     if old.status is NodeStatus.RUNNING:
         assert new.status is not NodeStatus.PENDING
     if old.decision is Decision.DISCARDED:
-        assert new == old or new.decision is Decision.CANDIDATE, (
-            "a discarded node is restored, or stays as it is"
+        marked = replace(
+            old, title=new.title, stars=new.stars, note=new.note, changed_version=new.changed_version
         )
+        assert new == marked or new.decision is Decision.CANDIDATE, "a discarded node is restored, or marked"
         assert new.derived == old.derived
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage.domain import derivations, edits
+from storage.domain import decisions, derivations, edits
 from storage.domain.derivations import MAX_DERIVED, DerivationNotFound, Made
 from storage.domain.jobs import JobKind, JobState
 from storage.domain.model import (
@@ -52,7 +52,7 @@ class TestAdding:
         chain = edits.add_nodes(grow(chain_of(), bad="root"), [pending("coming", "root")], NOW)
         for node_id in ("coming", "bad"):
             with pytest.raises(Refused):
-                derivations.add(edits.discard(chain, "bad", NOW), node_id, stems("j"), NOW)
+                derivations.add(decisions.discard(chain, "bad", NOW), node_id, stems("j"), NOW)
         with pytest.raises(NodeNotFound):
             derivations.add(chain, "nobody", stems("j"), NOW)
         with pytest.raises(ChainDeleted):
@@ -129,7 +129,7 @@ class TestOutcomes:
             chain = derivations.start(chain, "take", job_id, 1, NOW)
         chain = derivations.publish(chain, "take", "done", 1, Made({}, TRACKS), NOW)
         assert "going" in unfinished_jobs(chain.node("take"))
-        chain = edits.discard(chain, "take", NOW)
+        chain = decisions.discard(chain, "take", NOW)
         assert {d.job_id: d.status for d in chain.node("take").derived} == {
             "done": NodeStatus.READY,
             "going": NodeStatus.CANCELLED,

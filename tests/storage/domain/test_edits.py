@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from storage.domain import edits
+from storage.domain import decisions, edits
 from storage.domain.model import (
     Chain,
     ChainDeleted,
@@ -93,7 +93,7 @@ class TestAddNodes:
             lambda chain: edits.start(chain, "a", 1, NOW),
             lambda chain: edits.fail(edits.start(chain, "a", 1, NOW), "a", 1, BROKEN, NOW),
             lambda chain: edits.cancel(chain, "a", NOW),
-            lambda chain: edits.discard(make_ready(chain, "a"), "a", NOW),
+            lambda chain: decisions.discard(make_ready(chain, "a"), "a", NOW),
         ],
         ids=["pending", "running", "failed", "cancelled", "discarded"],
     )
@@ -171,144 +171,150 @@ class TestCommit:
 
     def test_committing_again_is_no_change(self, tree: Chain) -> None:
         chain = commit_all(tree, "a", "b")
-        assert edits.commit(chain, "a", NOW) is chain
-        assert edits.commit(chain, "root", NOW) is chain
+        assert decisions.commit(chain, "a", NOW) is chain
+        assert decisions.commit(chain, "root", NOW) is chain
 
     def test_a_sibling_takes_the_place_and_what_followed_becomes_candidate(self, tree: Chain) -> None:
-        chain = edits.commit(commit_all(tree, "a", "b", "c"), "x", NOW)
+        chain = decisions.commit(commit_all(tree, "a", "b", "c"), "x", NOW)
         assert line(chain) == ["root", "x"]
         assert ids_by(chain, Decision.CANDIDATE) == {"a", "b", "c", "d", "y"}
 
     def test_replacing_the_end_leaves_the_line_before_it(self, tree: Chain) -> None:
-        chain = edits.commit(commit_all(tree, "a", "b", "c"), "d", NOW)
+        chain = decisions.commit(commit_all(tree, "a", "b", "c"), "d", NOW)
         assert line(chain) == ["root", "a", "b", "d"]
 
     def test_replacing_does_not_bring_back_what_was_discarded(self, tree: Chain) -> None:
-        chain = edits.discard(commit_all(tree, "a", "b"), "d", NOW)
-        chain = edits.commit(chain, "x", NOW)
+        chain = decisions.discard(commit_all(tree, "a", "b"), "d", NOW)
+        chain = decisions.commit(chain, "x", NOW)
         assert ids_by(chain, Decision.DISCARDED) == {"d"}
 
     def test_the_change_marks_the_replaced_and_nothing_else(self, tree: Chain) -> None:
-        chain = edits.commit(commit_all(tree, "a", "b"), "x", NOW)
+        chain = decisions.commit(commit_all(tree, "a", "b"), "x", NOW)
         changed = {node.id for node in chain.nodes if node.changed_version == chain.version}
         assert changed == {"a", "b", "x"}
 
     def test_a_parent_that_is_not_on_the_spine_refuses_its_child(self, tree: Chain) -> None:
         with pytest.raises(Refused, match="not on the spine"):
-            edits.commit(tree, "b", NOW)
+            decisions.commit(tree, "b", NOW)
 
     def test_a_discarded_node_is_refused(self, tree: Chain) -> None:
         with pytest.raises(Refused, match="discarded"):
-            edits.commit(edits.discard(tree, "a", NOW), "a", NOW)
+            decisions.commit(decisions.discard(tree, "a", NOW), "a", NOW)
 
     def test_only_a_ready_node_is_committed(self) -> None:
         chain = edits.add_nodes(chain_of(), [pending("a", "root")], NOW)
         with pytest.raises(Refused, match="not ready"):
-            edits.commit(chain, "a", NOW)
+            decisions.commit(chain, "a", NOW)
         with pytest.raises(Refused, match="not ready"):
-            edits.commit(edits.cancel(chain, "a", NOW), "a", NOW)
+            decisions.commit(edits.cancel(chain, "a", NOW), "a", NOW)
 
     def test_an_unknown_node_is_not_found(self, tree: Chain) -> None:
-        for edit in (edits.commit, edits.uncommit, edits.discard, edits.restore, edits.cancel):
+        for edit in (
+            decisions.commit,
+            decisions.uncommit,
+            decisions.discard,
+            decisions.restore,
+            edits.cancel,
+        ):
             with pytest.raises(NodeNotFound):
                 edit(tree, "nobody", NOW)
 
 
 class TestUncommit:
     def test_it_and_what_follows_it_on_the_spine_become_candidates(self, tree: Chain) -> None:
-        chain = edits.uncommit(commit_all(tree, "a", "b", "c"), "b", NOW)
+        chain = decisions.uncommit(commit_all(tree, "a", "b", "c"), "b", NOW)
         assert line(chain) == ["root", "a"]
         assert ids_by(chain, Decision.CANDIDATE) == {"b", "c", "d", "x", "y"}
 
     def test_the_change_marks_what_left_the_spine_and_nothing_else(self, tree: Chain) -> None:
-        chain = edits.uncommit(commit_all(tree, "a", "b", "c"), "b", NOW)
+        chain = decisions.uncommit(commit_all(tree, "a", "b", "c"), "b", NOW)
         assert {node.id for node in chain.nodes if node.changed_version == chain.version} == {"b", "c"}
 
     def test_again_is_no_change_nor_is_it_for_what_is_not_on_the_spine(self, tree: Chain) -> None:
-        chain = edits.uncommit(commit_all(tree, "a", "b"), "b", NOW)
-        assert edits.uncommit(chain, "b", NOW) is chain
-        chain = edits.discard(chain, "x", NOW)
-        assert edits.uncommit(chain, "x", NOW) is chain
+        chain = decisions.uncommit(commit_all(tree, "a", "b"), "b", NOW)
+        assert decisions.uncommit(chain, "b", NOW) is chain
+        chain = decisions.discard(chain, "x", NOW)
+        assert decisions.uncommit(chain, "x", NOW) is chain
 
     def test_the_root_stays_on_the_spine(self, tree: Chain) -> None:
         with pytest.raises(Refused, match="root"):
-            edits.uncommit(commit_all(tree, "a"), "root", NOW)
+            decisions.uncommit(commit_all(tree, "a"), "root", NOW)
 
     def test_what_was_taken_off_can_be_discarded_or_committed(self, tree: Chain) -> None:
-        chain = edits.uncommit(commit_all(tree, "a", "b"), "a", NOW)
+        chain = decisions.uncommit(commit_all(tree, "a", "b"), "a", NOW)
         assert line(commit_all(chain, "a", "b", "d")) == ["root", "a", "b", "d"]
-        assert ids_by(edits.discard(chain, "a", NOW), Decision.DISCARDED) == {"a", "b", "c", "d"}
+        assert ids_by(decisions.discard(chain, "a", NOW), Decision.DISCARDED) == {"a", "b", "c", "d"}
 
 
 class TestRestore:
     def test_it_undoes_a_discard(self, tree: Chain) -> None:
-        chain = edits.restore(edits.discard(tree, "a", NOW), "a", NOW)
+        chain = decisions.restore(decisions.discard(tree, "a", NOW), "a", NOW)
         assert ids_by(chain, Decision.DISCARDED) == set()
         assert line(commit_all(chain, "a", "b", "c")) == ["root", "a", "b", "c"]
 
     def test_what_was_discarded_before_stays_discarded(self, tree: Chain) -> None:
-        chain = edits.discard(edits.discard(tree, "b", NOW), "a", NOW)
-        chain = edits.restore(chain, "a", NOW)
+        chain = decisions.discard(decisions.discard(tree, "b", NOW), "a", NOW)
+        chain = decisions.restore(chain, "a", NOW)
         assert ids_by(chain, Decision.DISCARDED) == {"b", "c", "d"}
-        assert ids_by(edits.restore(chain, "b", NOW), Decision.DISCARDED) == set()
+        assert ids_by(decisions.restore(chain, "b", NOW), Decision.DISCARDED) == set()
 
     def test_discarded_ancestors_come_along_without_their_other_takes(self, tree: Chain) -> None:
-        chain = edits.restore(edits.discard(tree, "a", NOW), "c", NOW)
+        chain = decisions.restore(decisions.discard(tree, "a", NOW), "c", NOW)
         assert ids_by(chain, Decision.CANDIDATE) == {"a", "b", "c", "x", "y"}
         assert ids_by(chain, Decision.DISCARDED) == {"d"}
 
     def test_ancestors_of_an_earlier_discard_come_along(self, tree: Chain) -> None:
-        chain = edits.discard(edits.discard(tree, "c", NOW), "a", NOW)
-        chain = edits.restore(chain, "c", NOW)
+        chain = decisions.discard(decisions.discard(tree, "c", NOW), "a", NOW)
+        chain = decisions.restore(chain, "c", NOW)
         assert ids_by(chain, Decision.DISCARDED) == {"d"}
 
     def test_cancelled_work_stays_cancelled(self, tree: Chain) -> None:
         chain = edits.add_nodes(tree, [pending("p", "b"), pending("q", "b")], NOW)
-        chain = edits.restore(edits.discard(edits.start(chain, "q", 1, NOW), "a", NOW), "a", NOW)
+        chain = decisions.restore(decisions.discard(edits.start(chain, "q", 1, NOW), "a", NOW), "a", NOW)
         for node_id in "pq":
             node = chain.node(node_id)
             assert (node.status, node.decision) == (NodeStatus.CANCELLED, Decision.CANDIDATE)
 
     def test_again_is_no_change_nor_is_it_for_what_was_not_discarded(self, tree: Chain) -> None:
-        chain = edits.restore(edits.discard(tree, "a", NOW), "a", NOW)
-        assert edits.restore(chain, "a", NOW) is chain
+        chain = decisions.restore(decisions.discard(tree, "a", NOW), "a", NOW)
+        assert decisions.restore(chain, "a", NOW) is chain
         chain = commit_all(chain, "x")
-        assert edits.restore(chain, "x", NOW) is chain
+        assert decisions.restore(chain, "x", NOW) is chain
 
 
 class TestDiscard:
     def test_the_subtree_goes_along(self, tree: Chain) -> None:
-        chain = edits.discard(tree, "a", NOW)
+        chain = decisions.discard(tree, "a", NOW)
         assert ids_by(chain, Decision.DISCARDED) == {"a", "b", "c", "d"}
 
     def test_unfinished_nodes_below_are_cancelled_and_ready_ones_stay_ready(self, tree: Chain) -> None:
         chain = edits.add_nodes(tree, [pending("p", "b"), pending("q", "b")], NOW)
-        chain = edits.discard(edits.start(chain, "q", 1, NOW), "a", NOW)
+        chain = decisions.discard(edits.start(chain, "q", 1, NOW), "a", NOW)
         assert {chain.node(node_id).status for node_id in "pq"} == {NodeStatus.CANCELLED}
         assert {chain.node(node_id).status for node_id in "abcd"} == {NodeStatus.READY}
 
     def test_discarding_again_is_no_change(self, tree: Chain) -> None:
-        chain = edits.discard(tree, "a", NOW)
-        assert edits.discard(chain, "a", NOW) is chain
-        assert edits.discard(chain, "c", NOW) is chain
+        chain = decisions.discard(tree, "a", NOW)
+        assert decisions.discard(chain, "a", NOW) is chain
+        assert decisions.discard(chain, "c", NOW) is chain
 
     def test_the_spine_cannot_be_discarded(self, tree: Chain) -> None:
         chain = commit_all(tree, "a", "b")
         for node_id in ("root", "a", "b"):
             with pytest.raises(Refused, match="on the spine"):
-                edits.discard(chain, node_id, NOW)
+                decisions.discard(chain, node_id, NOW)
 
     def test_what_was_on_the_spine_can_be_discarded_once_replaced(self, tree: Chain) -> None:
-        chain = edits.discard(commit_all(tree, "a", "x"), "a", NOW)
+        chain = decisions.discard(commit_all(tree, "a", "x"), "a", NOW)
         assert line(chain) == ["root", "x"]
         assert "a" in ids_by(chain, Decision.DISCARDED)
 
 
 class TestTheWholeChain:
     def test_renaming(self, tree: Chain) -> None:
-        renamed = edits.rename(tree, "Dawn", NOW)
+        renamed = decisions.rename(tree, "Dawn", NOW)
         assert (renamed.title, renamed.version, renamed.nodes) == ("Dawn", tree.version + 1, tree.nodes)
-        assert edits.rename(renamed, "Dawn", NOW) is renamed
+        assert decisions.rename(renamed, "Dawn", NOW) is renamed
 
     def test_a_deleted_chain_keeps_neither_title_nor_nodes(self, tree: Chain) -> None:
         gone = edits.delete(tree, NOW)
@@ -323,11 +329,11 @@ class TestTheWholeChain:
             lambda chain: edits.publish(chain, "root", 1, audio(), PROVENANCE, NOW),
             lambda chain: edits.fail(chain, "root", 1, BROKEN, NOW),
             lambda chain: edits.cancel(chain, "root", NOW),
-            lambda chain: edits.commit(chain, "root", NOW),
-            lambda chain: edits.discard(chain, "root", NOW),
-            lambda chain: edits.uncommit(chain, "root", NOW),
-            lambda chain: edits.restore(chain, "root", NOW),
-            lambda chain: edits.rename(chain, "again", NOW),
+            lambda chain: decisions.commit(chain, "root", NOW),
+            lambda chain: decisions.discard(chain, "root", NOW),
+            lambda chain: decisions.uncommit(chain, "root", NOW),
+            lambda chain: decisions.restore(chain, "root", NOW),
+            lambda chain: decisions.rename(chain, "again", NOW),
             lambda chain: edits.delete(chain, NOW),
         ],
         ids=[

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from storage.domain import edits
+from storage.domain import decisions, edits
 from storage.domain.events import changes_since
 from tests.storage.domain.builders import NOW, apply_changes, chain_of, commit_all, grow
 
 
 def test_a_client_gets_the_nodes_that_changed_and_no_others() -> None:
     before = grow(chain_of(), a="root", b="root")
-    after = edits.commit(before, "a", NOW)
+    after = decisions.commit(before, "a", NOW)
     changes = changes_since(after, before.version)
     assert (changes.snapshot, changes.version) == (False, after.version)
     assert changes.nodes == (after.node("a"),)
@@ -30,7 +30,7 @@ def test_a_client_that_is_up_to_date_gets_nothing() -> None:
 
 
 def test_a_renaming_has_a_version_and_no_nodes() -> None:
-    chain = edits.rename(chain_of(), "Dawn", NOW)
+    chain = decisions.rename(chain_of(), "Dawn", NOW)
     changes = changes_since(chain, 1)
     assert (changes.snapshot, changes.version, changes.nodes) == (False, 2, ())
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from storage.domain import edits
+from storage.domain import decisions, edits
 from storage.domain.jobs import Job, JobKind, JobState, claim, finish
 from storage.domain.model import Chain, Failure
 from storage.domain.outcomes import CHAIN_GONE, cancel, outcome_in_chain, seen_through_chain
@@ -44,7 +44,7 @@ def test_a_failed_node_brings_its_reason(chain: Chain, job: Job) -> None:
     assert (seen.state, seen.error) == (JobState.FAILED, BROKEN)
 
 
-@pytest.mark.parametrize("edit", [edits.cancel, edits.discard])
+@pytest.mark.parametrize("edit", [edits.cancel, decisions.discard])
 def test_a_cancelled_node_is_a_cancelled_job(chain: Chain, job: Job, edit: object) -> None:
     assert callable(edit)
     assert seen_through_chain(edit(chain, "n", NOW), job).state is JobState.CANCELLED

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from storage.domain import edits
+from storage.domain import decisions, edits
 from storage.domain.model import Chain, Node, NodeNotFound
 from storage.domain.tree import children_of, path_to, spine, subtree
 from tests.storage.domain.builders import NOW, chain_of, commit_all, grow, pending, uploaded_root
@@ -25,7 +25,7 @@ def ids(nodes: Iterable[Node]) -> list[str]:
 
 
 def test_a_path_leads_from_the_root_to_the_node_whatever_was_decided(tree: Chain) -> None:
-    chain = edits.discard(commit_all(tree, "x"), "a", NOW)
+    chain = decisions.discard(commit_all(tree, "x"), "a", NOW)
     assert ids(path_to(chain, "d")) == ["root", "a", "b", "d"]
     assert ids(path_to(chain, "root")) == ["root"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from serve_app.collect import main
 from storage import paths
-from storage.domain import edits
+from storage.domain import decisions, edits
 from storage.domain.jobs import Job, JobKind, JobState, StageRecord, Track, claim, finish
 from storage.domain.model import BlobRef, Chain, ChainNotFound, NodeAudio
 from storage.domain.records import audio_to_record
@@ -172,7 +172,7 @@ async def test_what_is_in_use_stays_for_ever(store: AgingStore, collector: Colle
     lead_in = await put_blob(store, "job-a-1", "lead-in")
     await publish(store, job, audio_of(await put_blob(store, "job-a-1"), lead_in=lead_in))
     await end(store, job)
-    await Chains(store).change(TENANT, "c", lambda chain, now: edits.discard(chain, "a", now))
+    await Chains(store).change(TENANT, "c", lambda chain, now: decisions.discard(chain, "a", now))
     await exported(store)
     before = store.kept
     store.pass_time(29 * DAY_S)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from storage import paths
-from storage.domain import edits
+from storage.domain import decisions, edits
 from storage.domain.model import Chain, ChainDeleted, ChainNotFound, Refused
 from storage.repositories.chains import ChainPage, Chains
 from storage.stores.memory import MemoryStore
@@ -66,14 +66,14 @@ async def test_an_id_that_is_none_is_not_found(chains: Chains, chain_id: str) ->
     with pytest.raises(ChainNotFound):
         await chains.load("t", chain_id)
     with pytest.raises(ChainNotFound):
-        await chains.change("t", chain_id, lambda chain, now: edits.rename(chain, "x", now))
+        await chains.change("t", chain_id, lambda chain, now: decisions.rename(chain, "x", now))
     with pytest.raises(ChainNotFound):
         await chains.delete("t", chain_id)
 
 
 async def test_a_change_is_kept_with_the_time_it_was_made(chains: Chains) -> None:
     await chains.create(chain_of())
-    changed = await chains.change("t", "c", lambda chain, now: edits.rename(chain, "Dawn", now))
+    changed = await chains.change("t", "c", lambda chain, now: decisions.rename(chain, "Dawn", now))
     assert (changed.title, changed.version, changed.updated_at) == ("Dawn", 2, NOW)
     assert await chains.load("t", "c") == changed
 
@@ -81,7 +81,7 @@ async def test_a_change_is_kept_with_the_time_it_was_made(chains: Chains) -> Non
 async def test_a_refused_change_leaves_the_chain_as_it_was(chains: Chains) -> None:
     await chains.create(chain_of())
     with pytest.raises(Refused):
-        await chains.change("t", "c", lambda chain, now: edits.discard(chain, "root", now))
+        await chains.change("t", "c", lambda chain, now: decisions.discard(chain, "root", now))
     assert await chains.load("t", "c") == chain_of()
 
 
@@ -116,7 +116,7 @@ async def test_deleting_twice_and_changing_the_deleted_is_refused(chains: Chains
     with pytest.raises(ChainDeleted):
         await chains.delete("t", "c")
     with pytest.raises(ChainDeleted):
-        await chains.change("t", "c", lambda chain, now: edits.rename(chain, "x", now))
+        await chains.change("t", "c", lambda chain, now: decisions.rename(chain, "x", now))
 
 
 class TestPages:

@@ -1,0 +1,84 @@
+"""Editing: marks on a node, crops, and a musician's second thoughts: off the spine, back from the discarded."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+
+from serve_app.access.callers import CurrentCaller
+from serve_app.chains.crops import CropService
+from serve_app.chains.edit_schemas import CropView, NewCrop, NodePatch
+from serve_app.chains.schemas import ChainView, NodeView, chain_view, node_view
+from serve_app.chains.service import ChainService
+from serve_app.http.dependencies import IdempotencyKey, Progress, service
+from serve_app.http.problems import problem_responses
+from storage.domain.decisions import Marks
+from storage.domain.ranking import ranks
+
+Chains = Annotated[ChainService, service(ChainService)]
+Crops = Annotated[CropService, service(CropService)]
+
+router = APIRouter(prefix="/v1/chains/{chain_id}/nodes", tags=["nodes"])
+
+
+@router.patch("/{node_id}", response_model=NodeView, responses=problem_responses(404, 422))
+async def mark_node(
+    chain_id: str,
+    node_id: str,
+    patch: NodePatch,
+    caller: CurrentCaller,
+    chains: Chains,
+    progress: Progress,
+) -> NodeView:
+    """Gives a node a title, stars or a note, whatever state it is in. What is left out stays as it is; null or an
+    empty text takes a title or note away."""
+    chain = await chains.mark(caller.tenant, chain_id, node_id, _marks(patch))
+    return node_view(chain_id, chain.node(node_id), progress, rank=ranks(chain).get(node_id))
+
+
+@router.post(
+    "/{node_id}/crop", status_code=201, response_model=CropView, responses=problem_responses(404, 409, 422)
+)
+async def crop(
+    chain_id: str,
+    node_id: str,
+    wanted: NewCrop,
+    caller: CurrentCaller,
+    crops: Crops,
+    progress: Progress,
+    key: IdempotencyKey = None,
+) -> CropView:
+    """A new candidate beside a ready node: a part of its audio, of which nothing is copied. The node stays as it
+    is, and what goes on from it stays below it. A crop of a root has no parent either: committed, it is what the
+    spine begins with."""
+    _, node = await crops.crop(caller.tenant, chain_id, node_id, wanted.from_s, wanted.to_s, key)
+    return CropView(node=node_view(chain_id, node, progress))
+
+
+@router.post("/{node_id}/uncommit", response_model=ChainView, responses=problem_responses(404, 409))
+async def uncommit(
+    chain_id: str, node_id: str, caller: CurrentCaller, chains: Chains, progress: Progress
+) -> ChainView:
+    """Takes a node off the spine: it and its committed descendants become candidates. The root stays (409)."""
+    chain = await chains.uncommit(caller.tenant, chain_id, node_id)
+    return chain_view(chain, progress)
+
+
+@router.post("/{node_id}/restore", response_model=ChainView, responses=problem_responses(404))
+async def restore(
+    chain_id: str, node_id: str, caller: CurrentCaller, chains: Chains, progress: Progress
+) -> ChainView:
+    """Makes a discarded node a candidate again, with its discarded ancestors and what the same discard took along
+    below it. What was cancelled stays cancelled."""
+    chain = await chains.restore(caller.tenant, chain_id, node_id)
+    return chain_view(chain, progress)
+
+
+def _marks(patch: NodePatch) -> Marks:
+    given = patch.model_fields_set
+    return Marks(
+        title=(patch.title or "") if "title" in given else None,
+        stars=patch.stars if "stars" in given else None,
+        note=(patch.note or "") if "note" in given else None,
+    )
