@@ -34,8 +34,9 @@ OnProgress = Callable[[Job], None]
 
 def export(
     client: SegueClient, chain_id: str, wanted: Mapping[str, Any], target: Path, on_progress: OnProgress
-) -> None:
-    """The committed line as one file; `wanted` is the request's body (`format`, ...)."""
+) -> Job | None:
+    """A line as one file; `wanted` is the request's body (`format`, ...). Returns its job, None where the server
+    answered with the file at once."""
     headers = {**new_key(), "Prefer": "respond-async"}
 
     def ask() -> str | None:
@@ -50,12 +51,13 @@ def export(
 
     job_id = client.connection.retrying(ask)
     if job_id is None:
-        return
+        return None
     job = _succeeded(client.finished_job(job_id, on_progress))
     export_id = (job.result or {}).get("export_id")
     if export_id is None:
         raise BadAnswer("the export is done, but the server does not say where it is")
     client.connection.fetch(f"/v1/exports/{export_id}/file", target)
+    return job
 
 
 def analyse(client: SegueClient, chain_id: str, node_id: str, on_progress: OnProgress) -> dict[str, Any]:

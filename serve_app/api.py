@@ -19,6 +19,7 @@ from serve_app.chains import routes as chains
 from serve_app.chains.schemas import NewChain
 from serve_app.events import routes as events
 from serve_app.exports import routes as exports
+from serve_app.exports.schemas import NewExport
 from serve_app.http.docs import install_docs
 from serve_app.http.errors import install_error_handlers
 from serve_app.http.middleware import (
@@ -159,7 +160,7 @@ def _document_models(app: FastAPI) -> None:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         forms = (NewProcess, AnalyzeTool, ComposeTool)
-        for model in (NewChain, *forms):
+        for model in (NewChain, NewExport, *forms):
             body = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(body.pop("$defs", {}))
             schemas[model.__name__] = body

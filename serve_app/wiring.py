@@ -12,7 +12,7 @@ from deployments.engines.families import ANALYSER, GENERATOR, SEPARATOR, ServedM
 from deployments.engines.music.protocol import MusicGenerator
 from deployments.events.bus import Announcer, ChainChanged, NoticeBus
 from deployments.export.ffmpeg import find_ffmpeg
-from deployments.stages.export import ExportStage
+from deployments.stages.export.stage import ExportStage
 from deployments.stages.peaks import PeaksStage
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.crops import CropService
@@ -130,7 +130,7 @@ def build_services(
         analysis=analyses,
         tools=ToolService(generators[generating.default], analyser, settings),
         processing=ProcessService(jobs, admission, blobs, separating, settings.process, settings.uploads),
-        exports=ExportService(chains, exports, jobs, admission, settings.export),
+        exports=ExportService(chains, blobs, exports, jobs, admission, settings.export),
         streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
         system=SystemService(cluster, models, job_records, StorageCheck(store), settings),
     )

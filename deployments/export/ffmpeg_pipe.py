@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from deployments.export.ffmpeg import STDERR_TAIL_BYTES, FfmpegFailed, FfmpegMissing, FfmpegTimedOut
+from deployments.stopping import Stop
 
 Chunk = bytes | bytearray | memoryview
 
@@ -24,14 +25,20 @@ _READ_BYTES = 65_536
 
 
 def feed_ffmpeg(
-    arguments: Sequence[str], chunks: Iterable[Chunk], *, ffmpeg: Path, timeout_s: float = DEFAULT_TIMEOUT_S
+    arguments: Sequence[str],
+    chunks: Iterable[Chunk],
+    *,
+    ffmpeg: Path,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    stop: Stop | None = None,
 ) -> None:
     """Run ffmpeg without a shell in a process group of its own, and write `chunks` to its standard input.
 
     A chunk may be changed as soon as the next one is asked for. An error out of `chunks` (so a caller cancels)
-    kills the group and is raised again. Nothing that ffmpeg started is left running.
+    kills the group and is raised again. `stop` kills it at once, also while it does not read. Nothing that ffmpeg
+    started is left running.
 
-    Raises FfmpegMissing, FfmpegTimedOut, and FfmpegFailed, also where ffmpeg stops reading early.
+    Raises Stopped, FfmpegMissing, FfmpegTimedOut, and FfmpegFailed, also where ffmpeg stops reading early.
     """
     try:
         process = subprocess.Popen(
@@ -51,10 +58,13 @@ def feed_ffmpeg(
     timer = threading.Timer(timeout_s, _time_out, (process, timed_out))
     drain.start()
     timer.start()
+    stop = stop or Stop()
     try:
-        read_all = _write(process.stdin, chunks)
-        drain.join()  # while the time limit still holds: what ffmpeg started may outlive it
-        exit_code = process.wait()
+        with stop.calling(lambda: _kill(process)):
+            read_all = _write(process.stdin, chunks)
+            drain.join()  # while the time limit still holds: what ffmpeg started may outlive it
+            exit_code = process.wait()
+        stop.check()
     except BaseException:
         _kill(process)
         with suppress(OSError):

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from deployments.export.media_errors import WrongValue
+from deployments.export.media_errors import WrongOption, WrongValue
 from deployments.export.tags import Tags, TagStyle, tag_arguments
 
 MAX_RATE_HZ = 192_000
@@ -68,6 +68,7 @@ class Format:
     wav_chunks: bool = False
     exact_start: bool = True
     exact_length: bool = True
+    coarse_above_hz: int = MAX_RATE_HZ
 
     @property
     def default_quality(self) -> str | None:
@@ -75,9 +76,31 @@ class Format:
 
     def rate_for(self, rate_hz: int) -> int:
         """The file's rate for audio of this one: the same, the next one that the format knows, or its highest."""
-        if not self.rates_hz:
-            return min(rate_hz, MAX_RATE_HZ)
-        return next((known for known in self.rates_hz if known >= rate_hz), self.rates_hz[-1])
+        if self.rates_hz:
+            return next((known for known in self.rates_hz if known >= rate_hz), self.rates_hz[-1])
+        held = min(rate_hz, MAX_RATE_HZ)
+        return held if held <= self.coarse_above_hz else -(-held // 10) * 10
+
+    def describe(self) -> dict[str, Any]:
+        """What a client may choose, JSON-able."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "kind": self.kind.value,
+            "suffix": self.suffix,
+            "media_type": self.mime_type,
+            "lossless": self.lossless,
+            "sample_rates_hz": list(self.rates_hz) or None,
+            "bit_depths": list(self.depths),
+            "default_bit_depth": self.default_depth,
+            "bitrates": list(self.qualities),
+            "default_bitrate": self.default_quality,
+            "cover": self.takes_cover,
+        }
+
+    @property
+    def takes_cover(self) -> bool:
+        return self.cover is not CoverPlace.NONE or self.kind is Kind.VIDEO
 
 
 _FLAC = ("-c:a", "flac", "-compression_level", "8")
@@ -111,6 +134,7 @@ FORMATS: Mapping[str, Format] = {
                 24: (*_FLAC, "-sample_fmt", "s32", "-bits_per_raw_sample", "24"),
             },
             default_depth=24,
+            coarse_above_hz=65_534,
             muxer=("-f", "flac"),
             tag_style=TagStyle.VORBIS,
             cover=CoverPlace.PICTURE,
@@ -181,11 +205,16 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
+AUDIO_FORMATS = tuple(form.name for form in FORMATS.values() if form.kind is Kind.AUDIO)
+FLOAT_BITS = 32
+"""The depth of floats, which alone keep what is over full scale."""
+
+
 def format_named(name: str) -> Format:
-    """Raises WrongValue that lists the formats there are."""
+    """Raises WrongOption that lists the formats there are."""
     known = FORMATS.get(name)
     if known is None:
-        raise WrongValue(f"There is no format {name[:20]!r}; there are {', '.join(FORMATS)}.")
+        raise WrongOption("format", f"There is no format {name[:20]!r}; there are {', '.join(FORMATS)}.")
     return known
 
 
@@ -210,19 +239,32 @@ class AudioEncoding:
         if self.channels not in (1, 2):
             raise WrongValue(f"An export has 1 or 2 channels, not {self.channels}.")
         if not 1 <= self.rate_hz <= MAX_RATE_HZ or form.rate_for(self.rate_hz) != self.rate_hz:
-            raise WrongValue(f"{form.title} has no sample rate of {self.rate_hz} Hz.")
+            raise WrongOption("sample_rate_hz", f"{form.title} has no sample rate of {self.rate_hz} Hz.")
         object.__setattr__(
-            self, "bit_depth", _chosen(form, "bit depth", self.bit_depth, form.depths, form.default_depth)
+            self, "bit_depth", _chosen(form, "bit_depth", self.bit_depth, form.depths, form.default_depth)
         )
         object.__setattr__(
-            self, "quality", _chosen(form, "quality", self.quality, form.qualities, form.default_quality)
+            self, "quality", _chosen(form, "bitrate", self.quality, form.qualities, form.default_quality)
         )
+
+    @property
+    def bitrate_kbps(self) -> int | None:
+        """None for a lossless file, and where the rate varies with the music."""
+        if self.quality is None or not self.quality.endswith("k"):
+            return None
+        return self._low_rate_kbps or int(self.quality[:-1])
+
+    @property
+    def _low_rate_kbps(self) -> int | None:
+        """What LAME writes where an MP3's rate is too low for the bitrate that was asked for."""
+        is_bound = self.format.name == "mp3" and self.quality == "320k"
+        return _MP3_LOW_RATE_KBPS.get(self.rate_hz) if is_bound else None
 
     def codec_arguments(self) -> tuple[str, ...]:
         if self.bit_depth is not None:
             return self.format.depths[self.bit_depth]
-        if self.quality == "320k" and self.rate_hz in _MP3_LOW_RATE_KBPS and self.format.name == "mp3":
-            return ("-c:a", "libmp3lame", "-b:a", f"{_MP3_LOW_RATE_KBPS[self.rate_hz]}k")
+        if self._low_rate_kbps is not None:
+            return ("-c:a", "libmp3lame", "-b:a", f"{self._low_rate_kbps}k")
         return self.format.qualities[self.quality or ""]
 
 
@@ -267,15 +309,25 @@ def encode_arguments(
     ]
 
 
+def decode_arguments(source: Path, target: Path) -> list[str]:
+    """ffmpeg's arguments to decode the first audio of `source` as bare float32 samples, little-endian and
+    interleaved, with all that the container says of padding."""
+    return [
+        *("-hide_banner", "-nostdin", "-loglevel", "error", "-y"),
+        *("-protocol_whitelist", "file", "-i", f"file:{source}"),
+        *("-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "f32le", f"file:{target}"),
+    ]
+
+
 def _chosen(
-    form: Format, what: str, wanted: _Choice | None, known: Mapping[_Choice, object], default: _Choice | None
+    form: Format, field: str, wanted: _Choice | None, known: Mapping[_Choice, object], default: _Choice | None
 ) -> _Choice | None:
+    what = field.replace("_", " ")
     if wanted is None:
         return default
     if not known:
-        raise WrongValue(f"{form.title} has no {what} to choose.")
+        raise WrongOption(field, f"{form.title} has no {what} to choose.")
     if wanted not in known:
-        raise WrongValue(
-            f"The {what} of {form.title} is {', '.join(map(str, known))}, not {str(wanted)[:20]}."
-        )
+        choice = ", ".join(map(str, known))
+        raise WrongOption(field, f"The {what} of {form.title} is {choice}, not {str(wanted)[:20]}.")
     return wanted

@@ -6,7 +6,7 @@ ffmpeg's `loudnorm` is not used: without a word it falls back to a gain that pum
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ LOSSY_CEILING_DBTP = -1.5
 """AAC and MP3 add up to 1 dB to a peak when they are decoded."""
 
 LOUDNESS_TARGETS_LUFS = (-36.0, -6.0)
+CEILINGS_DBTP = (-20.0, 0.0)
 MAX_PASSES = 8
 MAX_LIMITED_DB = 6.0
 """Loudness that the limiter takes is made up for as long as it takes no more than this from any peak."""
@@ -53,8 +54,17 @@ class LoudnessReport:
     passes: int
 
 
+def _nothing() -> None:
+    return None
+
+
 def master(
-    source: Path, target: Path, *, target_lufs: float | None, ceiling_dbtp: float = LOSSLESS_CEILING_DBTP
+    source: Path,
+    target: Path,
+    *,
+    target_lufs: float | None,
+    ceiling_dbtp: float = LOSSLESS_CEILING_DBTP,
+    on_block: Callable[[], None] = _nothing,
 ) -> LoudnessReport:
     """Write the float32 WAV `source` as `target`, at `target_lufs` (its own loudness where that is None), no
     true peak over the ceiling.
@@ -62,19 +72,23 @@ def master(
     Read block by block, once to measure and once for each try. The limiter's gain moves peaks a little and
     takes some loudness: it is run again from the source with a lower aim and more gain until both hold, and
     where they do not settle all is turned down under the ceiling. Material that would need more than
-    MAX_LIMITED_DB of limiting ends softer than the target; the report says how loud it is.
+    MAX_LIMITED_DB of limiting ends softer than the target; the report says how loud it is. `on_block` is called
+    before each block: an error out of it ends the work.
 
     Raises EmptyAudio, WrongValue for a target or ceiling outside of what makes sense, NotOurWav, OSError.
     """
     lowest, highest = LOUDNESS_TARGETS_LUFS
     if target_lufs is not None and not lowest <= target_lufs <= highest:
         raise WrongValue(f"A loudness target is {lowest:g} to {highest:g} LUFS, not {target_lufs:g}.")
-    if not -20.0 <= ceiling_dbtp <= 0.0:
-        raise WrongValue(f"A ceiling for true peaks is -20 to 0 dBTP, not {ceiling_dbtp:g}.")
+    least_dbtp, most_dbtp = CEILINGS_DBTP
+    if not least_dbtp <= ceiling_dbtp <= most_dbtp:
+        raise WrongValue(
+            f"A ceiling for true peaks is {least_dbtp:g} to {most_dbtp:g} dBTP, not {ceiling_dbtp:g}."
+        )
     track = TrackReader(source)
     if not track.samples:
         raise EmptyAudio("The audio has no samples.")
-    before, clipped = measure(source)
+    before, clipped = measure(source, on_block)
     gain_db = 0.0
     if target_lufs is not None and before.integrated_lufs is not None:
         gain_db = target_lufs - before.integrated_lufs
@@ -82,12 +96,12 @@ def master(
     for tries in range(1, MAX_PASSES + 1):
         limited_db = 0.0
         if before.true_peak_dbtp + gain_db <= ceiling_dbtp:
-            _write(target, track, _amplified(track, gain_db))
+            _write(target, track, _amplified(track, gain_db, on_block))
         else:
             limiter = TruePeakLimiter(track.rate_hz, track.channels, aim_dbtp)
-            _write(target, track, _limited(_amplified(track, gain_db), limiter))
+            _write(target, track, _limited(_amplified(track, gain_db, on_block), limiter))
             limited_db = limiter.most_db
-        after, clipped_after = measure(target)
+        after, clipped_after = measure(target, on_block)
         over_db = max(0.0, after.true_peak_dbtp - ceiling_dbtp)
         missing_db = 0.0
         if tries < _LAST_MAKE_UP:
@@ -123,20 +137,29 @@ def _missing_db(lufs: float | None, target_lufs: float | None, limited_db: float
     return missing_db if missing_db > _NEAR_LU else 0.0
 
 
-def measure(path: Path) -> tuple[Loudness, int]:
+def measure(path: Path, on_block: Callable[[], None] = _nothing) -> tuple[Loudness, int]:
     """Of a float32 WAV, block by block; and how many of its samples are over full scale."""
     track = TrackReader(path)
-    meter = LoudnessMeter(track.rate_hz, track.channels)
+    return measure_blocks(track.blocks(), track.rate_hz, track.channels, on_block)
+
+
+def measure_blocks(
+    blocks: Iterable[Samples], rate_hz: int, channels: int, on_block: Callable[[], None] = _nothing
+) -> tuple[Loudness, int]:
+    """As `measure`, of a signal that comes block by block."""
+    meter = LoudnessMeter(rate_hz, channels)
     clipped = 0
-    for block in track.blocks():
+    for block in blocks:
+        on_block()
         meter.push(block)
         clipped += int(np.count_nonzero(np.abs(block) > 1.0))
     return meter.finish(), clipped
 
 
-def _amplified(track: TrackReader, gain_db: float) -> Iterator[Samples]:
+def _amplified(track: TrackReader, gain_db: float, on_block: Callable[[], None]) -> Iterator[Samples]:
     gain = np.float32(math.pow(10.0, gain_db / 20.0))
     for block in track.blocks():
+        on_block()
         yield block if gain_db == 0.0 else block * gain
 
 

@@ -6,6 +6,7 @@ MediaError
 ├── WrongShape       an array of other dimensions, or of others than the ones before
 ├── WrongDtype       an array of other numbers
 ├── WrongValue       a rate, a size or a text outside what the file can hold, or samples that are no numbers
+│   └── WrongOption      a choice that the format does not have; `field` is the request's name for it
 └── BadPicture       a cover that is no picture, or larger than is read
 
 What goes wrong in ffmpeg itself is an `ExportError`: FfmpegMissing, FfmpegFailed, FfmpegTimedOut.
@@ -40,6 +41,12 @@ class WrongDtype(MediaError):
 
 class WrongValue(MediaError):
     pass
+
+
+class WrongOption(WrongValue):
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
 
 
 class BadPicture(MediaError):

@@ -21,6 +21,7 @@ from deployments.export.ffmpeg import find_ffmpeg
 from deployments.export.ffmpeg_pipe import DEFAULT_TIMEOUT_S, Chunk, feed_ffmpeg
 from deployments.export.media_errors import EmptyAudio, EmptyFrames, WrongDtype, WrongShape, WrongValue
 from deployments.export.planar import FrameSize, Picture, PlanarFrame, check_picture, padded_size
+from deployments.stopping import Stop
 from deployments.temporary import temporary_folder
 
 Fps = int | Fraction
@@ -106,8 +107,10 @@ def write_planar_mp4(
     tags: Iterable[str] = (),
     ffmpeg: Path | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    stop: Stop | None = None,
 ) -> None:
-    """As `write_mp4`, of frames that are planar already (`PlanarFrame.data`); each may be changed for the next."""
+    """As `write_mp4`, of frames that are planar already (`PlanarFrame.data`); each may be changed for the next.
+    `stop`, from another thread, ends it: Stopped."""
     if not 0 < fps <= MAX_FPS:
         raise WrongValue(
             f"A video has more than 0 and at most {MAX_FPS} frames a second, not {float(fps):g}."
@@ -130,7 +133,11 @@ def write_planar_mp4(
     ]
     try:
         feed_ffmpeg(
-            arguments, _with_last_held(frames, size, least_frames), ffmpeg=program, timeout_s=timeout_s
+            arguments,
+            _with_last_held(frames, size, least_frames),
+            ffmpeg=program,
+            timeout_s=timeout_s,
+            stop=stop,
         )
         partial.replace(target)
     finally:

@@ -18,13 +18,15 @@ MAX_PICTURE_PIXELS = 40_000_000
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP")
 COVER_SIDE = 1200
 """The longest side of a cover in tags."""
+BACKDROP_SIDE = 1920
+"""The longest side of a cover that fills a video."""
 
 _JPEG_QUALITY = 90
 
 
-def read_picture(data: bytes) -> Picture:
+def read_picture(data: bytes, longest_side: int | None = None) -> Picture:
     """uint8 RGB [height, width, 3] of a PNG, JPEG or WebP (the first picture of an animation), turned upright as
-    its EXIF says; what is transparent is laid over black.
+    its EXIF says; what is transparent is laid over black. Larger ones are scaled down to `longest_side`.
 
     Size and format are read from the header before a pixel is decoded. Raises BadPicture.
     """
@@ -37,6 +39,8 @@ def read_picture(data: bytes) -> Picture:
         with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
             if image.width * image.height > MAX_PICTURE_PIXELS:
                 raise too_large
+            if longest_side is not None:  # before all else, so that a large one is in memory once
+                image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
             upright = ImageOps.exif_transpose(image).convert("RGBA")
             black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
             return np.asarray(Image.alpha_composite(black, upright).convert("RGB"))
@@ -57,15 +61,23 @@ def fill_frame(picture: Picture, size: FrameSize) -> Picture:
     return np.asarray(fitted)
 
 
-def cover_jpeg(picture: Picture) -> bytes:
-    """A JPEG for tags, its longest side at most COVER_SIDE. Equal pictures give equal bytes."""
+def cover_jpeg(picture: Picture, longest_side: int = COVER_SIDE) -> bytes:
+    """A JPEG whose longest side is at most `longest_side`. Equal pictures give equal bytes."""
     from PIL import Image
 
     image = _image(picture)
-    image.thumbnail((COVER_SIDE, COVER_SIDE), Image.Resampling.LANCZOS)
+    image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=_JPEG_QUALITY)
     return file.getvalue()
+
+
+def jpeg_size(jpeg: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG that `cover_jpeg` made."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+        return image.size
 
 
 def _image(picture: Picture) -> Image.Image:

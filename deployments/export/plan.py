@@ -1,4 +1,4 @@
-"""What an export is: which audio, encoded how. Pure: values in, a hash and ffmpeg's arguments out.
+"""What an export is: which audio, and what is made of it. Pure: values in, a hash out.
 
 Two plans with the same hash give the same file, so an export that was asked for twice is made once. Hence
 nothing that differs from run to run (times, version strings, threads) may get into a file.
@@ -10,148 +10,168 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field, fields
-from enum import StrEnum
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-MAX_SAMPLE_RATE_HZ = 192_000
-MAX_TAG_CHARS = 2_000
+from deployments.export.formats import MAX_RATE_HZ, AudioEncoding, Format, Kind, format_named
+from deployments.export.mastering import (
+    CEILINGS_DBTP,
+    LOSSLESS_CEILING_DBTP,
+    LOSSY_CEILING_DBTP,
+    LOUDNESS_TARGETS_LUFS,
+)
+from deployments.export.media_errors import WrongOption, WrongValue
+from deployments.export.shaping import MAX_TAIL_S
+from deployments.export.tags import Tags
+from deployments.export.waveform_frames import DEFAULT_FPS, PRESETS, View
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-# C0 and C1 controls but tab and newline. NUL cannot be passed to a program at all.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SURROGATES = re.compile(r"[\ud800-\udfff]")
-
-
-class AudioFormat(StrEnum):
-    WAV = "wav"
-    FLAC = "flac"
-    MP3 = "mp3"
-
-    @property
-    def suffix(self) -> str:
-        """The file name's ending, with its dot."""
-        return f".{self.value}"
-
-    @property
-    def mime_type(self) -> str:
-        return _MIME_TYPES[self]
-
-
-_MIME_TYPES = {AudioFormat.WAV: "audio/wav", AudioFormat.FLAC: "audio/flac", AudioFormat.MP3: "audio/mpeg"}
-
-_BIT_DEPTHS = {AudioFormat.WAV: (16, 24, 32), AudioFormat.FLAC: (16, 24), AudioFormat.MP3: ()}
-DEFAULT_BIT_DEPTH = 24
-FLOAT_BITS = 32
+STEM_GAINS_DB = (-80.0, 12.0)
 MAX_ATTENUATION_DB = 800.0
 """More than float32 is above full scale."""
+MAX_EXPORT_FPS = 60
 
-_FLAC_ANY_RATE_UP_TO_HZ = 65_534
-"""FLAC counts higher rates in tens of hertz."""
-
-# MPEG-2.5, MPEG-2 and MPEG-1 Layer III: each rate with the highest bitrate that LAME writes at it, in kbit/s.
-_MP3_BITRATES_KBPS = {
-    8_000: 64,
-    11_025: 64,
-    12_000: 64,
-    16_000: 160,
-    22_050: 160,
-    24_000: 160,
-    32_000: 320,
-    44_100: 320,
-    48_000: 320,
-}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
-    """Tags for the file: INFO in WAV, Vorbis comments in FLAC, ID3v2.3 in MP3. Empty ones are left out.
+class VideoOptions:
+    """How a video looks. `size` is one of `PRESETS`; `loop`: a silent clip that repeats without a seam."""
 
-    Any text will do: what no file can hold (control characters, lone surrogates) goes, newlines stay, and
-    each is cut at MAX_TAG_CHARS. In MP3 ffmpeg writes `comment` as the user text frame TXXX:comment.
-    """
-
+    picture: str = View.WAVEFORM.value
+    size: str = next(iter(PRESETS))
+    fps: int = DEFAULT_FPS
+    loop: bool = False
     title: str = ""
-    artist: str = ""
-    album: str = ""
-    comment: str = ""
-    copyright: str = ""
-    date: str = ""
-    genre: str = ""
 
     def __post_init__(self) -> None:
-        for tag in fields(self):
-            object.__setattr__(self, tag.name, _clean(getattr(self, tag.name)))
+        _require_among("picture", self.picture, [view.value for view in View])
+        _require_among("size", self.size, PRESETS)
+        _require_within("fps", self.fps, 1, MAX_EXPORT_FPS)
 
 
 @dataclass(frozen=True, slots=True)
-class EncodePlan:
-    """How rendered audio becomes a file. Raises ValueError for what a format cannot hold.
+class ExportOptions:
+    """How a line becomes a file.
 
-    `sample_rate_hz` and `channels` are those of the rendered audio, and the file's, but that MP3 and FLAC know
-    only some rates: see `encoded_rate_hz`. `bit_depth` is 16, 24 (the default) or, WAV only, 32 for float, which
-    alone keeps what is over full scale; None for MP3. 16 bits are dithered where the audio is not on their grid
-    already. `gain_db` (0 or less) is applied first.
+    `rate_hz` and `channels` are the file's. `start` and `end` are samples of the line at its own rate (None: its
+    end). `mix` names stems and their gains in dB; None: the line as it is. `gain_db` is 0 or less. What is None
+    becomes the format's default. Raises WrongOption for what does not go with the format.
     """
 
-    format: AudioFormat
-    sample_rate_hz: int
+    format: str
+    rate_hz: int
     channels: int
     bit_depth: int | None = None
-    metadata: Metadata = field(default_factory=Metadata)
+    bitrate: str | None = None
+    start: int = 0
+    end: int | None = None
     gain_db: float = 0.0
+    fade_in_s: float = 0.0
+    fade_out_s: float = 0.0
+    tail_s: float = 0.0
+    loudness_lufs: float | None = None
+    true_peak_dbtp: float | None = None
+    mix: tuple[tuple[str, float], ...] | None = None
+    tags: Tags | None = None
+    video: VideoOptions | None = None
 
     def __post_init__(self) -> None:
+        form = self.form
+        if form.kind is Kind.AUDIO:
+            encoding = AudioEncoding(form, self.rate_hz, self.channels, self.bit_depth, self.bitrate)
+            object.__setattr__(self, "bit_depth", encoding.bit_depth)
+            object.__setattr__(self, "bitrate", encoding.quality)
+        else:
+            for name in ("bit_depth", "bitrate"):
+                if getattr(self, name) is not None:
+                    raise WrongOption(name, f"{form.title} has no {name.replace('_', ' ')} to choose.")
+            _require_within("sample_rate_hz", self.rate_hz, 1, MAX_RATE_HZ)
+        if form.kind is Kind.VIDEO and self.video is None:
+            object.__setattr__(self, "video", VideoOptions())
+        if form.kind is not Kind.VIDEO and self.video is not None:
+            raise WrongOption("picture", f"{form.title} has no picture.")
+        self._check_sound(form)
+
+    def _check_sound(self, form: Format) -> None:
+        if self.start < 0 or (self.end is not None and self.end <= self.start):
+            raise WrongOption("from", "The region is empty: it ends where it begins, or before.")
         if not -MAX_ATTENUATION_DB <= self.gain_db <= 0.0:
-            raise ValueError(f"gain_db must be -{MAX_ATTENUATION_DB:g} to 0, not {self.gain_db}")
-        if not 1 <= self.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
-            raise ValueError(f"sample_rate_hz must be 1 to {MAX_SAMPLE_RATE_HZ}, not {self.sample_rate_hz}")
-        if self.channels not in (1, 2):
-            raise ValueError(f"channels must be 1 or 2, not {self.channels}")
-        depths = _BIT_DEPTHS[self.format]
-        if self.bit_depth is None and depths:
-            object.__setattr__(self, "bit_depth", DEFAULT_BIT_DEPTH)
-        elif self.bit_depth is not None and self.bit_depth not in depths:
-            choice = ", ".join(map(str, depths)) or "left out"
-            raise ValueError(f"bit_depth of {self.format} must be {choice}, not {self.bit_depth}")
+            raise WrongValue(f"A gain is -{MAX_ATTENUATION_DB:g} to 0 dB, not {self.gain_db}.")
+        for name in ("fade_in_s", "fade_out_s"):
+            _require_within(name, getattr(self, name), 0.0, math.inf)
+        _require_within("tail_s", self.tail_s, 0.0, MAX_TAIL_S)
+        if self.loudness_lufs is not None:
+            _require_within("loudness_lufs", self.loudness_lufs, *LOUDNESS_TARGETS_LUFS)
+        if self.true_peak_dbtp is not None:
+            _require_within("true_peak_dbtp", self.true_peak_dbtp, *CEILINGS_DBTP)
+        for stem, gain_db in self.mix or ():
+            _require_within(f"mix.{stem[:40]}", gain_db, *STEM_GAINS_DB)
+        if self.mix == ():
+            raise WrongOption("mix", "The mix names no stem.")
+        changes = {
+            "loudness_lufs": self.loudness_lufs,
+            "true_peak_dbtp": self.true_peak_dbtp,
+            "fade_in_s": self.fade_in_s or None,
+            "fade_out_s": self.fade_out_s or None,
+            "tail_s": self.tail_s or None,
+            "mix": self.mix,
+        }
+        if form.kind is Kind.PACKAGE:
+            for name, value in changes.items():
+                if value is not None:
+                    raise WrongOption(name, "A DAW package holds the line and its stems as they are.")
+        if self.video is not None and self.video.loop:
+            for name in ("loudness_lufs", "true_peak_dbtp"):
+                if changes[name] is not None:
+                    raise WrongOption(name, "A loop clip is silent.")
 
     @property
-    def encoded_rate_hz(self) -> int:
-        """The file's rate: `sample_rate_hz`, or the next one that the format knows; for MP3 at most 48 kHz."""
-        if self.format is AudioFormat.FLAC and self.sample_rate_hz > _FLAC_ANY_RATE_UP_TO_HZ:
-            return -(-self.sample_rate_hz // 10) * 10
-        if self.format is not AudioFormat.MP3:
-            return self.sample_rate_hz
-        return next((rate for rate in _MP3_BITRATES_KBPS if rate >= self.sample_rate_hz), 48_000)
+    def form(self) -> Format:
+        return format_named(self.format)
 
     @property
-    def keeps_overs(self) -> bool:
-        """Whether samples over full scale are in the file as they are."""
-        return self.bit_depth == FLOAT_BITS
+    def is_mastered(self) -> bool:
+        """Whether loudness or true peaks are brought somewhere."""
+        return self.loudness_lufs is not None or self.true_peak_dbtp is not None
 
     @property
-    def gain(self) -> float:
-        """`gain_db` as a factor, a hair less so that a peak brought to full scale is not rounded over it."""
-        return 1.0 if self.gain_db == 0.0 else 10.0 ** (self.gain_db / 20.0) * (1.0 - 2.0**-22)
+    def ceiling_dbtp(self) -> float:
+        if self.true_peak_dbtp is not None:
+            return self.true_peak_dbtp
+        return LOSSLESS_CEILING_DBTP if self.form.lossless else LOSSY_CEILING_DBTP
 
-    @property
-    def bitrate_kbps(self) -> int | None:
-        """MP3's constant bitrate: 320, or the most that a low rate can carry. None for the others."""
-        return _MP3_BITRATES_KBPS[self.encoded_rate_hz] if self.format is AudioFormat.MP3 else None
+    def to_record(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> ExportOptions:
+        mix, tags, video = record["mix"], record["tags"], record["video"]
+        return ExportOptions(
+            **{
+                **record,
+                "mix": None if mix is None else tuple((str(stem), float(gain_db)) for stem, gain_db in mix),
+                "tags": None if tags is None else Tags(**tags),
+                "video": None if video is None else VideoOptions(**video),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ExportPiece:
-    """One node's audio in the line, named by its content: the SHA-256 of its blob, and of its lead-in's."""
+    """One node's audio in the line, named by its content: the SHA-256 of its blob, and of its lead-in's. `stems`
+    are those of its stems, by name."""
 
     sha256: str
     samples: int
     sample_rate_hz: int
     channels: int
     lead_in_sha256: str | None = None
+    stems: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        for digest in (self.sha256, self.lead_in_sha256):
+        for digest in (self.sha256, self.lead_in_sha256, *(stem for _, stem in self.stems)):
             if digest is not None and not _SHA256.fullmatch(digest):
                 raise ValueError(f"not a SHA-256 in lower-case hex: {digest!r}")
         if self.samples < 1 or self.sample_rate_hz < 1 or self.channels < 1:
@@ -160,14 +180,16 @@ class ExportPiece:
 
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
-    """A whole export: the spine's pieces in order, how they are encoded, and which renderer joins them.
+    """A whole export: the line's pieces in order, what is made of them, and which renderer joins them.
 
+    `more` is what else gets into the file: names, and the SHA-256 of a cover, documents, takes.
     `renderer_version` counts up whenever the code that renders or encodes changes what is heard.
     """
 
     pieces: tuple[ExportPiece, ...]
-    encode: EncodePlan
+    options: ExportOptions
     renderer_version: int
+    more: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.pieces:
@@ -179,71 +201,17 @@ class ExportPlan:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def fitting_gain_db(peak_dbfs: float) -> float:
-    """The gain that brings a signal of that peak inside full scale; 0 where it is inside already."""
-    return -max(0.0, peak_dbfs) or 0.0
+def download_options(format_name: str, rate_hz: int, channels: int, gain_db: float = 0.0) -> ExportOptions:
+    """A bare audio file of a signal at `rate_hz`, at the next rate that the format knows."""
+    options = ExportOptions(format_name, format_named(format_name).rate_for(rate_hz), channels)
+    return replace(options, gain_db=gain_db)
 
 
-def ffmpeg_arguments(plan: EncodePlan, source: Path, target: Path) -> list[str]:
-    """ffmpeg's arguments, without the program's name, to encode `source` as `target` (replaced if there).
-
-    `source` has bare interleaved samples, little-endian, in the plan's channels at `encoded_rate_hz`: 16-bit
-    integers for a `bit_depth` of 16, else float32 (`export.source` writes it). Equal sources and plans give equal
-    bytes; WAV and FLAC have exactly the source's length, and MP3 a header by which players cut it to that.
-    """
-    rate, channels = str(plan.encoded_rate_hz), str(plan.channels)
-    return [
-        *("-hide_banner", "-nostdin", "-loglevel", "error", "-y"),
-        # The format is forced and only files are opened, whatever the content claims to be; `file:` keeps a
-        # path with a colon or a leading dash a path.
-        *("-protocol_whitelist", "file", "-f", "s16le" if plan.bit_depth == 16 else "f32le"),
-        *("-ar", rate, "-ac", channels, "-i", f"file:{source}"),
-        *("-map", "0:a:0", "-map_metadata", "-1", "-map_chapters", "-1"),
-        # No version strings, no random serials, no threads: equal input, equal bytes.
-        *("-fflags", "+bitexact", "-flags:a", "+bitexact", "-threads", "1"),
-        *("-ar", rate, "-ac", channels),
-        *_codec_arguments(plan),
-        *_metadata_arguments(plan.metadata),
-        *("-f", plan.format.value, f"file:{target}"),
-    ]
+def _require_among(field: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise WrongOption(field, f"{field} is {', '.join(known)}, not {value[:20]!r}.")
 
 
-def _codec_arguments(plan: EncodePlan) -> tuple[str, ...]:
-    match plan.format, plan.bit_depth:
-        case AudioFormat.WAV, 16:
-            return ("-c:a", "pcm_s16le", "-rf64", "auto")
-        case AudioFormat.WAV, 32:
-            return ("-c:a", "pcm_f32le", "-rf64", "auto")
-        case AudioFormat.WAV, _:
-            return ("-c:a", "pcm_s24le", "-rf64", "auto")
-        case AudioFormat.FLAC, 16:
-            return ("-c:a", "flac", "-sample_fmt", "s16", "-compression_level", "8")
-        case AudioFormat.FLAC, _:
-            return (
-                "-c:a",
-                "flac",
-                "-sample_fmt",
-                "s32",
-                "-bits_per_raw_sample",
-                "24",
-                "-compression_level",
-                "8",
-            )
-        case _:
-            bitrate = ("-b:a", f"{plan.bitrate_kbps}k")
-            return ("-c:a", "libmp3lame", *bitrate, "-id3v2_version", "3", "-write_xing", "1")
-
-
-def _metadata_arguments(metadata: Metadata) -> list[str]:
-    tags = asdict(metadata)
-    return [argument for tag, text in tags.items() if text for argument in ("-metadata", f"{tag}={text}")]
-
-
-def _clean(text: str) -> str:
-    unified = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _SURROGATES.sub("\ufffd", _CONTROLS.sub("", unified))[:MAX_TAG_CHARS].strip()
-
-
-def downloaded_gain_db(peak_dbfs: float) -> float:
-    """The gain of a FLAC or MP3 that is made of audio with that peak, to a ten-thousandth of a decibel."""
-    return -math.ceil(-fitting_gain_db(peak_dbfs) * 1e4) / 1e4 or 0.0
+def _require_within(field: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most or math.isinf(value):
+        raise WrongOption(field, f"{field} is {least:g} to {most:g}, not {value:g}.")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from deployments.audio.resample import StreamingResampler
 from deployments.audio.samples import Samples
-from deployments.audio.track import BLOCK_SAMPLES, TrackReader, TrackWriter
+from deployments.audio.track import BLOCK_SAMPLES, TrackReader
 from deployments.export.media_errors import EmptyAudio, WrongValue
 
 MAX_TAIL_S = 60.0
@@ -38,34 +37,51 @@ class Shape:
             raise WrongValue(f"A tail lasts 0 to {MAX_TAIL_S:g} seconds, not {self.tail_s:g}.")
 
 
-def shape_track(source: Path, target: Path, shape: Shape) -> None:
-    """Write the float32 WAV `source` as `target`, block by block: round(samples * rate / its rate) samples, and
-    the tail.
+class Shaper:
+    """Shapes a signal of `samples` per channel as it comes, float32 [channels, any number] at `from_hz`.
 
-    Fades longer than the line together are refused: WrongValue. Raises EmptyAudio, NotOurWav, OSError.
+    All that comes out is round(samples * rate / from_hz) samples, and the tail, the same however the signal is
+    cut. Raises EmptyAudio for no samples, WrongValue for fades that together are longer than the signal.
     """
-    track = TrackReader(source)
-    if not track.samples:
-        raise EmptyAudio("The audio has no samples.")
-    samples = round(track.samples * shape.rate_hz / track.rate_hz)
-    fades = round(shape.fade_in_s * shape.rate_hz), round(shape.fade_out_s * shape.rate_hz)
-    if sum(fades) > samples:
-        raise WrongValue("The fades are longer than the audio.")
-    position = 0
-    with TrackWriter(target, shape.rate_hz, track.channels) as writer:
-        for block in _resampled(track, shape.rate_hz):
-            writer.append(_faded(block, position, samples, *fades))
-            position += block.shape[1]
-        silence = round(shape.tail_s * shape.rate_hz)
-        for start in range(0, silence, BLOCK_SAMPLES):
-            writer.append(np.zeros((track.channels, min(BLOCK_SAMPLES, silence - start)), np.float32))
+
+    def __init__(self, shape: Shape, from_hz: int, channels: int, samples: int) -> None:
+        if samples < 1:
+            raise EmptyAudio("The audio has no samples.")
+        self._channels = channels
+        self._samples = shaped_samples(shape, from_hz, samples)
+        self._fades = round(shape.fade_in_s * shape.rate_hz), round(shape.fade_out_s * shape.rate_hz)
+        if sum(self._fades) > self._samples:
+            raise WrongValue("The fades are longer than the audio.")
+        self._tail = round(shape.tail_s * shape.rate_hz)
+        self._resampler = StreamingResampler(from_hz, shape.rate_hz, channels)
+        self._position = 0
+
+    def push(self, samples: Samples) -> Samples:
+        return self._fade(self._resampler.push(samples))
+
+    def finish(self) -> Iterator[Samples]:
+        """The rest, and the tail. The signal is over."""
+        yield self._fade(self._resampler.finish())
+        for start in range(0, self._tail, BLOCK_SAMPLES):
+            yield np.zeros((self._channels, min(BLOCK_SAMPLES, self._tail - start)), np.float32)
+
+    def _fade(self, block: Samples) -> Samples:
+        faded = _faded(block, self._position, self._samples, *self._fades)
+        self._position += block.shape[1]
+        return faded
 
 
-def _resampled(track: TrackReader, rate_hz: int) -> Iterator[Samples]:
-    resampler = StreamingResampler(track.rate_hz, rate_hz, track.channels)
+def shaped_samples(shape: Shape, from_hz: int, samples: int) -> int:
+    """How long `samples` at `from_hz` are at the shape's rate, without the tail."""
+    return round(samples * shape.rate_hz / from_hz)
+
+
+def shaped(track: TrackReader, shape: Shape) -> Iterator[Samples]:
+    """A whole track, shaped, block by block. Raises as `Shaper`, OSError."""
+    shaper = Shaper(shape, track.rate_hz, track.channels, track.samples)
     for block in track.blocks():
-        yield resampler.push(block)
-    yield resampler.finish()
+        yield shaper.push(block)
+    yield from shaper.finish()
 
 
 def _faded(block: Samples, position: int, samples: int, fade_in: int, fade_out: int) -> Samples:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from deployments.engines.separation.options import SeparationOptions
-from deployments.export.plan import AudioFormat
 from deployments.stages.pipeline.encode import AS_WORKED_ON, Delivery, EncodeStage
 from deployments.stages.pipeline.normalisation import Normalisation
 from deployments.stages.pipeline.separation import options_from_record, options_to_record
@@ -34,7 +33,7 @@ class PipelinePlan:
             "harmonic_percussive": self.harmonic_percussive,
             "composite": self.composite,
             "normalisation": None if self.normalisation is None else self.normalisation.to_record(),
-            "delivery": {"format": self.delivery.format.value, "bit_depth": self.delivery.bit_depth},
+            "delivery": {"format": self.delivery.format, "bit_depth": self.delivery.bit_depth},
         }
 
     @staticmethod
@@ -47,7 +46,7 @@ class PipelinePlan:
             harmonic_percussive=record["harmonic_percussive"],
             composite=record["composite"],
             normalisation=None if normalisation is None else Normalisation.from_record(normalisation),
-            delivery=Delivery(AudioFormat(delivery["format"]), delivery["bit_depth"]),
+            delivery=Delivery(delivery["format"], delivery["bit_depth"]),
         )
 
 

@@ -11,7 +11,7 @@ from deployments.engines.separation.protocol import Separator
 from deployments.events.bus import Announcer, ChainChanged, SegmentStored
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.stages.analyse import AnalyseStage
-from deployments.stages.export import ExportStage
+from deployments.stages.export.stage import ExportStage
 from deployments.stages.generate import GenerateStage
 from deployments.stages.peaks import PeaksStage
 from deployments.stages.stems import StemsStage
@@ -74,7 +74,7 @@ def build_worker(
             JobKind.ANALYSIS: AnalysisHandler(chains, analyse),
             JobKind.PROCESS: ProcessHandler(jobs, blobs, tools, settings.jobs.max_attempts),
             JobKind.EXPORT: ExportHandler(
-                ExportStage(blobs, Exports(store), ffmpeg, settings.export.ffmpeg_timeout_s)
+                ExportStage(blobs, Exports(store), ffmpeg, settings.export.ffmpeg_timeout_s), blobs
             ),
         },
         settings.jobs,

@@ -8,6 +8,7 @@ from pathlib import Path
 from segue_client import works
 from segue_client.answers import Misused
 from segue_client.client import SegueClient
+from segue_client.commands.exporting import add_export
 from segue_client.commands.following import followed_job
 from segue_client.commands.group import (
     FORMATS,
@@ -25,10 +26,7 @@ from segue_client.terminal import Terminal
 
 
 def add_commands(commands: Commands) -> None:
-    sub = commands.add("export", export, "the committed line as one file", "chain")
-    add_output(sub)
-    sub.add_argument("--bit-depth", type=int, metavar="BITS", help="wav: 16, 24 or 32; flac: 16 or 24 (24)")
-    sub.add_argument("--sample-rate", dest="sample_rate_hz", type=int, metavar="HZ", help="(the chain's own)")
+    add_export(commands)
 
     sub = commands.add("download", download, "one node's own audio as a file", "chain", "node")
     add_output(sub)
@@ -82,15 +80,6 @@ PROCESSING = (
     "harmonic_percussive",
     "composite",
 )
-
-
-def export(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
-    out, audio_format = output(args)
-    chain = client.chain(args.chain)
-    wanted = {"format": audio_format, **given(args, ("bit_depth", "sample_rate_hz"))}
-    with followed_job(terminal, "export") as on_progress:
-        works.export(client, chain.id, wanted, out, on_progress)
-    terminal.say(str(out))
 
 
 def download(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:

@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,12 @@ from segue_client.answers import ClientError, Misused
 from segue_client.client import SegueClient
 from segue_client.terminal import Terminal
 
-FORMATS = ("wav", "flac", "mp3")
+FORMATS = ("wav", "flac", "aiff", "mp3", "opus", "m4a")
 """What audio can be fetched as; each is its file name's ending too."""
+
+AUDIO_ENDINGS: Mapping[str, str] = {name: name for name in FORMATS}
+EXPORT_ENDINGS: Mapping[str, str] = {**AUDIO_ENDINGS, "mp4": "mp4", "zip": "daw"}
+"""File name endings, and the format that each stands for."""
 
 Command = Callable[[SegueClient, argparse.Namespace, Terminal], None]
 
@@ -60,25 +64,25 @@ def given(args: argparse.Namespace, names: Collection[str]) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
+def add_output(parser: argparse.ArgumentParser, endings: Mapping[str, str] = AUDIO_ENDINGS) -> None:
     """`--out FILE` and `--format`, for `output`."""
-    parser.add_argument("--format", choices=FORMATS, help="default: as --out ends")
+    parser.add_argument("--format", choices=tuple(endings.values()), help="default: as --out ends")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True)
 
 
-def output(args: argparse.Namespace) -> tuple[Path, str]:
+def output(args: argparse.Namespace, endings: Mapping[str, str] = AUDIO_ENDINGS) -> tuple[Path, str]:
     """Where to write, and in which format. Raises Misused where name and format do not say so or contradict each
     other, ClientError where nothing can be written."""
     out: Path = args.out
     ending = out.suffix.lower().removeprefix(".")
-    if args.format is None and ending not in FORMATS:
+    if args.format is None and ending not in endings:
         raise Misused(
-            f"{out.name} does not end in one of .{', .'.join(FORMATS)}: name the format with --format"
+            f"{out.name} does not end in one of .{', .'.join(endings)}: name the format with --format"
         )
-    if args.format is not None and ending in FORMATS and ending != args.format:
+    if args.format is not None and endings.get(ending, args.format) != args.format:
         raise Misused(f"{out.name} is the name of a {ending} file, and --format says {args.format}")
     require_writable(out)
-    return out, str(args.format or ending)
+    return out, str(args.format or endings[ending])
 
 
 def require_writable(file: Path) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.audio.seam.joining import USUAL, Align
 from deployments.engines.music.protocol import GenerationMode
-from deployments.export.plan import AudioFormat, downloaded_gain_db
+from deployments.export.gain import downloaded_gain_db
 from serve_app.analysis.schemas import AnalysisOfNodeView, analysis_of_node_view
 from serve_app.http.fields import (
     DamagedView,
@@ -81,14 +81,6 @@ class NewNodes(Generation):
 
 class ChainPatch(Request):
     title: Title
-
-
-class NewExport(Request):
-    format: Annotated[AudioFormat, Field(examples=["wav"])]
-    bit_depth: Annotated[Integer | None, Field(description="wav: 16, 24 (default) or 32; flac: 16 or 24")] = (
-        None
-    )
-    sample_rate_hz: Annotated[Integer | None, Field(ge=8000, le=192_000)] = None
 
 
 class AudioView(BaseModel):

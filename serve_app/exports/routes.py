@@ -5,17 +5,28 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 
+from deployments.export.formats import FORMATS
 from serve_app.access.callers import CurrentCaller
-from serve_app.chains.schemas import NewExport
-from serve_app.exports.service import ExportRequest, ExportService
+from serve_app.exports.covers import MAX_URL_CHARS
+from serve_app.exports.schemas import NewExport
+from serve_app.exports.service import ExportService
 from serve_app.http.dependencies import IdempotencyKey, Progress, service
-from serve_app.http.problems import Conflict, FieldError, Problem, Unprocessable, problem_responses
+from serve_app.http.middleware import lift_body_limit
+from serve_app.http.problems import (
+    Conflict,
+    PayloadTooLarge,
+    Problem,
+    UnsupportedMediaType,
+    problem_responses,
+)
 from serve_app.http.ranges import IMMUTABLE
 from serve_app.jobs.schemas import JobView, job_view
 from serve_app.playback.audio import AudioFile, AudioService, export_headers
-from serve_app.playback.files import AUDIO, REDIRECTING, file_answers, file_response
+from serve_app.playback.files import REDIRECTING, file_answers, file_response
 from storage.domain.jobs import JobState
 
 Audio = Annotated[AudioService, service(AudioService)]
@@ -23,19 +34,30 @@ Exports = Annotated[ExportService, service(ExportService)]
 
 router = APIRouter()
 
+MAX_BODY_BYTES = MAX_URL_CHARS + 64 * 1024
+"""A cover, and all else that an export is asked for with."""
+
 
 @router.post(
     "/v1/chains/{chain_id}/export",
     tags=["chains"],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/NewExport"}}},
+        }
+    },
     responses={
-        200: {"description": "The file", "content": {"audio/wav": {}, "audio/flac": {}, "audio/mpeg": {}}},
+        200: {
+            "description": "The file",
+            "content": {form.mime_type: {} for form in FORMATS.values()},
+        },
         202: {"model": JobView, "description": "Not done yet: `result.export_id` when it is"},
-        **problem_responses(404, 409, 422, 429),
+        **problem_responses(404, 409, 413, 415, 422, 429),
     },
 )
 async def export_chain(
     chain_id: str,
-    wanted: NewExport,
     request: Request,
     caller: CurrentCaller,
     exports: Exports,
@@ -44,13 +66,10 @@ async def export_chain(
     key: IdempotencyKey = None,
     prefer: Annotated[str, Header()] = "",
 ) -> Response:
-    """The spine as one file: at once if it is made in time, else a job. `X-Segue-Clipped-Samples`, and the job's
+    """A line as one file: at once if it is made in time, else a job. `X-Segue-Clipped-Samples`, and the job's
     `result.clipped_samples`, count what was over full scale and is cut there; a 32-bit float WAV keeps it."""
-    options = ExportRequest(wanted.format, wanted.bit_depth, wanted.sample_rate_hz)
-    try:
-        job = await exports.start(caller.tenant, chain_id, options, key)
-    except ValueError as error:
-        raise Unprocessable(str(error), errors=[FieldError("bit_depth", str(error))]) from error
+    wanted = await _wanted(request)
+    job = await exports.start(caller.tenant, chain_id, wanted, key)
     async_wanted = "respond-async" in prefer.lower()
     if not async_wanted:
         job = await exports.wait(job)
@@ -81,7 +100,7 @@ async def export_chain(
     "/v1/exports/{export_id}/file",
     tags=["jobs"],
     response_class=Response,
-    responses=file_answers(*AUDIO, problems=(404,)),
+    responses=file_answers(*(form.mime_type for form in FORMATS.values()), problems=(404,)),
     dependencies=REDIRECTING,
 )
 async def download_export(
@@ -96,3 +115,23 @@ async def download_export(
     return await file_response(
         request, audio, caller.tenant, file, disposition="attachment", cache_control=IMMUTABLE
     )
+
+
+async def _wanted(request: Request) -> NewExport:
+    """The body, which is larger than others where it has a cover. Raises UnsupportedMediaType, PayloadTooLarge,
+    RequestValidationError."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType("send application/json")
+    lift_body_limit(request.scope)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise PayloadTooLarge(MAX_BODY_BYTES, what="The body")
+    try:
+        return NewExport.model_validate_json(bytes(body), by_name=False)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**found, "loc": ("body", *found["loc"])} for found in error.errors()]
+        ) from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 
+from annotated_types import GroupedMetadata
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -13,9 +15,11 @@ from pydantic import (
     Field,
     FiniteFloat,
     ValidationInfo,
+    WithJsonSchema,
 )
 
-from deployments.export.plan import downloaded_gain_db
+from deployments.export.formats import AUDIO_FORMATS, FORMATS
+from deployments.export.gain import downloaded_gain_db
 from storage.domain.jobs import Job, JobState
 from storage.domain.model import Derived, Failure, Node, NodeStatus, Track
 from storage.domain.records import format_time
@@ -62,6 +66,29 @@ Integer = Annotated[int, BeforeValidator(_a_number)]
 Flag = Annotated[bool, BeforeValidator(_a_boolean)]
 Text = Annotated[str, AfterValidator(_without_surrogates)]
 Title = Annotated[Text, Field(max_length=MAX_TITLE_CHARS, examples=["Night drive"])]
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf(GroupedMetadata):
+    """Annotates a text that is one of these, which are known only when the application runs."""
+
+    known: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[object]:
+        yield AfterValidator(self._check)
+        yield WithJsonSchema({"type": "string", "enum": list(self.known)})
+
+    def _check(self, value: str) -> str:
+        if value not in self.known:
+            raise ValueError(f"must be one of {', '.join(self.known)}")
+        return value
+
+
+AudioFormatName = Annotated[str, OneOf(AUDIO_FORMATS)]
+"""What audio can be fetched as: the audio rows of the table of formats."""
+
+ExportFormatName = Annotated[str, OneOf(tuple(FORMATS))]
+"""What a line can be exported as: every row."""
 
 
 class Request(BaseModel):

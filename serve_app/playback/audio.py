@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from deployments.audio.samples import SoundFormat
-from deployments.export.plan import AudioFormat, EncodePlan, downloaded_gain_db
-from deployments.stages.export import ExportStage, FrozenLine
+from deployments.export.formats import format_named
+from deployments.export.gain import downloaded_gain_db
+from deployments.export.plan import download_options
+from deployments.stages.export.order import plain_order
+from deployments.stages.export.stage import ExportStage
 from deployments.stages.frames import read_frames
 from serve_app.http.problems import Conflict
 from serve_app.playback.sample_file import SampleFile, SampleFormat
@@ -17,6 +20,8 @@ from storage.repositories.blobs import Blobs
 from storage.repositories.exports import Export
 
 CONCURRENT_ENCODINGS = 2
+AS_STORED = "wav"
+"""The format in which audio is stored, with 32-bit floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +55,16 @@ class AudioService:
         self._link_expiry_s = link_expiry_s
         self._encoding = asyncio.Semaphore(CONCURRENT_ENCODINGS)
 
-    async def file(self, tenant: str, node: Node, audio_format: AudioFormat, stem: str) -> AudioFile:
-        """The node's audio: the stored float WAV itself, or FLAC or MP3 made of it. `stem` is the download's name
-        without its ending. What is over full scale is no part of a FLAC or an MP3: such audio gets the gain that
+    async def file(self, tenant: str, node: Node, audio_format: str, stem: str) -> AudioFile:
+        """The node's audio: the stored float WAV itself, or another format made of it. `stem` is the download's
+        name without its ending. What is over full scale is in the WAV alone: other formats get the gain that
         brings it inside, which `X-Segue-Gain-Db` tells. Raises Conflict if the node has no audio."""
         if node.audio is None:
             raise Conflict(f"node {node.id} is {node.status}: it has no audio")
         return await self._file(tenant, node.audio, stem, audio_format)
 
-    async def track(self, tenant: str, track: Track, stem: str, audio_format: AudioFormat) -> AudioFile:
-        """A float WAV track itself, or FLAC or MP3 made of it, as `file` does."""
+    async def track(self, tenant: str, track: Track, stem: str, audio_format: str) -> AudioFile:
+        """A float WAV track itself, or another format made of it, as `file` does."""
         return await self._file(
             tenant,
             NodeAudio(
@@ -74,20 +79,19 @@ class AudioService:
             audio_format,
         )
 
-    async def _file(self, tenant: str, audio: NodeAudio, stem: str, audio_format: AudioFormat) -> AudioFile:
-        filename = f"{stem}{audio_format.suffix}"
-        if audio_format is AudioFormat.WAV:
+    async def _file(self, tenant: str, audio: NodeAudio, stem: str, audio_format: str) -> AudioFile:
+        form = format_named(audio_format)
+        filename = f"{stem}{form.suffix}"
+        if form.name == AS_STORED:
             if audio.excerpt is None:
-                return AudioFile(audio.blob, audio_format.mime_type, filename)
+                return AudioFile(audio.blob, form.mime_type, filename)
             part = self._part(tenant, audio)
-            return AudioFile(
-                audio.blob, audio_format.mime_type, filename, part=part, part_sha256=audio.sha256
-            )
-        alone = FrozenLine((replace(audio, lead_in=None),))
+            return AudioFile(audio.blob, form.mime_type, filename, part=part, part_sha256=audio.sha256)
         gain_db = downloaded_gain_db(audio.peak_dbfs)
-        encode = EncodePlan(audio_format, audio.sample_rate_hz, audio.channels, gain_db=gain_db)
+        options = download_options(form.name, audio.sample_rate_hz, audio.channels, gain_db)
+        alone = plain_order([replace(audio, lead_in=None)], options, filename)
         async with self._encoding:
-            export = await self._stage.run(tenant, alone, encode, filename)
+            export = await self._stage.run(tenant, alone)
         headers = {"X-Segue-Gain-Db": f"{gain_db:.4f}"}
         return AudioFile(export.blob, export.media_type, filename, on_demand=True, headers=headers)
 

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request, Response
 
+from deployments.export.formats import AUDIO_FORMATS, FORMATS
 from serve_app.http.problems import problem_responses
 from serve_app.http.ranges import REVALIDATED, blob_response
 from serve_app.playback.audio import AudioFile, AudioService
 from serve_app.playback.lines import RenderedFile
 
-AUDIO = ("audio/wav", "audio/flac", "audio/mpeg")
+AUDIO = tuple(FORMATS[name].mime_type for name in AUDIO_FORMATS)
 
 
 def file_answers(*media_types: str, problems: tuple[int, ...]) -> dict[int | str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deployments.audio.samples import SoundFormat
-from deployments.stages.export import RENDERER_VERSION
+from deployments.stages.export.order import RENDERER_VERSION
 from deployments.stages.frames import read_frames
 from deployments.stages.render import Lines, line_samples
 from serve_app.http.problems import Conflict

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from deployments.export.plan import AudioFormat
+from deployments.export.formats import AUDIO_FORMATS
 from deployments.stages.peaks import PeaksStage
 from serve_app.access.callers import CurrentCaller
 from serve_app.chains.service import ChainService
 from serve_app.http.dependencies import service
+from serve_app.http.fields import OneOf
 from serve_app.http.problems import Conflict, problem_responses
 from serve_app.http.ranges import IMMUTABLE, blob_response
 from serve_app.http.streaming import unless_gone
@@ -33,13 +33,10 @@ router = APIRouter()
 BARE = "application/octet-stream"
 
 
-class NodeFormat(StrEnum):
-    """`f32` are the WAV's samples alone: interleaved, float, little-endian."""
+F32 = "f32"
+"""The WAV's samples alone: interleaved, float, little-endian."""
 
-    WAV = "wav"
-    FLAC = "flac"
-    MP3 = "mp3"
-    F32 = "f32"
+NodeFormat = OneOf((*AUDIO_FORMATS, F32))
 
 
 @router.head("/v1/chains/{chain_id}/nodes/{node_id}/audio", tags=["nodes"], include_in_schema=False)
@@ -58,16 +55,16 @@ async def listen(
     chains: Chains,
     audio: Audio,
     lines: LineFiles,
-    audio_format: Annotated[NodeFormat, Query(alias="format")] = NodeFormat.WAV,
+    audio_format: Annotated[str, NodeFormat, Query(alias="format")] = "wav",
 ) -> Response:
     """The node's own new audio, without its parent's. What is over full scale in it is only in the WAV and in
-    `f32`, which have floats: a FLAC or MP3 gets less gain then, and `X-Segue-Gain-Db` says how much. `f32` are
+    `f32`, which have floats: the other formats get less gain then, and `X-Segue-Gain-Db` says how much. `f32` are
     the WAV's samples alone (little-endian); `X-Segue-Sample-Rate` and `X-Segue-Channels` describe them."""
     chain = await chains.read(caller.tenant, chain_id)
     stem = node_stem(chain, node_id)
-    if audio_format is NodeFormat.F32:
+    if audio_format == F32:
         return await rendered_response(request, lines.node(chain, node_id), f"{stem}.f32")
-    file = await audio.file(caller.tenant, chain.node(node_id), AudioFormat(audio_format), stem)
+    file = await audio.file(caller.tenant, chain.node(node_id), audio_format, stem)
     return await file_response(request, audio, caller.tenant, file)
 
 
@@ -191,7 +188,7 @@ async def job_audio(
     wanted = live_format or accepted(accept)
     node = await live.ready_node(caller.tenant, job_id)
     if node is not None and wanted is LiveFormat.WAV:
-        file = await audio.file(caller.tenant, node, AudioFormat.WAV, f"take-{node.id[:8]}")
+        file = await audio.file(caller.tenant, node, "wav", f"take-{node.id[:8]}")
         return await file_response(request, audio, caller.tenant, file)
     if request.method == "HEAD":
         return live_head(wanted, await live.length(caller.tenant, job_id))

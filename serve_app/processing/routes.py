@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from deployments.export.plan import AudioFormat
+from deployments.export.formats import format_named
 from deployments.specs.process import ProcessSpec
 from deployments.temporary import temporary_folder
 from serve_app.access.callers import CallerWithStems, CurrentCaller
@@ -124,7 +124,7 @@ async def download_all(
         ArchiveFile("manifest.json", len(manifest), _once(manifest)),
         *(
             ArchiveFile(
-                f"{track.name}{AudioFormat(track.format).suffix}",
+                f"{track.name}{format_named(track.format).suffix}",
                 track.blob.size_bytes,
                 processing.content(caller.tenant, track),
             )
@@ -174,7 +174,7 @@ async def download(
     """One track, in the format that was asked for."""
     job = await processing.read(caller.tenant, job_id)
     found = processing.output(job, track)
-    form = AudioFormat(found.format)
+    form = format_named(found.format)
     file = AudioFile(found.blob, form.mime_type, f"{_stem(job)}-{found.name}{form.suffix}")
     return await file_response(request, audio, caller.tenant, file, disposition="attachment")
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from deployments.export.plan import AudioFormat
 from deployments.specs.process import ProcessSpec, delivered
 from deployments.stages.pipeline.encode import Delivery
 from serve_app.http.fields import (
+    AudioFormatName,
     ErrorView,
     Flag,
     Integer,
@@ -37,9 +37,9 @@ class NewProcess(NewStems):
         Literal["off", "peak", "lufs"] | None, Field(description="of the copies {track}_normalized")
     ] = None
     target_db: Annotated[Number | None, Field(ge=-70, le=0, description="dBTP (peak) or LUFS (lufs)")] = None
-    format: AudioFormat = AudioFormat.WAV
+    format: AudioFormatName = "wav"
     bit_depth: Annotated[
-        Integer | None, Field(description="wav: 16, 24 or 32 (float, the default); flac: 16 or 24")
+        Integer | None, Field(description="wav: 16, 24 or 32 (float, the default); flac, aiff: 16 or 24")
     ] = None
 
     def request(self) -> ProcessRequest:

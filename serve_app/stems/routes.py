@@ -6,11 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from deployments.export.plan import AudioFormat
 from serve_app.access.callers import CallerWithStems, CurrentCaller
 from serve_app.chains.service import ChainService
 from serve_app.http.dependencies import IdempotencyKey, Progress, service
-from serve_app.http.fields import AcceptedView, accepted_view
+from serve_app.http.fields import AcceptedView, AudioFormatName, accepted_view
 from serve_app.http.problems import problem_responses
 from serve_app.playback.audio import AudioService, node_stem
 from serve_app.playback.files import AUDIO, REDIRECTING, file_answers, file_response
@@ -74,7 +73,7 @@ async def listen(
     stems: Stems,
     chains: Chains,
     audio: Audio,
-    audio_format: Annotated[AudioFormat, Query(alias="format")] = AudioFormat.WAV,
+    audio_format: Annotated[AudioFormatName, Query(alias="format")] = "wav",
     job: Annotated[str | None, Query(description="of this separation, not the newest")] = None,
 ) -> Response:
     """One stem: 32-bit float WAV in the chain's rate and channels, exactly as long as the node, or FLAC or MP3

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from configs.settings import Settings
 from deployments.audio.decode.formats import Container
 from deployments.engines.families import ANALYSER, GENERATOR, SEPARATOR, Family, ServedModel, of_family
+from deployments.export.choices import export_choices
+from deployments.export.formats import AUDIO_FORMATS, FORMATS
 from serve_app.system.models import UNKNOWN, Capacity, Cluster, ModelState
 from serve_app.system.storage_check import StorageCheck
 from storage.repositories.jobs import Jobs
@@ -96,7 +98,7 @@ class SystemService:
             "max_duration_s": process.max_duration_s,
             "retention_s": process.outputs_s,
             "input_formats": list(INPUT_FORMATS),
-            "output_formats": {"wav": [16, 24, 32], "flac": [16, 24], "mp3": []},
+            "output_formats": {name: list(FORMATS[name].depths) for name in AUDIO_FORMATS},
         }
 
     def public_settings(self) -> dict[str, Any]:
@@ -122,7 +124,7 @@ class SystemService:
                 "continue": settings.tools.folder is not None,
             },
             "process": self.pipeline_settings(),
-            "export": {"wait_s": settings.export.wait_s, "formats": ["wav", "mp3", "flac"]},
+            "export": {"wait_s": settings.export.wait_s, **export_choices()},
             "jobs": {
                 "max_attempts": settings.jobs.max_attempts,
                 "max_active": settings.jobs.max_active_per_tenant,

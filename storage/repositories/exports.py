@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +31,8 @@ class Export:
     """A finished file. `id` is the plan's hash; `filename` is what a download is called.
 
     `peak_dbfs` is the encoded signal's, `clipped_samples` how many of its samples were beyond full scale and are
-    not in the file as they were; None in records of before they were counted.
+    not in the file as they were; None in records of before they were counted. `samples` are the file's, at its
+    rate. `facts` is what else its job's result shows, JSON-able.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Export:
     sample_rate_hz: int
     peak_dbfs: float | None = None
     clipped_samples: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float:
@@ -94,6 +96,7 @@ def _to_record(export: Export) -> dict[str, Any]:
         "sample_rate_hz": export.sample_rate_hz,
         "peak_dbfs": export.peak_dbfs,
         "clipped_samples": export.clipped_samples,
+        "facts": dict(export.facts),
     }
 
 
@@ -112,6 +115,7 @@ def _from_record(record: Mapping[str, Any]) -> Export:
             sample_rate_hz=record["sample_rate_hz"],
             peak_dbfs=record.get("peak_dbfs"),
             clipped_samples=record.get("clipped_samples"),
+            facts=record.get("facts", {}),
         )
         require_types(export)
         return export

@@ -11,14 +11,17 @@ import signal
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 import soundfile
+from PIL import Image
 
 from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.common.errors import BadRequest
@@ -391,6 +394,67 @@ class TestFiles:
         assert (info.format, info.subtype, info.samplerate) == form  # WAVEX: a WAV with its format spelt out
         assert info.duration == pytest.approx(2.0, abs=0.1)
 
+    def test_export_with_everything_that_may_be_asked_of_it(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]], tmp_path: Path
+    ) -> None:
+        cover, root = tmp_path / "cover.png", chain()["root_id"]
+        Image.new("RGB", (40, 30)).save(cover)
+        done = segue(
+            *("export", chain_id, "--out", tmp_path / "line.m4a", "--node", root[:12], "--from", "0.5"),
+            *(
+                "--to",
+                root[:12],
+                "--loudness",
+                "-16",
+                "--fade-in",
+                "0.1",
+                "--tail",
+                "0.25",
+                "--bitrate",
+                "128k",
+            ),
+            *("--title", "A / B 🎵", "--tag", "artist=Someone", "--tag", "bpm=97.5", "--cover", cover),
+        )
+        assert done.status == 0, done.err
+        assert re.search(r"-\d+\.\d LUFS, true peak -\d+\.\d dBTP", done.err)
+        with av.open(str(tmp_path / "line.m4a")) as container:
+            assert container.metadata["artist"] == "Someone"
+            assert container.duration == pytest.approx(1.75e6, abs=3e4)
+        clip = segue(
+            *(
+                "export",
+                chain_id,
+                "--out",
+                tmp_path / "line.mp4",
+                "--size",
+                "1080x1080",
+                "--fps",
+                "5",
+                "--loop",
+            )
+        )
+        assert clip.status == 0, clip.err
+        package = segue("export", chain_id, "--out", tmp_path / "line.zip")
+        assert package.status == 0, package.err
+        assert "line.dawproject" in zipfile.ZipFile(tmp_path / "line.zip").namelist()
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            (["--cover", __file__], "is not a PNG, JPEG or WebP"),
+            (["--cover", "/nothing/here.png"], "here.png"),
+            (["--from", "99"], "lies outside of the line"),
+            (["--bitrate", "1k"], "bitrate of MP3"),
+        ],
+    )
+    def test_an_export_that_cannot_be_says_why(
+        self, segue: Segue, chain_id: str, tmp_path: Path, options: list[str], sentence: str
+    ) -> None:
+        done = segue("export", chain_id, "--out", tmp_path / "line.mp3", *options)
+        assert done.status in (1, 2)
+        assert sentence in done.err
+        assert not (tmp_path / "line.mp3").exists()
+
     @pytest.mark.parametrize("command", ["export", "download"])
     @pytest.mark.parametrize(
         ("name", "options", "sentence"),
@@ -398,9 +462,9 @@ class TestFiles:
             (
                 "line.ogg",
                 [],
-                "line.ogg does not end in one of .wav, .flac, .mp3: name the format with --format",
+                "line.ogg does not end in one of {}: name the format with --format",
             ),
-            ("line", [], "line does not end in one of .wav, .flac, .mp3: name the format with --format"),
+            ("line", [], "line does not end in one of {}: name the format with --format"),
             (
                 "line.flac",
                 ["--format", "mp3"],
@@ -412,8 +476,9 @@ class TestFiles:
         self, segue: Segue, tmp_path: Path, command: str, name: str, options: list[str], sentence: str
     ) -> None:
         node = ["node"] if command == "download" else []
+        endings = ".wav, .flac, .aiff, .mp3, .opus, .m4a" + (", .mp4, .zip" if command == "export" else "")
         done = segue(command, "chain", *node, "--out", tmp_path / name, *options)
-        assert (done.status, done.out, done.err) == (2, "", f"segue: {sentence}\n")
+        assert (done.status, done.out, done.err) == (2, "", f"segue: {sentence.format(endings)}\n")
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("command", ["export", "download", "original", "stems", "process"])

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from deployments.engines.music.mock import MockEngine
 from deployments.engines.music.protocol import GenerationMode
-from deployments.export.plan import AudioFormat
-from serve_app.chains.schemas import ChainPatch, NewChain, NewExport, NewNodes
+from deployments.export.formats import FORMATS
+from serve_app.chains.schemas import ChainPatch, NewChain, NewNodes
+from serve_app.exports.schemas import NewExport
 from storage.stores.memory import MemoryStore
 from tests.support.harness import Running, problem, running
 
@@ -30,13 +31,18 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 FIELDS = sorted(
-    {*NewNodes.model_fields, *NewChain.model_fields, *NewExport.model_fields, *ChainPatch.model_fields}
+    {
+        *NewNodes.model_fields,
+        *NewChain.model_fields,
+        *(field.alias or name for name, field in NewExport.model_fields.items()),
+        *ChainPatch.model_fields,
+    }
 )
 NEARLY_RIGHT = st.one_of(
     SCALARS,
     st.floats(0.5, 2),
     st.integers(0, 8),
-    st.sampled_from([*GenerationMode, *AudioFormat, "mock", "root"]),
+    st.sampled_from([*GenerationMode, *FORMATS, "mock", "root"]),
 )
 BODIES = st.one_of(VALUES, st.dictionaries(st.sampled_from([*FIELDS, "extra"]), NEARLY_RIGHT, max_size=8))
 QUICK = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))

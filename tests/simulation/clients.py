@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from deployments.engines.music.protocol import GenerationMode
-from deployments.export.plan import AudioFormat
 from serve_app.chains.drafts import BranchRequest
 from serve_app.chains.takes import Branched
-from serve_app.exports.service import ExportRequest
+from serve_app.exports.schemas import NewExport
 from serve_app.http.problems import Problem
 from storage.domain.model import Chain, DomainError, Node
 from storage.stores.object_store import StoreError
@@ -150,7 +149,7 @@ class Client:
 
     async def _export(self) -> None:
         chain_id, key = self._chain_id, self._luck.choice((None, self._key()))
-        wanted = ExportRequest(AudioFormat.WAV)
+        wanted = NewExport(format="wav")
         job = await self._ask(lambda ingress: ingress.exports.start(TENANT, chain_id, wanted, key))
         self._promises.exports.add(job.id)
 

@@ -26,7 +26,7 @@ from deployments.engines.music.protocol import (
     Segment,
 )
 from deployments.events.bus import Announcer, LocalBus
-from deployments.stages.export import ExportStage
+from deployments.stages.export.stage import ExportStage
 from deployments.stages.generate import GenerateStage
 from deployments.stages.peaks import PeaksStage
 from deployments.worker.handlers.export import ExportHandler
@@ -180,7 +180,7 @@ class Runner(Process):
             jobs,
             {
                 JobKind.GENERATE: GenerateHandler(chains, stage, Segments(store)),
-                JobKind.EXPORT: ExportHandler(export),
+                JobKind.EXPORT: ExportHandler(export, blobs),
             },
             around.settings.jobs,
             Announcer(LocalBus()),
@@ -221,7 +221,7 @@ class Ingress(Process):
             around.clock,
         )
         self.exports = ExportService(
-            chains, Exports(store), self.jobs, admission, settings.export, around.clock
+            chains, Blobs(store), Exports(store), self.jobs, admission, settings.export, around.clock
         )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from configs.environment import load_settings
 from configs.settings import Settings
 from deployments.audio.wav import encode_wav
-from deployments.stages import export as export_stage
+from deployments.stages.export import audio_file
 from storage import paths
 from storage.domain import edits
 from storage.domain.model import Node, NodeAudio, NodeStatus, Origin
@@ -207,7 +207,7 @@ def lawful_chance(seed: int) -> Iterator[None]:
         with (
             patch.object(secrets, "token_hex", lambda size=32: dice.randbytes(size).hex()),
             patch.object(secrets, "randbelow", dice.randrange),
-            patch.object(export_stage, "run_ffmpeg", copy_instead_of_encoding),
+            patch.object(audio_file, "run_ffmpeg", copy_instead_of_encoding),
         ):
             yield
     finally:

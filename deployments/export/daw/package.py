@@ -9,7 +9,7 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +31,7 @@ from deployments.export.wav_chunks import MAX_MARKERS, Broadcast, Marker, ascii_
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9 ._#+-]+")
 _MAX_NAME_CHARS = 60
+_RESIDUAL = "residual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class RawTake:
 @dataclass(frozen=True, slots=True)
 class Contents:
     """`mix` is the rendered line and each stem as long as it: float32 WAVs. `clips` follow each other from the
-    first sample of the line to its last. `provenance` and `chain` become JSON files.
+    first sample of the line to its last. `provenance` and `chain` become JSON files. `gain` is of all audio alike;
+    `notes` are sentences for the README.
     """
 
     title: str
@@ -67,10 +69,23 @@ class Contents:
     licence: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     chain: Mapping[str, Any] = field(default_factory=dict)
+    gain: float = 1.0
+    notes: Sequence[str] = ()
 
 
-def write_package(target: Path, contents: Contents, folder: Path | None = None) -> None:
+def _nothing() -> None:
+    return None
+
+
+def write_package(
+    target: Path,
+    contents: Contents,
+    folder: Path | None = None,
+    *,
+    on_block: Callable[[], None] = _nothing,
+) -> None:
     """Write the ZIP `target`; `folder` is where its files lie meanwhile. Equal contents give equal bytes.
+    `on_block` is called before each block: an error out of it ends the work.
 
     Raises EmptyAudio; WrongValue for clips that do not make up the line, stems or takes of another format or
     length, too many clips, and stems whose difference from the mix is over full scale; NotOurWav, OSError. A
@@ -78,38 +93,51 @@ def write_package(target: Path, contents: Contents, folder: Path | None = None) 
     """
     with tempfile.TemporaryDirectory(prefix="segue-daw-", dir=folder) as name:
         root = Path(name)
-        session = _write_files(root, contents)
+        session = _write_files(root, contents, _Source(contents.gain, on_block))
         _write_projects(root, contents, session)
         partial = target.with_name(f".{target.name}.partial")
         try:
-            _zip(root, partial)
+            _zip(root, partial, on_block)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
 
 
-def _write_files(root: Path, contents: Contents) -> Session:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """How tracks are read: with a gain, and looked in on before each block."""
+
+    gain: float
+    on_block: Callable[[], None]
+
+    def read(self, track: TrackReader, at: int, count: int) -> Integers:
+        self.on_block()
+        samples = track.read(at, count)
+        return to_24_bit(samples if self.gain == 1.0 else samples * np.float32(self.gain))
+
+
+def _write_files(root: Path, contents: Contents, source: _Source) -> Session:
     mix = TrackReader(contents.mix)
     _check(contents, mix)
     for part in ("clips", "takes", "stems"):
         (root / part).mkdir()
     markers = [Marker(clip.start, clip.name) for clip in contents.clips]
-    _write_stretch(root / "mix.wav", mix, 0, mix.samples, 0, contents.title, markers)
+    _write_stretch(source, root / "mix.wav", mix, 0, mix.samples, 0, contents.title, markers)
     clip_names = _file_names([clip.name for clip in contents.clips])
     clips = []
     for clip, name in zip(contents.clips, clip_names, strict=True):
         path = f"clips/{name}"
-        _write_stretch(root / path, mix, clip.start, clip.end, clip.start, clip.name)
+        _write_stretch(source, root / path, mix, clip.start, clip.end, clip.start, clip.name)
         clips.append(SessionClip(clip.name, path, clip.start, clip.end - clip.start))
     tracks = [SessionTrack("Committed line", clips)]
     take_names = _file_names([take.name for take in contents.takes])
     for take, name in zip(contents.takes, take_names, strict=True):
         track, path = TrackReader(take.track), f"takes/{name}"
-        _write_stretch(root / path, track, 0, track.samples, take.at, take.name)
+        _write_stretch(source, root / path, track, 0, track.samples, take.at, take.name)
         tracks.append(
             SessionTrack(take.name, [SessionClip(take.name, path, take.at, track.samples)], muted=True)
         )
-    for name, path in _write_stems(root, contents, mix):
+    for name, path in _write_stems(root, contents, mix, source):
         tracks.append(
             SessionTrack(name, [SessionClip(name, path, 0, mix.samples)], muted=True, group="Stems")
         )
@@ -147,6 +175,7 @@ def _check(contents: Contents, mix: TrackReader) -> None:
 
 
 def _write_stretch(
+    source: _Source,
     path: Path,
     track: TrackReader,
     start: int,
@@ -158,24 +187,25 @@ def _write_stretch(
     said = Broadcast(description, time_reference_samples=time_reference)
     with BwfWriter(path, track.rate_hz, track.channels, said, markers) as writer:
         for at in range(start, end, BLOCK_SAMPLES):
-            writer.append(to_24_bit(track.read(at, min(BLOCK_SAMPLES, end - at))))
+            writer.append(source.read(track, at, min(BLOCK_SAMPLES, end - at)))
 
 
-def _write_stems(root: Path, contents: Contents, mix: TrackReader) -> list[tuple[str, str]]:
+def _write_stems(root: Path, contents: Contents, mix: TrackReader, source: _Source) -> list[tuple[str, str]]:
     """The stems, and their names and paths. What rounding leaves goes into the last one; where they miss more of
-    the mix than that, a stem `residual` holds all of it."""
+    the mix than that, the stem `residual` holds all of it, which is made if there is none."""
     if not contents.stems:
         return []
     stems = {name: TrackReader(path) for name, path in contents.stems.items()}
     # Each stem is rounded by half a step at most, and the mix too.
     rounding = len(stems) / 2 + 0.5
-    greatest = max(int(np.abs(_missing(mix, stems, at)).max()) for at in range(0, mix.samples, BLOCK_SAMPLES))
+    greatest = max(
+        int(np.abs(_missing(source, mix, stems, at)).max()) for at in range(0, mix.samples, BLOCK_SAMPLES)
+    )
     if greatest >= 2 * FULL_SCALE:
         raise WrongValue("The stems are too loud to make up the mix in 24 bits.")
     apart = greatest > rounding
-    residual = "residual" if "residual" not in stems else "rest"
-    names = [*stems, *([residual] if apart else [])]
-    corrected = names[-1]
+    names = [*stems, *([_RESIDUAL] if apart and _RESIDUAL not in stems else [])]
+    corrected = _RESIDUAL if apart else names[-1]
     listed = []
     for name, file_name in zip(names, _file_names(names), strict=True):
         path = f"stems/{file_name}"
@@ -184,9 +214,9 @@ def _write_stems(root: Path, contents: Contents, mix: TrackReader) -> list[tuple
                 count = min(BLOCK_SAMPLES, mix.samples - at)
                 wanted = np.zeros((mix.channels, count), np.int32)
                 if name in stems:
-                    wanted = to_24_bit(stems[name].read(at, count))
+                    wanted = source.read(stems[name], at, count)
                 if name == corrected:
-                    wanted = wanted + _missing(mix, stems, at)
+                    wanted = wanted + _missing(source, mix, stems, at)
                     if wanted.min() < -FULL_SCALE or wanted.max() >= FULL_SCALE:
                         raise WrongValue("The stems are too loud to make up the mix in 24 bits.")
                 writer.append(wanted)
@@ -194,11 +224,11 @@ def _write_stems(root: Path, contents: Contents, mix: TrackReader) -> list[tuple
     return listed
 
 
-def _missing(mix: TrackReader, stems: Mapping[str, TrackReader], at: int) -> Integers:
+def _missing(source: _Source, mix: TrackReader, stems: Mapping[str, TrackReader], at: int) -> Integers:
     count = min(BLOCK_SAMPLES, mix.samples - at)
-    missing = to_24_bit(mix.read(at, count))
+    missing = source.read(mix, at, count)
     for stem in stems.values():
-        missing = missing - to_24_bit(stem.read(at, count))
+        missing = missing - source.read(stem, at, count)
     return missing
 
 
@@ -214,14 +244,15 @@ def _write_projects(root: Path, contents: Contents, session: Session) -> None:
     (root / "tempo.mid").write_bytes(
         write_midi(contents.tempo, markers, title=contents.title, key=contents.key)
     )
-    (root / "README.txt").write_text(readme_text(session, contents.licence), encoding="utf-8")
+    (root / "README.txt").write_text(readme_text(session, contents.licence, contents.notes), encoding="utf-8")
     for name, values in (("provenance.json", contents.provenance), ("chain.json", contents.chain)):
         (root / name).write_text(json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def _zip(root: Path, target: Path) -> None:
+def _zip(root: Path, target: Path, on_block: Callable[[], None]) -> None:
     with zipfile.ZipFile(target, "w") as archive:
         for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            on_block()
             _add(archive, path.relative_to(root).as_posix(), path)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deployments.export.daw.session import Session
 
 
-def readme_text(session: Session, licence: str) -> str:
-    """Plain text."""
+def readme_text(session: Session, licence: str, notes: Sequence[str] = ()) -> str:
+    """Plain text; `notes` are sentences about this package, at its end."""
     tempo = session.tempo
-    return f"""{session.title or "Untitled"}
+    text = f"""{session.title or "Untitled"}
 
 {session.seconds(session.samples):.3f} s, {session.rate_hz} Hz, {session.channels} channel(s), 24 bit; \
 {tempo.bpm_of(tempo.pickup_beats if tempo.pickup_beats < len(tempo.times_s) - 1 else 0):.2f} bpm at its first beat.
@@ -28,3 +30,4 @@ The tempo changes from beat to beat: leave stretching off. In Ableton Live turn 
 Launch > "Auto-Warp Long Samples" before you drop the files in, or they drift.
 Stems and takes are muted in the projects: the committed line plays.
 """
+    return "\n".join([text, *notes, ""]) if notes else text

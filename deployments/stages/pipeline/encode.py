@@ -13,34 +13,40 @@ from pathlib import Path
 from typing import Any
 
 from deployments.audio.levels import peak_dbfs
+from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader
 from deployments.export.ffmpeg import run_ffmpeg
-from deployments.export.plan import AudioFormat, EncodePlan, Metadata, ffmpeg_arguments, fitting_gain_db
+from deployments.export.formats import FLOAT_BITS, AudioEncoding, encode_arguments, format_named
+from deployments.export.gain import fitting_gain_db
+from deployments.export.mp3_length import correct_mp3_length
+from deployments.export.shaping import Shape, Shaper
 from deployments.export.source import SourceWriter
+from deployments.export.tags import Tags
 from deployments.stages.pipeline.blocks import Progress, blocks_of
 from deployments.stages.pipeline.workspace import MIX, Workspace
 from storage.domain.model import Track
 
-VERSION = 2
-FLOAT_BITS = 32
+VERSION = 3
+FLOAT_WAV = "wav"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The format that tracks are given out in. `bit_depth` None: 32-bit float for WAV, else the format's own
-    default. Raises ValueError for a depth that the format does not have."""
+    """The format that tracks are given out in, an audio format's name. `bit_depth` None: 32-bit float for WAV,
+    else the format's own default. Raises WrongValue for another format, and for a depth that it does not have."""
 
-    format: AudioFormat = AudioFormat.WAV
+    format: str = FLOAT_WAV
     bit_depth: int | None = None
 
     def __post_init__(self) -> None:
-        if self.format is AudioFormat.WAV and self.bit_depth is None:
+        if self.format == FLOAT_WAV and self.bit_depth is None:
             object.__setattr__(self, "bit_depth", FLOAT_BITS)
-        EncodePlan(self.format, 44_100, 2, self.bit_depth)
+        form = format_named(self.format)
+        AudioEncoding(form, form.rate_for(44_100), 2, self.bit_depth)
 
     @property
     def is_as_worked_on(self) -> bool:
-        return self.format is AudioFormat.WAV and self.bit_depth == FLOAT_BITS
+        return self.format == FLOAT_WAV and self.bit_depth == FLOAT_BITS
 
 
 AS_WORKED_ON = Delivery()
@@ -60,7 +66,7 @@ class EncodeStage:
     @property
     def params(self) -> Mapping[str, Any]:
         return {
-            "format": self._delivery.format.value,
+            "format": self._delivery.format,
             "bit_depth": self._delivery.bit_depth,
             "version": VERSION,
         }
@@ -79,30 +85,38 @@ class EncodeStage:
 
     async def _encode(self, workspace: Workspace, name: str) -> Track:
         reader = await workspace.read(name)
-        plan = EncodePlan(
-            self._delivery.format,
-            reader.rate_hz,
-            reader.channels,
-            self._delivery.bit_depth,
-            Metadata(title=name),
-        )
-        if not plan.keeps_overs:
-            plan = replace(plan, gain_db=fitting_gain_db(await asyncio.to_thread(_peak_dbfs, reader)))
-        source = workspace.folder / f"{name}.pcm"
-        with SourceWriter(source, plan) as writer:
+        form = format_named(self._delivery.format)
+        rate_hz = form.rate_for(reader.rate_hz)
+        encoding = AudioEncoding(form, rate_hz, reader.channels, self._delivery.bit_depth)
+        gain_db = 0.0
+        if encoding.bit_depth != FLOAT_BITS:
+            gain_db = fitting_gain_db(await asyncio.to_thread(_peak_dbfs, reader))
+        source = workspace.folder / f"{name}.source.wav"
+        shaper = Shaper(Shape(rate_hz), reader.rate_hz, reader.channels, reader.samples)
+        with SourceWriter(source, rate_hz, reader.channels, encoding.bit_depth, gain_db) as writer:
+
+            def push(samples: Samples) -> None:
+                writer.append(shaper.push(samples))
+
             async for block in blocks_of(reader):
+                await asyncio.to_thread(push, block)
+            for block in shaper.finish():
                 await asyncio.to_thread(writer.append, block)
             await asyncio.to_thread(writer.close)
-        target = workspace.folder / f"{name}.encoded{plan.format.suffix}"
+        target = workspace.folder / f"{name}.encoded{form.suffix}"
         await run_ffmpeg(
-            ffmpeg_arguments(plan, source, target), ffmpeg=self._ffmpeg, timeout_s=self._timeout_s
+            encode_arguments(encoding, source, target, tags=Tags(title=name)),
+            ffmpeg=self._ffmpeg,
+            timeout_s=self._timeout_s,
         )
+        if form.name == "mp3":
+            await asyncio.to_thread(correct_mp3_length, target, TrackReader(source).samples)
         source.unlink()
-        facts = {"bit_depth": plan.bit_depth, "bitrate_kbps": plan.bitrate_kbps, "gain_db": plan.gain_db}
+        facts = {"bit_depth": encoding.bit_depth, "bitrate_kbps": encoding.bitrate_kbps, "gain_db": gain_db}
         said = {key: value for key, value in facts.items() if value is not None}
-        track = await workspace.store_file(name, target, plan.format.value, said)
+        track = await workspace.store_file(name, target, form.name, said)
         target.unlink()
-        return replace(track, sample_rate_hz=plan.encoded_rate_hz)
+        return replace(track, sample_rate_hz=rate_hz)
 
 
 def _peak_dbfs(reader: TrackReader) -> float:

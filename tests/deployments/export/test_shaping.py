@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from deployments.audio.dither import STRETCH_SAMPLES
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
-from deployments.export.dither import dither_track
 from deployments.export.media_errors import EmptyAudio, WrongValue
-from deployments.export.shaping import Shape, shape_track
+from deployments.export.shaping import Shape
+from deployments.export.shaping import shaped as shaped_blocks
+from deployments.export.source import SourceWriter
 from tests.support.clips import music
 
 
@@ -25,14 +26,15 @@ def stored(samples: Samples, path: Path, rate_hz: int = 44_100) -> Path:
 
 
 def shaped(samples: Samples, folder: Path, shape: Shape, rate_hz: int = 44_100) -> Samples:
-    shape_track(stored(samples, folder / "source.wav", rate_hz), folder / "shaped.wav", shape)
-    track = TrackReader(folder / "shaped.wav")
-    assert track.rate_hz == shape.rate_hz
-    return track.read(0, track.samples)
+    track = TrackReader(stored(samples, folder / "source.wav", rate_hz))
+    return np.concatenate(list(shaped_blocks(track, shape)), axis=1)
 
 
 def dithered(samples: Samples, folder: Path) -> tuple[Samples, int]:
-    cut = dither_track(stored(samples, folder / "source.wav"), folder / "dithered.wav")
+    with SourceWriter(folder / "dithered.wav", 44_100, samples.shape[0], 16) as writer:
+        for start in range(0, samples.shape[1], 10_007):
+            writer.append(samples[:, start : start + 10_007])
+        cut = writer.close().clipped_samples
     track = TrackReader(folder / "dithered.wav")
     return track.read(0, track.samples), cut
 

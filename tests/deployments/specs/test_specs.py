@@ -11,13 +11,14 @@ import pytest
 
 from deployments.audio.normalise import NormaliseMode
 from deployments.engines.separation.options import SeparationOptions
-from deployments.export.plan import AudioFormat, EncodePlan, Metadata
+from deployments.export.plan import ExportOptions, VideoOptions
+from deployments.export.tags import Tags
 from deployments.specs.derive import DERIVATIONS, AnalysisSpec, StemsSpec
 from deployments.specs.export import ExportSpec
 from deployments.specs.generate import GenerateSpec
 from deployments.specs.process import PipelinePlan, ProcessSpec
 from deployments.specs.spec import JobSpec, new_job
-from deployments.stages.export import FrozenLine
+from deployments.stages.export.order import ExportOrder, LineNode, OtherTake, plain_order
 from deployments.stages.pipeline.encode import Delivery
 from deployments.stages.pipeline.normalisation import Normalisation
 from storage.domain.jobs import JobKind
@@ -44,9 +45,11 @@ SPECS: list[tuple[JobSpec, tuple[str, ...]]] = [
     (
         ExportSpec(
             "c",
-            FrozenLine((AUDIO, AUDIO)),
-            EncodePlan(AudioFormat.WAV, 8000, 1, 16, Metadata(title="T", comment="C")),
-            "sketch.wav",
+            plain_order(
+                [AUDIO, AUDIO],
+                ExportOptions("wav", 8000, 1, 16, tags=Tags(title="T", comment="C")),
+                "sketch.wav",
+            ),
         ),
         ("lead", "original", "take"),
     ),
@@ -59,7 +62,7 @@ SPECS: list[tuple[JobSpec, tuple[str, ...]]] = [
                 SeparationOptions(),
                 composite=False,
                 normalisation=Normalisation(NormaliseMode.PEAK, -1.0, -1.0),
-                delivery=Delivery(AudioFormat.FLAC, 24),
+                delivery=Delivery("flac", 24),
             ),
         ),
         ("source",),
@@ -90,3 +93,24 @@ def test_the_inputs_of_a_record_of_the_third_version_are_found(
 def test_there_is_a_spec_for_each_kind() -> None:
     assert {spec.kind for spec, _ in SPECS} == set(JobKind)
     assert set(DERIVATIONS) == {kind for kind in JobKind if kind.publishes_in_a_chain} - {JobKind.GENERATE}
+
+
+def test_all_that_gets_into_an_export_is_pinned() -> None:
+    stem = Track("drums", _blob("drums"), "wav", 8000, 8000, 1, -20.0, -6.0)
+    beside = NodeAudio(_blob("beside"), 8000, 8000, 1, -20.0, -3.0)
+    order = ExportOrder(
+        nodes=(LineNode(AUDIO, "intro", (stem,), _blob("analysis")),),
+        options=ExportOptions(
+            "mp4", 8000, 1, mix=(("drums", -3.0),), tags=Tags(bpm=96.5), video=VideoOptions(loop=True)
+        ),
+        filename="x.mp4",
+        licence="CC-BY-NC-4.0",
+        cover=_blob("cover"),
+        documents=_blob("documents"),
+        takes=(OtherTake(beside, "beside", 17),),
+    )
+    spec = ExportSpec("c", order)
+    assert ExportSpec.from_record(json.loads(json.dumps(spec.to_record()))) == spec
+    assert set(spec.inputs) == {
+        *("take", "lead", "original", "drums", "analysis", "cover", "documents", "beside"),
+    }

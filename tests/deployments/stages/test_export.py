@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +14,21 @@ import soundfile
 
 from deployments.audio.samples import Samples
 from deployments.export.ffmpeg import FfmpegFailed, FfmpegMissing, find_ffmpeg
-from deployments.export.plan import AudioFormat, EncodePlan, Metadata
-from deployments.stages.export import ExportStage, FrozenLine, frozen_line, plan_export
+from deployments.export.plan import ExportOptions, download_options
+from deployments.export.tags import Tags
+from deployments.stages.export.order import ExportOrder, plain_order
+from deployments.stages.export.stage import ExportStage
 from storage import paths
+from storage.domain.model import NodeAudio
 from storage.repositories.blobs import BlobCorrupt, Blobs
 from storage.repositories.exports import Export, Exports
 from storage.stores.local_folder import LocalFolderStore
 from tests.deployments.stages.studio import NOW, TENANT, SignalGenerator, Studio, chirp, noise, sampled, tone
 
 RATE_HZ = 44_100
-WAV = EncodePlan(AudioFormat.WAV, RATE_HZ, 2, 24)
+WAV = ExportOptions("wav", RATE_HZ, 2, 24)
+
+Line = Sequence[NodeAudio]
 
 
 @pytest.fixture
@@ -30,18 +36,22 @@ def studio() -> Studio:
     return Studio()
 
 
-async def _studio_line(studio: Studio) -> FrozenLine:
+async def _studio_line(studio: Studio) -> Line:
     await studio.upload(sampled(chirp, 0.0, RATE_HZ, RATE_HZ, 2), RATE_HZ)
     await studio.branch(SignalGenerator(chirp, begins_s=1.0), 0.7)
-    return frozen_line(studio.audio_to("take"))
+    return studio.audio_to("take")
 
 
 def _stage(studio: Studio, ffmpeg: Path | None = None) -> ExportStage:
     return ExportStage(studio.blobs, Exports(studio.store), ffmpeg or find_ffmpeg(), 30.0, clock=lambda: NOW)
 
 
-async def _export(studio: Studio, line: FrozenLine, encode: EncodePlan) -> Export:
-    return await _stage(studio).run(TENANT, line, encode, f"sketch{encode.format.suffix}")
+def _order(line: Line, options: ExportOptions, filename: str | None = None) -> ExportOrder:
+    return plain_order(line, options, filename or f"sketch{options.form.suffix}")
+
+
+async def _export(studio: Studio, line: Line, encode: ExportOptions) -> Export:
+    return await _stage(studio).run(TENANT, _order(line, encode))
 
 
 async def _heard(studio: Studio, export: Export) -> tuple[Samples, soundfile._SoundFileInfo]:
@@ -53,14 +63,16 @@ async def _heard(studio: Studio, export: Export) -> tuple[Samples, soundfile._So
 @pytest.mark.parametrize(
     ("encode", "subtype", "error"),
     [
-        (EncodePlan(AudioFormat.WAV, RATE_HZ, 2, 16), "PCM_16", 2 / 2**15),
-        (EncodePlan(AudioFormat.WAV, RATE_HZ, 2, 24), "PCM_24", 2 / 2**23),
-        (EncodePlan(AudioFormat.WAV, RATE_HZ, 2, 32), "FLOAT", 0.0),
-        (EncodePlan(AudioFormat.FLAC, RATE_HZ, 2, 16), "PCM_16", 2 / 2**15),
-        (EncodePlan(AudioFormat.FLAC, RATE_HZ, 2, 24), "PCM_24", 2 / 2**23),
+        (ExportOptions("wav", RATE_HZ, 2, 16), "PCM_16", 2 / 2**15),
+        (ExportOptions("wav", RATE_HZ, 2, 24), "PCM_24", 2 / 2**23),
+        (ExportOptions("wav", RATE_HZ, 2, 32), "FLOAT", 0.0),
+        (ExportOptions("flac", RATE_HZ, 2, 16), "PCM_16", 2 / 2**15),
+        (ExportOptions("flac", RATE_HZ, 2, 24), "PCM_24", 2 / 2**23),
     ],
 )
-async def test_the_file_is_the_line(studio: Studio, encode: EncodePlan, subtype: str, error: float) -> None:
+async def test_the_file_is_the_line(
+    studio: Studio, encode: ExportOptions, subtype: str, error: float
+) -> None:
     line = await _studio_line(studio)
     export = await _export(studio, line, encode)
     heard, info = await _heard(studio, export)
@@ -69,13 +81,13 @@ async def test_the_file_is_the_line(studio: Studio, encode: EncodePlan, subtype:
     assert heard.shape == rendered.shape == (2, RATE_HZ + 30_870)
     assert np.abs(heard - rendered).max() <= error
     assert (export.samples, export.sample_rate_hz, export.duration_s) == (74_970, RATE_HZ, 1.7)
-    assert (export.media_type, export.filename) == (encode.format.mime_type, f"sketch{encode.format.suffix}")
+    assert (export.media_type, export.filename) == (encode.form.mime_type, f"sketch{encode.form.suffix}")
     assert export.created_at == NOW
 
 
 async def test_an_mp3_is_the_line_nearly(studio: Studio) -> None:
     line = await _studio_line(studio)
-    heard, info = await _heard(studio, await _export(studio, line, EncodePlan(AudioFormat.MP3, RATE_HZ, 2)))
+    heard, info = await _heard(studio, await _export(studio, line, ExportOptions("mp3", RATE_HZ, 2)))
     rendered = await studio.line("take")
     assert info.format == "MP3"
     assert abs(heard.shape[1] - rendered.shape[1]) <= 1152
@@ -85,7 +97,7 @@ async def test_an_mp3_is_the_line_nearly(studio: Studio) -> None:
 
 async def test_another_rate_and_channels_are_made_if_asked_for(studio: Studio) -> None:
     line = await _studio_line(studio)
-    export = await _export(studio, line, EncodePlan(AudioFormat.WAV, 48_000, 1, 32))
+    export = await _export(studio, line, ExportOptions("wav", 48_000, 1, 32))
     heard, info = await _heard(studio, export)
     assert (info.samplerate, heard.shape) == (48_000, (1, 81_600))
     ideal = sampled(chirp, 0.0, 81_600, 48_000)
@@ -94,13 +106,11 @@ async def test_another_rate_and_channels_are_made_if_asked_for(studio: Studio) -
 
 
 async def test_a_line_of_mixed_rates_is_as_long_as_it_sounds(studio: Studio) -> None:
-    line = frozen_line(
-        [
-            await studio.keep(sampled(tone, 0.0, RATE_HZ, RATE_HZ), RATE_HZ),
-            await studio.keep(sampled(tone, 0.0, 16_000, 32_000), 32_000),
-        ]
-    )
-    export = await _export(studio, line, EncodePlan(AudioFormat.WAV, RATE_HZ, 1, 32))
+    line = [
+        await studio.keep(sampled(tone, 0.0, RATE_HZ, RATE_HZ), RATE_HZ),
+        await studio.keep(sampled(tone, 0.0, 16_000, 32_000), 32_000),
+    ]
+    export = await _export(studio, line, ExportOptions("wav", RATE_HZ, 1, 32))
     heard, _ = await _heard(studio, export)
     assert heard.shape == (1, RATE_HZ + RATE_HZ // 2)
     assert export.duration_s == 1.5
@@ -109,7 +119,7 @@ async def test_a_line_of_mixed_rates_is_as_long_as_it_sounds(studio: Studio) -> 
 async def test_the_same_plan_is_found_again(studio: Studio, tmp_path: Path) -> None:
     line = await _studio_line(studio)
     first = await _export(studio, line, WAV)
-    again = await _stage(studio, tmp_path / "no-ffmpeg-is-needed").run(TENANT, line, WAV, "other.wav")
+    again = await _stage(studio, tmp_path / "no-ffmpeg-is-needed").run(TENANT, _order(line, WAV, "other.wav"))
     assert again == first
     assert await Exports(studio.store).find(TENANT, first.id) == first
 
@@ -131,28 +141,28 @@ async def test_a_plans_hash_tells_plans_apart(studio: Studio) -> None:
     line = await _studio_line(studio)
     lines = [
         line,
-        FrozenLine(line.nodes[:1]),
-        FrozenLine(line.nodes[::-1]),
-        FrozenLine((line.nodes[0], replace(line.nodes[1], lead_in=None))),
+        line[:1],
+        line[::-1],
+        [line[0], replace(line[1], lead_in=None)],
     ]
     encodes = [
         WAV,
         replace(WAV, bit_depth=16),
-        replace(WAV, sample_rate_hz=48_000),
+        replace(WAV, rate_hz=48_000),
         replace(WAV, channels=1),
-        replace(WAV, metadata=Metadata(title="Other")),
-        EncodePlan(AudioFormat.FLAC, RATE_HZ, 2, 24),
+        replace(WAV, tags=Tags(title="Other")),
+        ExportOptions("flac", RATE_HZ, 2, 24),
     ]
-    hashes = [plan_export(one, encode).hash() for one in lines for encode in encodes]
+    hashes = [_order(one, encode).plan().hash() for one in lines for encode in encodes]
     assert len(set(hashes)) == len(hashes)
-    renamed = replace(line.nodes[0], blob=replace(line.nodes[0].blob, name="under-another-name"))
-    same = FrozenLine((renamed, *line.nodes[1:]))
-    assert plan_export(same, WAV).hash() == plan_export(line, WAV).hash()
+    renamed = replace(line[0], blob=replace(line[0].blob, name="under-another-name"))
+    same = [renamed, *line[1:]]
+    assert _order(same, WAV).plan().hash() == _order(line, WAV).plan().hash()
 
 
 def test_a_line_without_audio_cannot_be_exported() -> None:
     with pytest.raises(ValueError, match="nothing to export"):
-        frozen_line([])
+        _order([], WAV)
 
 
 async def test_what_fails_keeps_nothing(studio: Studio, tmp_path: Path) -> None:
@@ -161,11 +171,11 @@ async def test_what_fails_keeps_nothing(studio: Studio, tmp_path: Path) -> None:
     failing.write_text("#!/bin/sh\nexit 1\n")
     failing.chmod(0o755)
     with pytest.raises(FfmpegFailed):
-        await _stage(studio, failing).run(TENANT, line, WAV, "x.wav")
+        await _stage(studio, failing).run(TENANT, _order(line, WAV))
     with pytest.raises(FfmpegMissing):
-        await _stage(studio, tmp_path / "nothing").run(TENANT, line, WAV, "x.wav")
-    assert await Exports(studio.store).find(TENANT, plan_export(line, WAV).hash()) is None
-    await studio.store.delete(paths.blob(TENANT, line.nodes[0].blob.name))
+        await _stage(studio, tmp_path / "nothing").run(TENANT, _order(line, WAV))
+    assert await Exports(studio.store).find(TENANT, _order(line, WAV).plan().hash()) is None
+    await studio.store.delete(paths.blob(TENANT, line[0].blob.name))
     with pytest.raises(BlobCorrupt):
         await _export(studio, line, WAV)
 
@@ -178,9 +188,7 @@ async def test_memory_does_not_grow_with_the_line(tmp_path: Path) -> None:
     stage = ExportStage(studio.blobs, Exports(store), find_ffmpeg(), 60.0, clock=lambda: NOW)
     tracemalloc.start()
     try:
-        export = await stage.run(
-            TENANT, FrozenLine((node,) * 10), EncodePlan(AudioFormat.WAV, 44_100, 2, 16), "long.wav"
-        )
+        export = await stage.run(TENANT, _order([node] * 10, ExportOptions("wav", 44_100, 2, 16)))
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -189,16 +197,14 @@ async def test_memory_does_not_grow_with_the_line(tmp_path: Path) -> None:
     assert peak_bytes < 40_000_000
 
 
-@pytest.mark.parametrize("audio_format", [AudioFormat.WAV, AudioFormat.FLAC])
-async def test_16_bit_material_is_exported_in_16_bits_as_it_is(
-    studio: Studio, audio_format: AudioFormat
-) -> None:
+@pytest.mark.parametrize("audio_format", ["wav", "flac"])
+async def test_16_bit_material_is_exported_in_16_bits_as_it_is(studio: Studio, audio_format: str) -> None:
     """But for the seam's surroundings, which were mixed; silence stays silence."""
     steps = np.round(sampled(noise(0.2), 0.0, RATE_HZ, RATE_HZ, 2) * 32768).clip(-32768, 32767)
     material = (steps / 32768).astype(np.float32)
     material[:, 10_000:14_000] = 0.0
-    line = frozen_line([await studio.keep(material, RATE_HZ), await studio.keep(material, RATE_HZ)])
-    heard, _ = await _heard(studio, await _export(studio, line, EncodePlan(audio_format, RATE_HZ, 2, 16)))
+    line = [await studio.keep(material, RATE_HZ), await studio.keep(material, RATE_HZ)]
+    heard, _ = await _heard(studio, await _export(studio, line, ExportOptions(audio_format, RATE_HZ, 2, 16)))
     both = np.concatenate([material, material], axis=1)
     differing = np.flatnonzero((heard != both).any(axis=0))
     assert differing.size
@@ -210,18 +216,18 @@ async def test_16_bit_material_is_exported_in_16_bits_as_it_is(
 @pytest.mark.parametrize(
     ("encode", "clipped"),
     [
-        (EncodePlan(AudioFormat.WAV, 8_000, 1, 16), 3),
-        (EncodePlan(AudioFormat.WAV, 8_000, 1, 24), 3),
-        (EncodePlan(AudioFormat.WAV, 8_000, 1, 32), 0),
-        (EncodePlan(AudioFormat.FLAC, 8_000, 1), 3),
-        (EncodePlan(AudioFormat.MP3, 8_000, 1), 3),
-        (EncodePlan(AudioFormat.FLAC, 8_000, 1, gain_db=-12.0), 0),
+        (ExportOptions("wav", 8_000, 1, 16), 3),
+        (ExportOptions("wav", 8_000, 1, 24), 3),
+        (ExportOptions("wav", 8_000, 1, 32), 0),
+        (ExportOptions("flac", 8_000, 1), 3),
+        (ExportOptions("mp3", 8_000, 1), 3),
+        (ExportOptions("flac", 8_000, 1, gain_db=-12.0), 0),
     ],
 )
-async def test_what_is_clipped_is_counted(studio: Studio, encode: EncodePlan, clipped: int) -> None:
+async def test_what_is_clipped_is_counted(studio: Studio, encode: ExportOptions, clipped: int) -> None:
     samples = sampled(tone, 0.0, 8_000, 8_000)
     samples[0, [100, 200, 300, 400]] = [1.0, 2.0, -1.5, 1.25]
-    export = await _export(studio, frozen_line([await studio.keep(samples, 8_000)]), encode)
+    export = await _export(studio, [await studio.keep(samples, 8_000)], encode)
     assert export.clipped_samples == clipped
     assert export.peak_dbfs == pytest.approx(20 * np.log10(2.0) + encode.gain_db, abs=1e-5)
     assert await Exports(studio.store).find(TENANT, export.id) == export
@@ -232,8 +238,8 @@ async def test_a_flac_has_a_rate_that_flac_can_hold(studio: Studio, rate_hz: int
     samples = sampled(tone, 0.0, rate_hz, rate_hz)
     export = await _export(
         studio,
-        frozen_line([await studio.keep(samples, rate_hz)]),
-        EncodePlan(AudioFormat.FLAC, rate_hz, 1),
+        [await studio.keep(samples, rate_hz)],
+        download_options("flac", rate_hz, 1),
     )
     heard, info = await _heard(studio, export)
     assert (info.samplerate, heard.shape) == (file_hz, (1, file_hz))
@@ -243,6 +249,6 @@ async def test_a_flac_has_a_rate_that_flac_can_hold(studio: Studio, rate_hz: int
 async def test_numbers_far_beyond_full_scale_can_be_an_mp3(studio: Studio) -> None:
     samples = sampled(tone, 0.0, RATE_HZ, RATE_HZ)
     samples[0, 100] = 3.4e38
-    line = frozen_line([await studio.keep(samples, RATE_HZ)])
-    export = await _export(studio, line, EncodePlan(AudioFormat.MP3, RATE_HZ, 1))
+    line = [await studio.keep(samples, RATE_HZ)]
+    export = await _export(studio, line, ExportOptions("mp3", RATE_HZ, 1))
     assert (await _heard(studio, export))[1].format == "MP3"

@@ -23,7 +23,7 @@ from deployments.events.bus import Announcer, LocalBus
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.specs.generate import GenerateSpec, ensure_node
 from deployments.specs.spec import JobSpec, new_job
-from deployments.stages.export import ExportStage
+from deployments.stages.export.stage import ExportStage
 from deployments.stages.generate import GenerateStage
 from deployments.worker.handlers.export import ExportHandler
 from deployments.worker.handlers.generate import GenerateHandler
@@ -103,7 +103,7 @@ class Lab:
                 Chains(own), GenerateStage(blobs, {MODEL: generator or ScriptedGenerator()}), Segments(own)
             ),
             JobKind.EXPORT: ExportHandler(
-                ExportStage(blobs, Exports(own), ffmpeg or find_ffmpeg(), ffmpeg_timeout_s)
+                ExportStage(blobs, Exports(own), ffmpeg or find_ffmpeg(), ffmpeg_timeout_s), blobs
             ),
         }
         return Worker(Jobs(own), chosen, job_settings(**settings), Announcer(self.bus), monotonic)

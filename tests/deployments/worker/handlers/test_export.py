@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import soundfile
 
 from deployments.export.ffmpeg import find_ffmpeg
-from deployments.export.plan import AudioFormat, EncodePlan, Metadata
+from deployments.export.plan import ExportOptions
+from deployments.export.tags import Tags
 from deployments.specs.export import ExportSpec
-from deployments.stages.export import ExportStage, FrozenLine, frozen_line, plan_export
+from deployments.stages.export.order import ExportOrder, plain_order
+from deployments.stages.export.stage import ExportStage
 from storage import paths
 from storage.domain.jobs import JobState, request_cancel
 from storage.domain.tree import spine
@@ -24,7 +27,7 @@ from tests.deployments.worker.lab import CHAIN, TENANT, Lab, dead_claim, die, qu
 from tests.deployments.worker.wire import Wire
 from tests.support.patience import until
 
-ENCODE = EncodePlan(AudioFormat.WAV, RATE_HZ, 1, 16, Metadata(title="Sketch"))
+OPTIONS = ExportOptions("wav", RATE_HZ, 1, 16, tags=Tags(title="Sketch"))
 
 
 @pytest.fixture
@@ -63,13 +66,13 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-async def _line(lab: Lab) -> FrozenLine:
+async def _order(lab: Lab, filename: str = "sketch.wav", options: ExportOptions = OPTIONS) -> ExportOrder:
     chain = await lab.chains.load(TENANT, CHAIN)
-    return frozen_line([node.audio for node in spine(chain) if node.audio is not None])
+    return plain_order([node.audio for node in spine(chain) if node.audio is not None], options, filename)
 
 
 async def _asked(lab: Lab, name: str = "one", filename: str = "sketch.wav") -> JobKey:
-    await lab.jobs.create(queued(name, ExportSpec(CHAIN, await _line(lab), ENCODE, filename)))
+    await lab.jobs.create(queued(name, ExportSpec(CHAIN, await _order(lab, filename))))
     return JobKey(TENANT, name)
 
 
@@ -83,16 +86,28 @@ async def test_an_export_is_made_and_told_in_the_job(lab: Lab) -> None:
     export = await Exports(lab.store).find(TENANT, job.result["export_id"])
     assert export is not None
     assert job.result == {
-        "export_id": plan_export(await _line(lab), ENCODE).hash(),
+        "export_id": (await _order(lab)).plan().hash(),
         "filename": "sketch.wav",
         "media_type": "audio/wav",
         "size_bytes": export.blob.size_bytes,
         "duration_s": 0.2,
         "peak_dbfs": export.peak_dbfs,
         "clipped_samples": 0,
+        "sample_rate_hz": RATE_HZ,
+        "loudness": None,
     }
     sound, rate_hz = soundfile.read(io.BytesIO(await lab.blobs.get(TENANT, export.blob)))
     assert (len(sound), rate_hz) == (1600, RATE_HZ)
+
+
+async def test_a_record_of_an_older_version_fails_in_words(lab: Lab) -> None:
+    await lab.upload()
+    job = queued("one", ExportSpec(CHAIN, await _order(lab)))
+    await lab.jobs.create(replace(job, params={"chain_id": CHAIN, "line": [], "encode": {}}))
+    async with working(lab.worker()):
+        job = await lab.ended()
+    assert job.error is not None
+    assert (job.state, job.attempt, job.error.code) == (JobState.FAILED, 1, "export-impossible")
 
 
 async def test_the_same_plan_asked_twice_runs_ffmpeg_once(lab: Lab, tmp_path: Path) -> None:
@@ -114,7 +129,7 @@ async def test_a_file_that_was_made_before_its_runner_died_is_not_made_again(
     ffmpeg = _real(tmp_path)
     await lab.upload()
     stage = ExportStage(lab.blobs, Exports(lab.store), find_ffmpeg(), 30.0)
-    made = await stage.run(TENANT, await _line(lab), ENCODE, "sketch.wav")
+    made = await stage.run(TENANT, await _order(lab))
     await _asked(lab)
     await lab.jobs.change(TENANT, "one", dead_claim)
     async with working(lab.worker(ffmpeg=ffmpeg.path)):
@@ -202,7 +217,7 @@ async def test_an_ffmpeg_that_is_gone_fails_the_job(lab: Lab, tmp_path: Path) ->
 async def test_audio_that_is_gone_fails_the_export(lab: Lab) -> None:
     await lab.upload()
     await _asked(lab)
-    await lab.store.delete(paths.blob(TENANT, (await _line(lab)).nodes[0].blob.name))
+    await lab.store.delete(paths.blob(TENANT, (await _order(lab)).nodes[0].audio.blob.name))
     async with working(lab.worker()):
         job = await lab.ended()
     assert job.error is not None

@@ -1,0 +1,1 @@
+"""Exports: a line of nodes as one file."""
