@@ -70,7 +70,8 @@ export class WavSource implements RangedSource {
 
   async #bytes(start: number, length: number, signal: AbortSignal): Promise<ArrayBuffer> {
     const headers = { Range: `bytes=${start}-${start + length - 1}` };
-    const answer = await this.client.request(this.path, { headers, signal });
+    const query = { redirect: "false" }; // a bucket would need to allow this page's origin
+    const answer = await this.client.request(this.path, { query, headers, signal });
     const bytes = await answer.arrayBuffer();
     return answer.status === 200 ? bytes.slice(start, start + length) : bytes;
   }

@@ -38,11 +38,13 @@ export type Scene = {
   peaks: (node: Take) => Peaks | null;
   progress: (node: Take) => number;
   rhythm: (node: Take) => Rhythm | null;
+  /** How much higher than they are levels are drawn: a quiet chain is still seen. */
+  zoom: number;
   colours: Colours;
 };
 
 export function drawTimeline(context: CanvasRenderingContext2D, scene: Scene): void {
-  const { colours, left, width, height } = scene;
+  const { colours, width, height } = scene;
   const visible = [...scene.layout.places.values()].filter((place) => isVisible(scene, place));
   drawGrid(context, scene, visible);
   context.lineWidth = 1.5;
@@ -55,7 +57,6 @@ export function drawTimeline(context: CanvasRenderingContext2D, scene: Scene): v
   for (const place of visible) drawClip(context, scene, place);
   context.restore();
   drawRuler(context, scene);
-  void left;
 }
 
 const xOf = (scene: Scene, sample: number) => sample * scene.pxPerSample - scene.left;
@@ -98,7 +99,7 @@ function drawClip(context: CanvasRenderingContext2D, scene: Scene, place: Place)
     context.globalAlpha = 1;
     context.fillRect(x + width * scene.progress(node) - 1, y, 1.5, height);
   }
-  if (peaks !== null) drawWave(context, peaks, box, 1 / pxPerSample, 0, scene.width);
+  if (peaks !== null) drawWave(context, peaks, box, 1 / pxPerSample, 0, scene.width, scene.zoom);
   context.restore();
   if (place.start > 0 && node.audio) {
     context.fillStyle = colours.seam; // the seam: where the take takes over

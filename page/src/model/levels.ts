@@ -26,3 +26,10 @@ export function shuffled<T>(items: T[], random: () => number = Math.random): T[]
   }
   return mixed;
 }
+
+/** How much higher waveforms may be drawn so that the loudest fills its lane; at most 8 times. */
+export function drawnZoom(takes: NodeView[]): number {
+  const peaks = takes.map((take) => take.audio?.peak_dbfs ?? Number.NEGATIVE_INFINITY);
+  const loudest = Math.max(Number.NEGATIVE_INFINITY, ...peaks);
+  return Number.isFinite(loudest) ? Math.min(8, Math.max(1, 0.92 / 10 ** (loudest / 20))) : 1;
+}

@@ -188,7 +188,7 @@ export async function hearStems(open: Chain, node: Take): Promise<void> {
 
 /** Hands a file of the server to the browser's downloads: fetched, since a link cannot send a key. */
 export async function download(path: string, fallback: string): Promise<string> {
-  const answer = await client.request(path);
+  const answer = await client.request(path, { query: { redirect: "false" } });
   const name = fileName(answer) ?? fallback;
   const url = URL.createObjectURL(await answer.blob());
   const link = document.createElement("a");

@@ -283,7 +283,8 @@ export async function togglePlay(): Promise<void> {
 async function start(fade: boolean): Promise<void> {
   try {
     await player.play(fade);
-  } catch {
+  } catch (error) {
+    console.error(error);
     complain(new Error(words.transport.noContext));
   }
 }

@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { coloursOf, prepare } from "../canvas/theme.ts";
 import { drawWave } from "../canvas/waveform.ts";
 import type { Chain, Take } from "../model/chain.ts";
+import { drawnZoom } from "../model/levels.ts";
 import { fieldMessage, sentence } from "../model/problems.ts";
 import { clock } from "../model/time.ts";
 import { isDiscarded, isReady, rateOf, samplesOf, startOf } from "../model/tree.ts";
@@ -245,11 +246,12 @@ function Cut({ open, take, cut, context, onCut }: CutProps) {
       const colours = coloursOf(canvas);
       const perPx = samplesOf(open, take) / width;
       const [from, to] = [((cut - context) / length) * width, (cut / length) * width];
+      const zoom = drawnZoom(open.nodes);
       const area = { x: 0, y: 2, width, height: height - 4 };
       surface.fillStyle = colours.waveDim;
-      drawWave(surface, peaks, area, perPx, 0, width);
+      drawWave(surface, peaks, area, perPx, 0, width, zoom);
       surface.fillStyle = colours.chosen;
-      drawWave(surface, peaks, area, perPx, Math.max(0, from), to);
+      drawWave(surface, peaks, area, perPx, Math.max(0, from), to, zoom);
     };
     return effect(() => {
       void [arrived.value, theme.value];

@@ -90,11 +90,9 @@ export function Start() {
           </div>
           <input
             ref={picker}
-            class="visually-hidden"
+            hidden
             type="file"
             accept="audio/*,video/mp4,.caf,.w64,.flac,.opus"
-            tabIndex={-1}
-            aria-label={words.start.pick}
             onChange={(event) => {
               const file = event.currentTarget.files?.[0];
               event.currentTarget.value = "";

@@ -66,11 +66,9 @@ export function Pipeline() {
             />
             <input
               ref={picker}
-              class="visually-hidden"
+              hidden
               type="file"
               accept="audio/*,video/mp4"
-              tabIndex={-1}
-              aria-label={words.pipeline.pick}
               onChange={(event) => {
                 const file = event.currentTarget.files?.[0];
                 event.currentTarget.value = "";

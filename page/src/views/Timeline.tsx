@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { coloursOf, prepare } from "../canvas/theme.ts";
 import { drawTimeline, laneBox, RULER, stageHeight } from "../canvas/timeline.ts";
 import type { Chain, Take } from "../model/chain.ts";
+import { drawnZoom } from "../model/levels.ts";
 import { barAt, clock, snap } from "../model/time.ts";
 import {
   isDiscarded,
@@ -114,6 +115,7 @@ export function Timeline({ open }: { open: Chain }) {
         peaks: (node) => peaksOf(now.id, node),
         progress: (node) => progress.peek().get(node.id)?.progress ?? node.progress,
         rhythm: (node) => sureRhythm(now.id, node),
+        zoom: drawnZoom(now.nodes),
         colours: coloursOf(sheet),
       });
     };
