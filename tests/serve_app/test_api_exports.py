@@ -162,7 +162,7 @@ async def test_a_mix_of_all_stems_is_the_line_and_of_some_is_less(studio: Studio
     assert np.abs(half - line / 2).max() < 1e-6
     some = await studio.floats(mix={"drums": 0.0, "residual": 0.0})
     # The mock's drums are three eighths of everything but a constant, which the residual has.
-    inside = slice(1_000, round(1.9 * RATE_HZ))
+    inside = slice(1_000, round(1.8 * RATE_HZ))
     assert np.ptp(some[:, inside] - line[:, inside] * 0.375, axis=1).max() < 1e-6
 
 
