@@ -156,6 +156,14 @@ class Node(Answer):
         return self.status in ("ready", "failed", "cancelled")
 
 
+class Step(Answer):
+    """A decision that can be undone, or redone: about a node, or (None) about the chain."""
+
+    action: str
+    node_id: Id | None = None
+    at: str = ""
+
+
 class Chain(Answer):
     """A tree of nodes; `spine` has the committed path's ids from the root on."""
 
@@ -168,6 +176,9 @@ class Chain(Answer):
     spine: tuple[Id, ...]
     sample_rate_hz: int | None = None
     channels: int | None = None
+    undo: Step | None = None
+    redo: Step | None = None
+    notices: tuple[str, ...] = ()
 
     def node(self, start: str) -> Node:
         """The node whose id is `start`, or the only one whose id begins so. Raises NoSuchId."""

@@ -156,6 +156,19 @@ class SegueClient:
         """Cancels the unfinished takes of the request that made this one, but not this one."""
         return self._decide(chain_id, node_id, "cancel_others")
 
+    def duplicate(self, chain_id: str, wanted: Mapping[str, Any]) -> Chain:
+        """A chain of its own with all of this one, or with `node_id`, the path to it and all below; `title`."""
+        path = f"/v1/chains/{chain_id}/duplicate"
+        return self.connection.ask(Chain, "POST", path, headers=new_key(), json=dict(wanted))
+
+    def undo(self, chain_id: str) -> Chain:
+        """Takes the last decision back."""
+        return self.connection.ask(Chain, "POST", f"/v1/chains/{chain_id}/undo", headers=new_key())
+
+    def redo(self, chain_id: str) -> Chain:
+        """Does again what was undone last."""
+        return self.connection.ask(Chain, "POST", f"/v1/chains/{chain_id}/redo", headers=new_key())
+
     def crop(self, chain_id: str, node_id: str, wanted: Mapping[str, Any]) -> Node:
         """A candidate beside the node, of its audio from `from_s` to `to_s`."""
         path = f"/v1/chains/{chain_id}/nodes/{node_id}/crop"

@@ -16,6 +16,7 @@ from deployments.stages.export.stage import ExportStage
 from deployments.stages.peaks import PeaksStage
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.crops import CropService
+from serve_app.chains.duplicates import DuplicateService
 from serve_app.chains.new_chains import NewChains
 from serve_app.chains.service import ChainService
 from serve_app.chains.takes import TakeService
@@ -56,6 +57,7 @@ class Services:
     models: ServedGenerators
     chains: ChainService
     crops: CropService
+    duplicates: DuplicateService
     uploads: UploadService
     takes: TakeService
     jobs: JobService
@@ -114,6 +116,7 @@ def build_services(
         models=generating,
         chains=ChainService(chains, jobs),
         crops=crops,
+        duplicates=DuplicateService(chains, new_chains),
         uploads=UploadService(chains, new_chains, blobs, peaks, analyses, settings.uploads),
         takes=TakeService(chains, new_chains, crops, admission, generating),
         jobs=jobs,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from segue_client.answers import Misused
+from segue_client.answers import Chain, Misused, Step
 from segue_client.client import SegueClient
 from segue_client.commands.group import Commands, given, number, text
 from segue_client.lines import crop_line
-from segue_client.terminal import Terminal, printable
+from segue_client.terminal import Terminal, length_line, printable
 
 
 def add_commands(commands: Commands) -> None:
@@ -21,6 +21,18 @@ def add_commands(commands: Commands) -> None:
     sub.add_argument(
         "--to", dest="to_s", type=number, metavar="SECONDS", help="where it ends (the node's end)"
     )
+
+    commands.add("undo", undo, "take the last decision back", "chain")
+    commands.add("redo", redo, "do again what was undone last", "chain")
+
+    sub = commands.add(
+        "duplicate",
+        duplicate,
+        "make a chain of its own of a chain, or of a part of it; prints its id",
+        "chain",
+    )
+    sub.add_argument("--node", metavar="NODE", type=text, help="with the path to it and all below it (all)")
+    sub.add_argument("--title", type=text, help="of the new chain (the same)")
 
     sub = commands.add("mark", mark, "give a node a title, stars or a note", "chain", "node")
     sub.add_argument("--title", type=text, help='"" takes it away')
@@ -36,6 +48,31 @@ def crop(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> N
     made = client.crop(chain.id, chain.node(args.node).id, wanted)
     terminal.say(made.id)
     terminal.note(crop_line(made))
+
+
+def duplicate(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
+    chain = client.chain(args.chain)
+    node = {} if args.node is None else {"node_id": chain.node(args.node).id}
+    made = client.duplicate(chain.id, node | given(args, ("title",)))
+    terminal.say(made.id)
+    terminal.note(f"“{printable(made.title)}”, {length_line(made)}")
+
+
+def undo(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
+    chain = client.undo(client.chain(args.chain).id)
+    _tell("undid", chain.redo, chain, terminal)
+
+
+def redo(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
+    chain = client.redo(client.chain(args.chain).id)
+    _tell("redid", chain.undo, chain, terminal)
+
+
+def _tell(done: str, step: Step | None, chain: Chain, terminal: Terminal) -> None:
+    what = "a decision" if step is None else " ".join(filter(None, (printable(step.action), step.node_id)))
+    terminal.say(f"{done} {what}; {length_line(chain)}")
+    for notice in chain.notices:
+        terminal.note(printable(notice, 300))
 
 
 def mark(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:

@@ -47,7 +47,7 @@ class CropService:
         if chain.find(crop_id) is None:
             crop = await self.draft(tenant, source, wanted, crop_id)
             chain = await self._chains.change(
-                tenant, chain_id, lambda chain, now: crops.add_crop(chain, crop, now)
+                tenant, chain_id, lambda chain, now: crops.crop(chain, crop, now)
             )
         return chain, chain.node(crop_id)
 

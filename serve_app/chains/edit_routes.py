@@ -8,7 +8,9 @@ from fastapi import APIRouter
 
 from serve_app.access.callers import CurrentCaller
 from serve_app.chains.crops import CropService
-from serve_app.chains.edit_schemas import CropView, NewCrop, NodePatch
+from serve_app.chains.duplicates import DuplicateService
+from serve_app.chains.edit_schemas import CropView, NewCrop, NewDuplicate, NodePatch, UndoRequest
+from serve_app.chains.notices import cancelled_notices
 from serve_app.chains.schemas import ChainView, NodeView, chain_view, node_view
 from serve_app.chains.service import ChainService
 from serve_app.http.dependencies import IdempotencyKey, Progress, service
@@ -18,11 +20,66 @@ from storage.domain.ranking import ranks
 
 Chains = Annotated[ChainService, service(ChainService)]
 Crops = Annotated[CropService, service(CropService)]
+Duplicates = Annotated[DuplicateService, service(DuplicateService)]
 
-router = APIRouter(prefix="/v1/chains/{chain_id}/nodes", tags=["nodes"])
+router = APIRouter(prefix="/v1/chains/{chain_id}", tags=["nodes"])
 
 
-@router.patch("/{node_id}", response_model=NodeView, responses=problem_responses(404, 422))
+@router.post("/undo", response_model=ChainView, tags=["chains"], responses=problem_responses(404, 409, 422))
+async def undo(
+    chain_id: str,
+    caller: CurrentCaller,
+    chains: Chains,
+    progress: Progress,
+    wanted: UndoRequest | None = None,
+    key: IdempotencyKey = None,
+) -> ChainView:
+    """Takes the last decision back (commit, uncommit, discard, restore, crop, title, stars, note), whoever made it:
+    the chain's `undo` says which. Where that does not apply any more nothing is changed (409). Work that a discard
+    cancelled does not run on: `notices` says so."""
+    at = wanted.at if wanted is not None else None
+    chain, cancelled = await chains.undo(caller.tenant, chain_id, back=True, key=key, at=at)
+    return chain_view(chain, progress, notices=cancelled_notices(cancelled))
+
+
+@router.post("/redo", response_model=ChainView, tags=["chains"], responses=problem_responses(404, 409, 422))
+async def redo(
+    chain_id: str,
+    caller: CurrentCaller,
+    chains: Chains,
+    progress: Progress,
+    wanted: UndoRequest | None = None,
+    key: IdempotencyKey = None,
+) -> ChainView:
+    """Does again what was undone last, as long as nothing else was decided since."""
+    at = wanted.at if wanted is not None else None
+    chain, cancelled = await chains.undo(caller.tenant, chain_id, back=False, key=key, at=at)
+    return chain_view(chain, progress, notices=cancelled_notices(cancelled))
+
+
+@router.post(
+    "/duplicate",
+    status_code=201,
+    response_model=ChainView,
+    tags=["chains"],
+    responses=problem_responses(404, 409, 422),
+)
+async def duplicate(
+    chain_id: str,
+    caller: CurrentCaller,
+    duplicates: Duplicates,
+    progress: Progress,
+    wanted: NewDuplicate | None = None,
+    key: IdempotencyKey = None,
+) -> ChainView:
+    """A chain of its own with all that is ready in this one, or on the path to a node and below it. No audio is
+    copied; either chain may be deleted without harm to the other."""
+    asked = wanted or NewDuplicate()
+    made = await duplicates.duplicate(caller.tenant, chain_id, asked.node_id, asked.title, key)
+    return chain_view(made, progress)
+
+
+@router.patch("/nodes/{node_id}", response_model=NodeView, responses=problem_responses(404, 422))
 async def mark_node(
     chain_id: str,
     node_id: str,
@@ -38,7 +95,10 @@ async def mark_node(
 
 
 @router.post(
-    "/{node_id}/crop", status_code=201, response_model=CropView, responses=problem_responses(404, 409, 422)
+    "/nodes/{node_id}/crop",
+    status_code=201,
+    response_model=CropView,
+    responses=problem_responses(404, 409, 422),
 )
 async def crop(
     chain_id: str,
@@ -56,7 +116,7 @@ async def crop(
     return CropView(node=node_view(chain_id, node, progress))
 
 
-@router.post("/{node_id}/uncommit", response_model=ChainView, responses=problem_responses(404, 409))
+@router.post("/nodes/{node_id}/uncommit", response_model=ChainView, responses=problem_responses(404, 409))
 async def uncommit(
     chain_id: str, node_id: str, caller: CurrentCaller, chains: Chains, progress: Progress
 ) -> ChainView:
@@ -65,7 +125,7 @@ async def uncommit(
     return chain_view(chain, progress)
 
 
-@router.post("/{node_id}/restore", response_model=ChainView, responses=problem_responses(404))
+@router.post("/nodes/{node_id}/restore", response_model=ChainView, responses=problem_responses(404))
 async def restore(
     chain_id: str, node_id: str, caller: CurrentCaller, chains: Chains, progress: Progress
 ) -> ChainView:

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from deployments.stages.generate import CONDITIONED_ON_AUDIO
 from serve_app.system.models import ServedGenerators
 from storage.domain.jobs import Job
-from storage.domain.model import Chain
+from storage.domain.model import Chain, Node
+
+
+def cancelled_notices(nodes: Sequence[Node]) -> list[str]:
+    """One sentence where discarded takes come back whose work was cancelled with them."""
+    if not nodes:
+        return []
+    takes = "1 take was" if len(nodes) == 1 else f"{len(nodes)} takes were"
+    return [
+        f"{takes} cancelled when discarded, and nothing goes on by itself: ask again with the same seed for the "
+        "same audio."
+    ]
 
 
 def channel_notices(chain: Chain, jobs: Sequence[Job], models: ServedGenerators) -> list[str]:

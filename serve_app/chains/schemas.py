@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,7 +24,8 @@ from serve_app.http.fields import (
     error_view,
     progress_of_work,
 )
-from storage.domain.model import Chain, DerivedKind, Node, NodeAudio
+from storage.domain.history import next_redo, next_undo
+from storage.domain.model import Chain, DerivedKind, Node, NodeAudio, Step
 from storage.domain.ranking import ranks
 from storage.domain.records import format_time
 from storage.domain.seeds import SEED_COUNT
@@ -163,6 +165,14 @@ class NodeView(BaseModel):
     cropped_from: CroppedFromView | None = None
 
 
+class StepView(BaseModel):
+    """A decision: what it was, about which node (null: the chain), and when it was made."""
+
+    action: str
+    node_id: str | None
+    at: str
+
+
 class ChainView(BaseModel):
     id: str
     title: str
@@ -175,6 +185,9 @@ class ChainView(BaseModel):
     nodes: list[NodeView]
     spine: list[str]
     job_id: str | None = None
+    undo: Annotated[StepView | None, Field(description="what the next undo takes back")] = None
+    redo: Annotated[StepView | None, Field(description="what the next redo does again")] = None
+    notices: Annotated[list[str], Field(description="what to know of the change, in words for people")] = []
 
 
 class ChainListView(BaseModel):
@@ -244,7 +257,15 @@ def node_view(chain_id: str, node: Node, progress_of: ProgressOf, *, rank: int |
     )
 
 
-def chain_view(chain: Chain, progress_of: ProgressOf, *, job_id: str | None = None) -> ChainView:
+def step_view(step: Step | None) -> StepView | None:
+    if step is None:
+        return None
+    return StepView(action=step.action.value, node_id=step.node_id, at=format_time(step.at))
+
+
+def chain_view(
+    chain: Chain, progress_of: ProgressOf, *, job_id: str | None = None, notices: Sequence[str] = ()
+) -> ChainView:
     ranked = ranks(chain)
     return ChainView(
         id=chain.id,
@@ -258,6 +279,9 @@ def chain_view(chain: Chain, progress_of: ProgressOf, *, job_id: str | None = No
         nodes=[node_view(chain.id, node, progress_of, rank=ranked.get(node.id)) for node in chain.nodes],
         spine=[node.id for node in spine(chain)],
         job_id=job_id,
+        undo=step_view(next_undo(chain)),
+        redo=step_view(next_redo(chain)),
+        notices=list(notices),
     )
 
 

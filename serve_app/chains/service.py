@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from serve_app.jobs.service import JobService
-from storage.domain import decisions, edits
+from storage.domain import decisions, edits, history
 from storage.domain.decisions import Marks
-from storage.domain.model import Chain
+from storage.domain.ids import derived_id
+from storage.domain.model import Chain, Decision, Node, NodeStatus
 from storage.domain.outcomes import CHAIN_GONE, cancelled_jobs, unfinished_jobs
 from storage.domain.ranking import takes_beside
 from storage.domain.tree import subtree
@@ -61,6 +64,32 @@ class ChainService:
         """Raises ChainNotFound, NodeNotFound."""
         return await self._chains.change(
             tenant, chain_id, lambda chain, now: decisions.restore(chain, node_id, now)
+        )
+
+    async def undo(
+        self, tenant: str, chain_id: str, *, back: bool, key: str | None, at: datetime | None = None
+    ) -> tuple[Chain, tuple[Node, ...]]:
+        """Take the last decision back, or (`back` False) do again what was undone last; with it the nodes that came
+        back and whose work was cancelled: it does not run on. The same key again is no change.
+
+        Raises Refused, ChainNotFound.
+        """
+        step = history.undo if back else history.redo
+        request = None if key is None else derived_id("undo" if back else "redo", chain_id, key)
+        before: list[Chain] = []
+
+        def change(chain: Chain, now: datetime) -> Chain:
+            before[:] = [chain]
+            return step(chain, now, request=request, at=at)
+
+        chain = await self._chains.change(tenant, chain_id, change)
+        was_lost = {node.id for node in before[0].nodes if node.decision is Decision.DISCARDED}
+        return chain, tuple(
+            node
+            for node in chain.nodes
+            if node.id in was_lost
+            and node.decision is not Decision.DISCARDED
+            and node.status is NodeStatus.CANCELLED
         )
 
     async def mark(self, tenant: str, chain_id: str, node_id: str, marks: Marks) -> Chain:

@@ -12,13 +12,14 @@ from typing import Any
 
 from configs.settings import EventSettings
 from deployments.events.bus import ChainChanged, JobProgressed, Notice
-from serve_app.chains.schemas import chain_view, node_view
+from serve_app.chains.schemas import StepView, chain_view, node_view, step_view
 from serve_app.events.latest import LatestChains
 from serve_app.events.listener import Listener, Subscription, ticks
 from serve_app.http.sse import comment, frame, retry
 from serve_app.jobs.schemas import job_view
 from serve_app.jobs.service import JobService
 from storage.domain.events import changes_since
+from storage.domain.history import next_redo, next_undo
 from storage.domain.jobs import Job
 from storage.domain.model import Chain, ChainNotFound
 from storage.domain.ranking import fellow_takes, ranks
@@ -124,6 +125,10 @@ class EventStreams:
         return frame("job", job_view(job, self._listener.progress_of).model_dump())
 
 
+def _steps(chain: Chain) -> dict[str, StepView | None]:
+    return {"undo": step_view(next_undo(chain)), "redo": step_view(next_redo(chain))}
+
+
 def _chain_header(chain: Chain) -> dict[str, Any]:
     """A chain without its nodes: the last frame of every change."""
     return {
@@ -135,5 +140,6 @@ def _chain_header(chain: Chain) -> dict[str, Any]:
         "sample_rate_hz": chain.sample_rate_hz,
         "channels": chain.channels,
         "spine": [node.id for node in spine(chain)],
+        **{name: step and step.model_dump() for name, step in _steps(chain).items()},
         "deleted": chain.deleted_at is not None,
     }

@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from storage.domain.edits import require_alive
+from storage.domain.history import recorded
 from storage.domain.model import (
+    Action,
     Chain,
     CroppedFrom,
     Decision,
@@ -84,8 +86,13 @@ def cropped(
     )
 
 
+def crop(chain: Chain, crop: Node, now: datetime) -> Chain:
+    """A musician's crop, which can be undone: else as `add_crop`."""
+    return recorded(chain, add_crop(chain, crop, now), Action.CROP, crop.id, now)
+
+
 def add_crop(chain: Chain, crop: Node, now: datetime) -> Chain:
-    """Put a crop beside the node it is cut from. Idempotent by id.
+    """Put a crop beside the node it is cut from, as a request for takes needs it. Idempotent by id.
 
     Raises Refused where the other cannot be cropped (any more), NodeNotFound, ChainDeleted.
     """

@@ -1,6 +1,7 @@
 """What a musician decides about the nodes of a chain, each a pure function from a chain to a chain.
 
-As in `edits`: a function returns the *same object* when there is nothing to change, and may be applied again.
+As in `edits`: a function returns the *same object* when there is nothing to change, and may be applied again. Each
+leaves the way back in the chain's history.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from storage.domain.edits import require_alive, update
-from storage.domain.model import Chain, Decision, Node, NodeStatus, Refused
+from storage.domain.history import recorded
+from storage.domain.model import Action, Chain, Decision, Node, NodeStatus, Refused
 from storage.domain.tree import children_of, path_to, subtree
 
 MAX_STARS = 5
@@ -47,7 +49,8 @@ def commit(chain: Chain, node_id: str, now: datetime) -> Chain:
         if sibling.decision is Decision.COMMITTED
         for off in _off_the_spine(chain, sibling.id)
     ]
-    return update(chain, [*replaced, replace(node, decision=Decision.COMMITTED)], now)
+    changed = update(chain, [*replaced, replace(node, decision=Decision.COMMITTED)], now)
+    return recorded(chain, changed, Action.COMMIT, node_id, now)
 
 
 def uncommit(chain: Chain, node_id: str, now: datetime) -> Chain:
@@ -62,7 +65,8 @@ def uncommit(chain: Chain, node_id: str, now: datetime) -> Chain:
         return chain
     if node.parent_id is None:
         raise Refused(f"node {node_id} is the chain's root: the spine always begins with one")
-    return update(chain, _off_the_spine(chain, node_id), now)
+    changed = update(chain, _off_the_spine(chain, node_id), now)
+    return recorded(chain, changed, Action.UNCOMMIT, node_id, now)
 
 
 def discard(chain: Chain, node_id: str, now: datetime) -> Chain:
@@ -79,7 +83,8 @@ def discard(chain: Chain, node_id: str, now: datetime) -> Chain:
     if not lost:
         return chain
     version = chain.version + 1
-    return update(chain, [_discarded(node, version) for node in lost], now)
+    changed = update(chain, [_discarded(node, version) for node in lost], now)
+    return recorded(chain, changed, Action.DISCARD, node_id, now)
 
 
 def restore(chain: Chain, node_id: str, now: datetime) -> Chain:
@@ -99,13 +104,15 @@ def restore(chain: Chain, node_id: str, now: datetime) -> Chain:
     taken_along = [below for below in subtree(chain, node_id) if below.discarded_in == node.discarded_in]
     above = [one for one in path_to(chain, node_id)[:-1] if one.decision is Decision.DISCARDED]
     back = [replace(one, decision=Decision.CANDIDATE, discarded_in=None) for one in (*above, *taken_along)]
-    return update(chain, back, now)
+    return recorded(chain, update(chain, back, now), Action.RESTORE, node_id, now)
 
 
 def rename(chain: Chain, title: str, now: datetime) -> Chain:
     """Change the chain's title. Raises ChainDeleted."""
     require_alive(chain)
-    return chain if title == chain.title else update(chain, [], now, title=title)
+    if title == chain.title:
+        return chain
+    return recorded(chain, update(chain, [], now, title=title), Action.RENAME, None, now)
 
 
 def mark(chain: Chain, node_id: str, marks: Marks, now: datetime) -> Chain:
@@ -123,7 +130,16 @@ def mark(chain: Chain, node_id: str, marks: Marks, now: datetime) -> Chain:
         stars=node.stars if marks.stars is None else marks.stars,
         note=node.note if marks.note is None else marks.note or None,
     )
-    return chain if marked == node else update(chain, [marked], now)
+    if marked == node:
+        return chain
+    return recorded(chain, update(chain, [marked], now), _action_of(node, marked), node_id, now)
+
+
+def _action_of(before: Node, after: Node) -> Action:
+    """Which mark was changed."""
+    actions = {"title": Action.RENAME, "stars": Action.STAR, "note": Action.NOTE}
+    changed = [action for name, action in actions.items() if getattr(before, name) != getattr(after, name)]
+    return changed[0] if len(changed) == 1 else Action.MARK
 
 
 def _off_the_spine(chain: Chain, node_id: str) -> list[Node]:

@@ -20,6 +20,7 @@ from storage.domain.model import (
     Decision,
     Failure,
     Fenced,
+    History,
     Node,
     NodeAudio,
     NodeStatus,
@@ -171,6 +172,7 @@ def delete(chain: Chain, now: datetime) -> Chain:
         deleted_at=now,
         title=DELETED_TITLE,
         nodes=(),
+        history=History(),
     )
 
 

@@ -16,7 +16,7 @@ class Changes:
     """What a client at `since` needs to hold the chain at `version`.
 
     `snapshot` means that the client must take the whole chain: its version is unknown, from the future, or
-    from before this chain, or the chain was deleted since.
+    or from before this chain, or a node or the chain was taken away since.
     """
 
     version: int
@@ -27,7 +27,7 @@ class Changes:
 def changes_since(chain: Chain, since: int | None) -> Changes:
     """The difference between version `since` and `chain`; a snapshot where there is no telling."""
     deleted = chain.deleted_at is not None and since != chain.version
-    if since is None or not 1 <= since <= chain.version or deleted:
+    if since is None or not 1 <= since <= chain.version or deleted or since < chain.removed_version:
         return Changes(version=chain.version, snapshot=True, nodes=chain.nodes)
     changed = tuple(node for node in chain.nodes if node.changed_version > since)
     return Changes(version=chain.version, snapshot=False, nodes=changed)

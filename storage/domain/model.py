@@ -218,13 +218,61 @@ class Node:
         return next((derived for derived in self.derived if derived.job_id == job_id), None)
 
 
+class Action(StrEnum):
+    """A decision of a musician that can be undone. `mark` gives a node several marks at once."""
+
+    COMMIT = "commit"
+    UNCOMMIT = "uncommit"
+    DISCARD = "discard"
+    RESTORE = "restore"
+    CROP = "crop"
+    RENAME = "rename"
+    STAR = "star"
+    NOTE = "note"
+    MARK = "mark"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChange:
+    """What a step makes of one node: the fields of `before`, which it expects, become those of `after`."""
+
+    node_id: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step back, or forward again, of the decision `action` about `node_id` (None: the chain) made at `at`.
+
+    `title` is the chain's (expected, then); `removes` names a crop that goes, `adds` is one that comes back.
+    """
+
+    action: Action
+    node_id: str | None
+    at: datetime
+    nodes: tuple[NodeChange, ...] = ()
+    title: tuple[str, str] | None = None
+    removes: str | None = None
+    adds: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Steps, the last one the next to be taken. `requests` are the newest ones that took any."""
+
+    undo: tuple[Step, ...] = ()
+    redo: tuple[Step, ...] = ()
+    requests: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """A tree of nodes, in creation order, each parent before its children.
 
     `root_id` names the first node. Crops of a node without a parent have none either; one of them all is
     committed. `sample_rate_hz` and `channels` are the canonical format of all its audio, set with the root's audio.
-    `deleted_at` makes this record a tombstone.
+    `deleted_at` makes this record a tombstone. `removed_version` is the last one that took a node away.
     """
 
     id: str
@@ -239,6 +287,8 @@ class Chain:
     channels: int | None = None
     request_sha256: str | None = None
     deleted_at: datetime | None = None
+    history: History = field(default_factory=History)
+    removed_version: int = 0
 
     def node(self, node_id: str) -> Node:
         """The node of that id. Raises NodeNotFound."""

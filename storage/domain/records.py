@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from storage.domain.checks import require_types
 from storage.domain.jobs import Job, JobKind, JobState, StageRecord, StageState
 from storage.domain.model import (
+    Action,
     BlobRef,
     Chain,
     CroppedFrom,
@@ -21,10 +22,13 @@ from storage.domain.model import (
     DomainError,
     Excerpt,
     Failure,
+    History,
     Node,
     NodeAudio,
+    NodeChange,
     NodeStatus,
     Origin,
+    Step,
     Track,
 )
 
@@ -70,6 +74,8 @@ def chain_to_record(chain: Chain) -> dict[str, Any]:
         "request_sha256": chain.request_sha256,
         "deleted_at": _optional(format_time, chain.deleted_at),
         "nodes": [node_to_record(node) for node in chain.nodes],
+        "removed_version": chain.removed_version,
+        "history": history_to_record(chain.history),
     }
 
 
@@ -90,12 +96,69 @@ def chain_from_record(record: Mapping[str, Any]) -> Chain:
             request_sha256=record["request_sha256"],
             deleted_at=_optional(parse_time, record["deleted_at"]),
             nodes=tuple(node_from_record(node, record["format_version"]) for node in record["nodes"]),
+            **_history_of(record),
         )
         require_types(chain)
         _require_tree(chain)
         return chain
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord(f"not a chain record: {error!r}") from error
+
+
+def _history_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Up to version 3 a chain kept none."""
+    if record["format_version"] <= 3:
+        return {}
+    return {
+        "removed_version": record["removed_version"],
+        "history": history_from_record(record["history"]),
+    }
+
+
+def history_to_record(history: History) -> dict[str, Any]:
+    return {
+        "undo": [_step_to_record(step) for step in history.undo],
+        "redo": [_step_to_record(step) for step in history.redo],
+        "requests": list(history.requests),
+    }
+
+
+def history_from_record(record: Mapping[str, Any]) -> History:
+    return History(
+        undo=tuple(_step_from_record(step) for step in record["undo"]),
+        redo=tuple(_step_from_record(step) for step in record["redo"]),
+        requests=tuple(record["requests"]),
+    )
+
+
+def _step_to_record(step: Step) -> dict[str, Any]:
+    return {
+        "action": step.action.value,
+        "node_id": step.node_id,
+        "at": format_time(step.at),
+        "nodes": [
+            {"node_id": change.node_id, "before": dict(change.before), "after": dict(change.after)}
+            for change in step.nodes
+        ],
+        "title": None if step.title is None else list(step.title),
+        "removes": step.removes,
+        "adds": _optional(node_to_record, step.adds),
+    }
+
+
+def _step_from_record(record: Mapping[str, Any]) -> Step:
+    title = record["title"]
+    return Step(
+        action=Action(record["action"]),
+        node_id=record["node_id"],
+        at=parse_time(record["at"]),
+        nodes=tuple(
+            NodeChange(change["node_id"], change["before"], change["after"]) for change in record["nodes"]
+        ),
+        title=None if title is None else (title[0], title[1]),
+        removes=record["removes"],
+        adds=_optional(node_from_record, record["adds"]),
+    )
 
 
 def _require_tree(chain: Chain) -> None:

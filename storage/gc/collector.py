@@ -12,6 +12,9 @@ or is made so before it is deleted:
 - *An upload without its chain*: its writer may still be about to make the chain. So the collector makes it
   first, as a tombstone, if there is none: either that fails, and the upload stays, or the writer finds that
   its chain was deleted. *An upload beside its chain* was not taken, and only a chain's making takes one.
+- *Audio of a deleted chain*: another chain may name it, but only a duplicate that was durable while the chain was
+  alive, and the chains are looked at until no new one is there. A process that stands still for more than a day
+  between reading a chain and making its duplicate finds the chain deleted then, and deletes the duplicate.
 - *A track to be processed*: its job has ended, and nobody else reads it; or there never was a job, and then
   the record is made first, of a job that failed. *What processing made* goes when its job has ended long
   enough ago by the store's clock: who asks later is told that it has expired.

@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 from storage import paths
 from storage.blob_names import ClaimOf, SourceOf, owner_of
 from storage.domain.jobs import Job
-from storage.domain.model import Chain, NodeAudio
+from storage.domain.model import Chain, Node, NodeAudio
 from storage.repositories.chains import Chains
 from storage.repositories.exports import Export, Exports
 from storage.repositories.jobs import Jobs
@@ -92,12 +92,18 @@ class Holdings:
         """Every blob that a node or what is derived from it, an export, or an unfinished job names."""
         nodes = [node for kept in self.chains.values() for node in kept.record.nodes]
         audio = [node.audio for node in nodes]
+        audio += [node.audio for kept in self.chains.values() for node in _undone(kept.record)]
         inputs = {name for job in self.unfinished.values() for name in job.inputs}
         exported = {kept.record.blob.name for kept in self.exports.values()}
         made = [derived for node in nodes for derived in node.derived]
         tracks = {track.blob.name for derived in made for track in derived.tracks}
         documents = {derived.document.name for derived in made if derived.document is not None}
         return names_of(audio) | inputs | exported | tracks | documents
+
+
+def _undone(chain: Chain) -> Iterable[Node]:
+    """Crops that were undone, and may come back."""
+    return (step.adds for step in chain.history.redo if step.adds is not None)
 
 
 def names_of(audio: Iterable[NodeAudio | None]) -> frozenset[str]:
@@ -120,7 +126,7 @@ async def look(store: ObjectStore, tenant: str, *, jobs_s: float | None = None) 
     job_entries = await _list(store, paths.timeline_folder(tenant, "jobs"))
     markers = await _list(store, paths.active_folder(tenant))
     marked = await _read(markers, lambda job_id: jobs.find(tenant, job_id), damaged_jobs)
-    kept_chains = await _list(store, paths.folder(tenant, "chains"))
+    kept_chains, found_chains = await _look_at_chains(store, tenant, damaged_chains)
     kept_exports = await _list(store, paths.folder(tenant, "exports"))
     found_exports = _join(
         kept_exports, await _read(kept_exports, lambda name: exports.find(tenant, name), set())
@@ -141,10 +147,7 @@ async def look(store: ObjectStore, tenant: str, *, jobs_s: float | None = None) 
         makers={},
         aged_jobs={},
         repeated=await _read(_repeated(job_entries), lambda job_id: jobs.find(tenant, job_id), damaged_jobs),
-        chains=_join(
-            kept_chains,
-            await _read(kept_chains, lambda chain_id: chains.find(tenant, chain_id), damaged_chains),
-        ),
+        chains=_join(kept_chains, found_chains),
         exports=found_exports,
         damaged_chains=frozenset(damaged_chains),
         damaged_jobs=frozenset(damaged_jobs),
@@ -171,6 +174,21 @@ async def look(store: ObjectStore, tenant: str, *, jobs_s: float | None = None) 
         damaged_chains=frozenset(damaged_chains),
         damaged_jobs=frozenset(damaged_jobs),
     )
+
+
+async def _look_at_chains(
+    store: ObjectStore, tenant: str, damaged: set[str]
+) -> tuple[Objects, dict[str, Chain]]:
+    """The chains' objects and the chains. It is looked again until nothing new is there: a duplicate is durable
+    while its source is alive, so a look after the one that found the source deleted finds the duplicate."""
+    chains, found, seen = Chains(store), dict[str, Chain](), set[str]()
+    while True:
+        objects = await _list(store, paths.folder(tenant, "chains"))
+        new = objects.keys() - seen
+        if not new:
+            return objects, found
+        found |= await _read(new, lambda chain_id: chains.find(tenant, chain_id), damaged)
+        seen |= new
 
 
 def _makers_of_unnamed(holdings: Holdings) -> frozenset[str]:

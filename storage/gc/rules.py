@@ -161,8 +161,8 @@ def _may_be_named_by_damaged(holdings: Holdings, name: str) -> bool:
     if holdings.damaged_jobs & holdings.markers.keys():
         return True  # an export that is still to be made names any node's audio, though its chain be deleted
     match owner_of(name):
-        case UploadOf(chain_id):
-            return chain_id in holdings.damaged_chains
+        case UploadOf():
+            return bool(holdings.damaged_chains)  # a duplicate names what others have
         case SourceOf(job_id):
             return job_id in holdings.damaged_jobs
         case ExportFile():
@@ -175,7 +175,7 @@ def _may_be_named_by_damaged(holdings: Holdings, name: str) -> bool:
                 )
             if job.kind is JobKind.EXPORT:
                 return bool(holdings.damaged_exports)
-            return job.chain_id in holdings.damaged_chains
+            return bool(holdings.damaged_chains)
         case None:
             return False
 

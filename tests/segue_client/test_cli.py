@@ -356,6 +356,21 @@ class TestEditing:
         assert segue("crop", chain_id, root, "--from", "2.5").status == 1
         assert segue("crop", chain_id, root).status == 2
 
+    def test_a_decision_is_undone_and_redone(
+        self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
+    ) -> None:
+        root = chain()["root_id"]
+        segue("mark", chain_id, root, "--stars", "3")
+        assert segue("undo", chain_id).out == f"undid star {root}; spine: 1 node, 2.0 s\n"
+        assert nodes(chain())[root]["stars"] == 0
+        assert segue("redo", chain_id).out == f"redid star {root}; spine: 1 node, 2.0 s\n"
+        assert segue("redo", chain_id).status == 1
+
+    def test_a_duplicate(self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]) -> None:
+        done = segue("duplicate", chain_id, "--node", chain()["root_id"], "--title", "other")
+        assert done.err == "“other”, spine: 1 node, 2.0 s\n"
+        assert "other" in segue("show", done.out.strip()).out
+
     def test_marks(self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]) -> None:
         root = chain()["root_id"]
         done = segue("mark", chain_id, root, "--title", "dry", "--stars", "3", "--note", "softer")

@@ -117,7 +117,7 @@ def check_chain_history(chains: list[Chain]) -> Iterator[str]:
         if after.deleted_at is not None:
             continue
         now = {node.id: node for node in after.nodes}
-        if missing := [node.id for node in before.nodes if node.id not in now]:
+        if missing := [node.id for node in before.nodes if node.id not in now and node.cropped_from is None]:
             yield f"lost nodes {missing} at version {after.version}"
         was = {node.id: node for node in before.nodes}
         for node in after.nodes:

@@ -603,11 +603,13 @@ async def test_a_damaged_chain_keeps_what_it_may_name_and_hinders_nothing_else(
     audio = chain.nodes[0].audio
     assert audio is not None
     take = await put_blob(store, "job-1")  # of a job whose record is gone: the chain may name it
-    garbage = await put_blob(store, "upload-x")
+    shared = await put_blob(store, "upload-x")  # of another chain, which this one may be a duplicate of
+    garbage = await put_blob(store, "export")
     await store.put(paths.chain(TENANT, chain.id), document)
     store.pass_time(1000 * DAY_S)
     gone = await collected(collector)
     assert garbage.name in gone
+    assert shared.name not in gone
     assert {paths.chain(TENANT, chain.id), paths.blob(TENANT, audio.blob.name)} <= store.kept
     assert paths.blob(TENANT, take.name) in store.kept
     assert any(key.startswith(paths.timeline_folder(TENANT, "chains")) for key in store.kept)
