@@ -4,14 +4,8 @@ import type { ChainView, NodeView } from "../api/schema.ts";
 export type Progress = { progress: number; queue_position?: number | null; eta_s?: number | null };
 export type Edit = { action: string; node_id?: string | null; at?: string };
 
-/** Fields that newer servers add to theirs. */
-export type Take = NodeView & {
-  title?: string | null;
-  stars?: number;
-  note?: string | null;
-  cropped_from?: { node_id: string; from_s: number; to_s: number } | null;
-  chain_id?: string;
-};
+/** In a stream of several chains a node says whose it is. */
+export type Take = NodeView & { chain_id?: string };
 export type Chain = Omit<ChainView, "nodes"> & { nodes: Take[]; undo?: Edit | null; redo?: Edit | null };
 
 /** What a list needs of a chain. */
