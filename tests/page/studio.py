@@ -58,16 +58,17 @@ class Studio:
         """Until it has played to the end."""
         await expect(self.button("Play")).to_be_visible()
 
-    async def violations(self) -> list[str]:
-        """What axe finds, one line each."""
+    async def require_accessible(self) -> None:
+        """axe finds nothing."""
         if await self.page.evaluate("typeof axe === 'undefined'"):
             await self.page.evaluate(AXE.read_text())
         found = await self.page.evaluate("axe.run({resultTypes: ['violations']})")
-        return [
+        violations = [
             f"{each['id']}: {node['target']} {node.get('failureSummary', '')}"
             for each in found["violations"]
             for node in each["nodes"]
         ]
+        assert not violations, "\n".join(violations)
 
 
 def serve_capture(api: FastAPI) -> None:

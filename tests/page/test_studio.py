@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -120,3 +121,154 @@ async def test_the_journey_by_mouse(served: Served, page: Studio, tmp_path: Path
     file = await (await download.value).path()
     exported = np.ascontiguousarray(soundfile.read(file, dtype="float32")[0].T)
     assert np.array_equal(exported, line), "what is exported is what was heard"
+
+
+async def test_the_journey_by_keyboard_alone(served: Served, page: Studio) -> None:
+    chain, _ = await served.grown()
+    keys = page.page.keyboard
+    await page.open(f"#/chain/{chain['id']}")
+    await expect(page.take("Take 2")).to_be_visible()
+    await keys.press("Tab")  # the way past the frame
+    await keys.press("Enter")
+    await expect(page.take("Beginning")).to_be_focused()
+    await keys.press("ArrowRight")
+    await expect(page.take("Take 1")).to_be_focused()
+    await keys.press("ArrowDown")
+    await expect(page.take("Take 2")).to_be_focused()
+    await keys.press("ArrowUp")
+
+    await keys.press("1")
+    await keys.press("Space")
+    await expect(page.button("Pause")).to_be_visible()
+    await keys.press("2")
+    await expect(page.button("Take 2")).to_have_attribute("aria-pressed", "true")
+    await keys.press("k")
+    await expect(page.button("Play")).to_be_visible()
+
+    await page.take("Take 2").focus()
+    await keys.press("Enter")
+    await expect(page.take("Take 2, committed")).to_be_visible()
+    await page.take("Take 1").focus()
+    await keys.press("x")
+    await expect(page.take("Take 1")).to_have_count(0)
+    await expect(page.page.get_by_role("status").first).to_contain_text("Take 1 discarded")
+
+    await keys.press("b")
+    await expect(page.page.get_by_label("In words")).to_be_focused()
+    await keys.type("more brass")
+    cut = page.page.get_by_role("slider", name="From second")
+    await expect(cut).to_have_attribute("aria-valuenow", "2")
+    for _ in range(4):
+        if not await cut.evaluate("element => element === document.activeElement"):
+            await keys.press("Shift+Tab")
+    await expect(cut).to_be_focused()
+
+    await keys.press("?")
+    await expect(page.page.get_by_role("dialog", name="Keys")).to_be_visible()
+    await keys.press("Escape")
+    await expect(cut).to_be_focused()
+    await keys.press("e")
+    await expect(page.page.get_by_role("dialog", name="Export")).to_be_visible()
+    for _ in range(12):
+        if await page.page.evaluate("document.activeElement.type === 'submit'"):
+            break
+        await keys.press("Tab")
+    async with page.page.expect_download() as download:
+        await keys.press("Enter")
+    assert (await download.value).suggested_filename.endswith(".wav")
+
+    slider = page.page.get_by_role("slider", name="Playhead")
+    await slider.focus()
+    await keys.press("End")
+    await expect(slider).to_have_attribute("aria-valuetext", "0:04 of 0:04")
+    await keys.press("Home")
+    await keys.press("ArrowRight")
+    await expect(slider).to_have_attribute("aria-valuetext", "0:01 of 0:04, bar 1, beat 3")
+
+
+@pytest.mark.parametrize("colours", ["dark", "light"])
+async def test_every_view_is_accessible(served: Served, colours: Any) -> None:
+    chain, nodes = await served.grown()
+    await served.app.http.post(f"/v1/chains/{chain['id']}/nodes/{nodes[0]['id']}/commit")
+    async with studio(served.browser, served.url, color_scheme=colours) as page:
+        await page.open()
+        await expect(page.button("Choose a file")).to_be_visible()
+        await page.require_accessible()
+        await page.open(f"#/chain/{chain['id']}")
+        await page.take("Take 1").click()
+        await page.page.get_by_text("Wishes and sampling").click()
+        await page.page.get_by_text("Where it comes from").click()
+        await page.require_accessible()
+        await page.button("Export").click()
+        await page.require_accessible()
+        await page.page.keyboard.press("Escape")
+        await page.page.keyboard.press("?")
+        await page.require_accessible()
+        await page.page.keyboard.press("Escape")
+        await page.open("#/pipeline")
+        await expect(page.button("Choose a song")).to_be_visible()
+        await page.require_accessible()
+
+
+async def test_a_phone_shows_it_without_scrolling_sideways(served: Served) -> None:
+    chain, _ = await served.grown()
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    async with studio(served.browser, served.url, **phone) as page:
+        for path in ("", f"#/chain/{chain['id']}", "#/pipeline"):
+            await page.open(path)
+            await expect(page.page.locator("main h1")).to_be_attached()
+            widest = await page.page.evaluate("document.documentElement.scrollWidth")
+            assert widest <= 390, path
+            await page.require_accessible()
+        await page.open(f"#/chain/{chain['id']}")
+        await page.take("Take 1").tap()
+        await page.button("Listen").tap()
+        await expect(page.button("Pause")).to_be_visible()
+
+
+async def test_what_it_says_when_things_go_wrong(served: Served, page: Studio) -> None:
+    await page.open()
+    choose = page.page.locator("input[type=file]")
+    await choose.set_input_files(
+        {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no sound at all" * 99}
+    )
+    await expect(page.page.locator(".toast.bad")).to_contain_text("not a sound Segue can read")
+    await page.open("#/chain/0123456789abcdef01234567")
+    await expect(page.button("Choose a file")).to_be_visible()
+
+
+async def test_a_full_queue_is_said_with_the_time_to_wait() -> None:
+    async with (
+        running({"mock": MockEngine()}, work=False, overrides={"jobs": {"max_active_per_tenant": 1}}) as app,
+        listening(app.api) as http,
+        chromium() as browser,
+        studio(browser, str(http.base_url).rstrip("/")) as page,
+    ):
+        chain = await app.upload(CLIP, title="Full")
+        await page.open(f"#/chain/{chain['id']}")
+        await page.button("Make 2 takes").click()
+        await expect(page.page.locator(".toast.bad")).to_contain_text("The queue is full")
+
+
+async def test_a_key_is_asked_for_and_a_wrong_one_is_told() -> None:
+    keys = ({"sha256": hashlib.sha256(b"sesame").hexdigest(), "tenant": "ada", "tier": "paid"},)
+    async with (
+        running({"mock": MockEngine()}, work=False, overrides={"access": {"keys": keys}}) as app,
+        listening(app.api) as http,
+        chromium() as browser,
+        studio(browser, str(http.base_url).rstrip("/")) as page,
+    ):
+        await page.open()
+        dialog = page.page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("asks for a key")
+        await page.require_accessible()
+        await dialog.get_by_label("Key").fill("open")
+        await page.button("Use it").click()
+        await expect(dialog).to_contain_text("not known here")
+        await dialog.get_by_label("Key").fill("sesame")
+        await page.button("Use it").click()
+        await expect(dialog).to_have_count(0)
+        await page.page.reload()
+        await expect(page.button("Choose a file")).to_be_enabled()
+        await expect(dialog).to_have_count(0)
+        assert "sesame" not in page.page.url

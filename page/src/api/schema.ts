@@ -13,6 +13,7 @@ export type AdherenceView = {
   key_heard: string | null;
   key_score: number | null;
 };
+export type Align = "none" | "phase" | "beat";
 export type AnalyserView = {
   name: string;
   engine: string;
@@ -60,7 +61,6 @@ export type AnalysisView = {
   analysis: Record<string, unknown> | null;
   runs: AnalysisRunView[];
 };
-export type AudioFormat = "wav" | "flac" | "mp3";
 export type AudioView = {
   duration_s: number;
   samples: number;
@@ -79,6 +79,7 @@ export type BranchView = {
   job_ids: string[];
   job_id: string;
   notices?: string[];
+  crop?: NodeView | null;
 };
 export type ChainListView = {
   chains: ChainView[];
@@ -97,6 +98,11 @@ export type ChainView = {
   nodes: NodeView[];
   spine: string[];
   job_id?: string | null;
+};
+export type CroppedFromView = {
+  node_id: string;
+  from_s: number;
+  to_s: number;
 };
 export type DamagedView = {
   id: string;
@@ -194,9 +200,26 @@ export type NewChain = {
   title?: string;
 };
 export type NewExport = {
-  format: AudioFormat;
-  bit_depth?: number | null;
+  format: "wav" | "flac" | "aiff" | "mp3" | "opus" | "m4a" | "mp4" | "daw";
+  node_id?: string | null;
+  from?: number | string | null;
+  to?: number | string | null;
   sample_rate_hz?: number | null;
+  bit_depth?: number | null;
+  bitrate?: string | null;
+  loudness_lufs?: number | null;
+  true_peak_dbtp?: number | null;
+  fade_in_s?: number;
+  fade_out_s?: number;
+  tail_s?: number;
+  mix?: Record<string, number> | null;
+  title?: string | null;
+  tags?: NewTags;
+  cover?: string | null;
+  picture?: string | null;
+  size?: string | null;
+  fps?: number | null;
+  loop?: boolean;
 };
 export type NewNodes = {
   prompt?: string;
@@ -215,6 +238,10 @@ export type NewNodes = {
   parent_id: string;
   mode?: GenerationMode;
   takes?: number;
+  align?: Align;
+  crossfade_s?: number;
+  match_loudness?: boolean;
+  at_s?: number | null;
 };
 export type NewStems = {
   model?: string | null;
@@ -224,6 +251,15 @@ export type NewStems = {
   overlap?: number;
   segment_s?: number | null;
   seed?: number;
+};
+export type NewTags = {
+  artist?: string;
+  album?: string;
+  comment?: string;
+  date?: string;
+  genre?: string;
+  key?: string;
+  bpm?: number | null;
 };
 export type NodeView = {
   id: string;
@@ -243,6 +279,10 @@ export type NodeView = {
   error?: ErrorView | null;
   stems?: StemsOfNodeView[];
   analysis?: AnalysisOfNodeView | null;
+  title?: string | null;
+  stars?: number;
+  note?: string | null;
+  cropped_from?: CroppedFromView | null;
 };
 export type OutputsView = {
   job_id: string;
@@ -312,6 +352,10 @@ export type SpineNodeView = {
   error?: ErrorView | null;
   stems?: StemsOfNodeView[];
   analysis?: AnalysisOfNodeView | null;
+  title?: string | null;
+  stars?: number;
+  note?: string | null;
+  cropped_from?: CroppedFromView | null;
   offset_s: number;
 };
 export type SpineView = {

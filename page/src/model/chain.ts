@@ -4,8 +4,8 @@ import type { ChainView, NodeView } from "../api/schema.ts";
 export type Progress = { progress: number; queue_position?: number | null; eta_s?: number | null };
 export type Edit = { action: string; node_id?: string | null; at?: string };
 
-/** Fields that newer servers add to theirs. */
-export type Take = NodeView & { title?: string | null; stars?: number; note?: string | null };
+/** In a stream of several chains a node says whose it is. */
+export type Take = NodeView & { chain_id?: string };
 export type Chain = Omit<ChainView, "nodes"> & { nodes: Take[]; undo?: Edit | null; redo?: Edit | null };
 
 /** What a list needs of a chain. */
@@ -18,11 +18,17 @@ export type Summary = {
   deleted?: boolean;
 };
 
+/** A row of `export.format_options`. */
 export type FormatOptions = {
-  format: string;
+  name: string;
+  title: string;
+  kind?: string;
   bit_depths?: number[];
-  sample_rates_hz?: number[];
-  [option: string]: unknown;
+  default_bit_depth?: number | null;
+  bitrates?: string[];
+  default_bitrate?: string | null;
+  sample_rates_hz?: number[] | null;
+  cover?: boolean;
 };
 
 /** The parts of `GET /v1/config` that the page reads. */
@@ -33,7 +39,14 @@ export type Config = {
   uploads: { max_bytes: number; max_duration_s: number; formats: string[] };
   separators: string[];
   analyser: string | null;
-  export: { formats: unknown };
+  export: {
+    formats: string[];
+    format_options?: FormatOptions[];
+    sample_rates_hz?: number[];
+    loudness_lufs?: number[];
+    true_peak_dbtp?: number[];
+    video?: { pictures: string[]; sizes: string[] };
+  };
   process: { max_bytes?: number; max_duration_s?: number; kept_s?: number };
 };
 

@@ -99,8 +99,10 @@ export function layOut(chain: ChainView, showDiscarded: boolean): Layout {
     for (const child of [...onSpine, ...others])
       walk(child, start + place.length, depth + 1, place.lane === 0 ? 1 : place.lane);
   };
-  const root = byId(chain).get(chain.root_id);
-  if (root) walk(root, 0, 0, 0);
+  // A crop of the first node has no parent either.
+  const roots = children(chain, null);
+  for (const root of roots.filter((each) => spine.has(each.id))) walk(root, 0, 0, 0);
+  for (const root of roots.filter((each) => !spine.has(each.id))) walk(root, 0, 0, 1);
 
   const below = taken.length;
   const bury = (node: NodeView, start: number, depth: number) => {
@@ -124,6 +126,6 @@ function inOrder(chain: ChainView, places: Map<string, Place>): Place[] {
     if (place) order.push(place);
     for (const child of children(chain, id)) visit(child.id);
   };
-  visit(chain.root_id);
+  for (const root of children(chain, null)) visit(root.id);
   return order;
 }

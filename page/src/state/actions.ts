@@ -70,39 +70,45 @@ export async function duplicate(id: string): Promise<void> {
 
 // ---- Deciding -----------------------------------------------------------------------------------------------------
 
-async function decide(open: Chain, node: Take, verb: string): Promise<boolean> {
+async function decide(open: Chain, node: Take, verb: string): Promise<Chain | undefined> {
   const view = await attempt(() => client.post<ChainView>(`${at(open.id, node.id)}/${verb}`));
   if (view !== undefined) showChain(view);
-  return view !== undefined;
+  return view;
 }
 
-const undoAction = () => ({ label: words.chain.undo, run: () => void undo() });
+/** Undoes what was just done, and nothing else that came after it. */
+const undoOf = (made: Chain) => ({
+  action: { label: words.chain.undo, run: () => void step("undo", words.chain.undone, made.undo?.at) },
+});
 
 export async function commit(open: Chain, node: Take): Promise<void> {
-  if (await decide(open, node, "commit"))
-    toast(words.take.committed(takeName(open, node)), { action: undoAction() });
+  const made = await decide(open, node, "commit");
+  if (made) toast(words.take.committed(takeName(open, node)), undoOf(made));
 }
 
 export async function uncommit(open: Chain, node: Take): Promise<void> {
-  if (await decide(open, node, "uncommit"))
-    toast(words.take.uncommitted(takeName(open, node)), { action: undoAction() });
+  const made = await decide(open, node, "uncommit");
+  if (made) toast(words.take.uncommitted(takeName(open, node)), undoOf(made));
 }
 
 export async function discard(open: Chain, node: Take): Promise<void> {
-  if (!(await decide(open, node, "discard"))) return;
+  const made = await decide(open, node, "discard");
+  if (!made) return;
   if (selectedId.peek() === node.id) selectedId.value = node.parent_id;
-  toast(words.take.discarded(takeName(open, node)), { action: undoAction() });
+  toast(words.take.discarded(takeName(open, node)), undoOf(made));
 }
 
 export async function restore(open: Chain, node: Take): Promise<void> {
-  if (await decide(open, node, "restore"))
-    toast(words.take.restored(takeName(open, node)), { action: undoAction() });
+  const made = await decide(open, node, "restore");
+  if (made) toast(words.take.restored(takeName(open, node)), undoOf(made));
 }
 
-async function step(verb: "undo" | "redo", done: string): Promise<void> {
+async function step(verb: "undo" | "redo", done: string, decidedAt?: string): Promise<void> {
   const open = chain.peek();
   if (open === null) return;
-  const view = await attempt(() => client.post<ChainView>(`${at(open.id)}/${verb}`));
+  const view = await attempt(() =>
+    client.post<ChainView>(`${at(open.id)}/${verb}`, decidedAt === undefined ? {} : { at: decidedAt }),
+  );
   if (view === undefined) return;
   showChain(view);
   toast(done);

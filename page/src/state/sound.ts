@@ -54,10 +54,10 @@ export const heard = computed<Take | null>(() => {
   return open === null ? null : ((byId(open).get(heardId.value ?? "") as Take | undefined) ?? null);
 });
 
-/** The takes that keys 1 to 8 switch between: those beside the one that is heard, or chosen. */
+/** The takes that keys 1 to 8 switch between: those beside the chosen one; in a blind comparison, those compared. */
 export const choices = computed<Take[]>(() => {
   const open = chain.value;
-  const about = heard.value ?? selected.value;
+  const about = blind.value === null ? (selected.value ?? heard.value) : heard.value;
   if (open === null || about === null) return [];
   const takes = takesBeside(open, about).slice(0, MAX_TAKES) as Take[];
   const order = blind.value;
@@ -213,9 +213,10 @@ const lanes = computed<LaneSpec[]>(() => {
   const gains = matching.value ? matchedGains(choices.value) : null;
   const from = startOf(open, about.id);
   const specs: LaneSpec[] = [];
-  for (const take of choices.value.includes(about) ? choices.value : [about]) {
+  for (const take of new Set([about, ...choices.value])) {
     const tip = take.id === about.id ? tipThrough(open, take.id) : take;
     if (tip === undefined || !isReady(tip)) continue;
+    if (specs.some((spec) => spec.id === `line:${tip.id}`)) continue;
     specs.push(
       lineLane(open, tip as Take, take.id === about.id ? 1 : 0, { from, gain: gains?.get(take.id) ?? 1 }),
     );

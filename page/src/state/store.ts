@@ -191,6 +191,9 @@ function onEvent({ event, data }: ServerEvent): void {
           jobs.value = new Map(body.jobs.map((job) => [job.id, job]));
         } else showChain(body as ChainView);
         return;
+      case "open":
+        showChain(body as ChainView);
+        return;
       case "node":
         return showNode(body as Take);
       case "chain":
@@ -222,7 +225,7 @@ export function showChain(view: ChainView): void {
 
 function showNode(node: Take): void {
   const open = chain.peek();
-  if (open === null) return;
+  if (open === null || (node.chain_id !== undefined && node.chain_id !== open.id)) return;
   const before = byId(open).get(node.id) as Take | undefined;
   chain.value = withNode(open, node);
   if (before !== undefined && isUnfinished(before) && node.status === "ready") {
@@ -304,8 +307,12 @@ export async function readJobs(): Promise<void> {
 /** What a take is called: its own name, or its number among the takes of its request. */
 export function takeName(open: Chain, node: Take): string {
   if (node.title) return node.title;
+  const source = node.cropped_from && (byId(open).get(node.cropped_from.node_id) as Take | undefined);
+  if (source && node.cropped_from) return words.take.cropOf(takeName(open, source), node.cropped_from.to_s);
   if (node.parent_id === null) return words.take.root;
-  const beside = open.nodes.filter((each) => each.parent_id === node.parent_id);
+  const beside = (open.nodes as Take[]).filter(
+    (each) => each.parent_id === node.parent_id && !each.cropped_from,
+  );
   beside.sort((one, other) => one.created_at.localeCompare(other.created_at) || one.take - other.take);
   return words.take.numbered(beside.findIndex((each) => each.id === node.id) + 1);
 }

@@ -30,7 +30,8 @@ export function App() {
         type="button"
         class="skip"
         onClick={() => {
-          document.querySelector<HTMLElement>('[role="treeitem"][tabindex="0"], main button')?.focus();
+          const find = (selector: string) => document.querySelector<HTMLElement>(selector);
+          (find('[role="treeitem"][tabindex="0"]') ?? find("main button"))?.focus();
         }}
       >
         {words.skip}

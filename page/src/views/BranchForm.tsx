@@ -133,7 +133,7 @@ export function BranchForm({ open, parent }: { open: Chain; parent: Take }) {
   const message = (name: string) => fieldMessage(error, name);
   return (
     <form class="branch" onSubmit={submit} aria-labelledby="branch-title">
-      <h3 id="branch-title">{words.branch.title}</h3>
+      <h2 id="branch-title">{words.branch.title}</h2>
       {!ready && <p class="faint">{words.branch.cannot}</p>}
       {ready && (
         <Cut
@@ -304,7 +304,7 @@ function Cut({ open, take, cut, context, onCut }: CutProps) {
         <span class="cut-mark" style={{ left: `${(100 * cut) / length}%` }} aria-hidden="true" />
       </div>
       <p class="cut-words">
-        <output>{clock(cut, 2)}</output>
+        <span class="cut-time">{clock(cut, 2)}</span>
         <Button
           label={words.branch.atPlayhead}
           kind="quiet"

@@ -1,39 +1,60 @@
 // The line as a file, in every format that the server offers.
 import { useState } from "preact/hooks";
-import type { Chain, FormatOptions } from "../model/chain.ts";
+import type { Chain, Config, FormatOptions, Take } from "../model/chain.ts";
 import { fieldMessage, sentence } from "../model/problems.ts";
+import { pathTo } from "../model/tree.ts";
 import { exportLine, intention } from "../state/actions.ts";
 import { mixer } from "../state/sound.ts";
-import { config, dialog, models, selected, toast } from "../state/store.ts";
+import { config, dialog, models, selected, takeName, toast } from "../state/store.ts";
 import { words } from "../words.ts";
 import { Dialog, Field } from "./controls.tsx";
 import { Licence } from "./Inspector.tsx";
 import { withMix } from "./Stems.tsx";
 
-/** What the server says of its formats, whether it lists names or describes them. */
-export function formatsOf(told: unknown): FormatOptions[] {
-  if (Array.isArray(told))
-    return told.map((each) =>
-      typeof each === "string" ? { format: each, ...USUAL[each] } : { ...(each as FormatOptions) },
-    );
-  if (typeof told === "object" && told !== null)
-    return Object.entries(told).map(([format, options]) => ({ ...(options as object), format }));
-  return [];
+/** What the server says of its formats; older ones name them only. */
+export function formatsOf(told: Config["export"] | undefined): FormatOptions[] {
+  return (
+    told?.format_options ??
+    (told?.formats ?? []).map((name) => ({ name, title: words.export.formats[name] ?? name, ...USUAL[name] }))
+  );
 }
 
-const USUAL: Record<string, { bit_depth: number[] }> = {
-  wav: { bit_depth: [16, 24, 32] },
-  flac: { bit_depth: [16, 24] },
+const USUAL: Record<string, Partial<FormatOptions>> = {
+  wav: { bit_depths: [16, 24, 32], default_bit_depth: 24 },
+  flac: { bit_depths: [16, 24], default_bit_depth: 24 },
 };
 
+type Values = Record<string, string>;
+
+/** The body of the request: what was left empty is left out. */
+function wanted(format: string, values: Values, open: Chain, chosen: Take | null): Record<string, unknown> {
+  const body: Record<string, unknown> = { format };
+  for (const [name, value] of Object.entries(values))
+    if (value !== "" && name !== "line") body[name] = Number.isNaN(Number(value)) ? value : Number(value);
+  if (values.line === "chosen" && chosen !== null) body.node_id = chosen.id;
+  const desk = mixer.peek();
+  if (withMix.peek() && desk !== null) {
+    body.node_id = open.spine.includes(desk.nodeId) ? undefined : desk.nodeId;
+    const soloed = desk.strips.some((strip) => strip.solo);
+    body.mix = Object.fromEntries(
+      desk.strips
+        .filter((strip) => !strip.muted && (!soloed || strip.solo) && strip.db > -60)
+        .map((strip) => [strip.name, strip.db]),
+    );
+  }
+  return body;
+}
+
 export function ExportDialog({ open }: { open: Chain }) {
-  const formats = formatsOf(config.value?.export.formats);
-  const [format, setFormat] = useState(formats[0]?.format ?? "wav");
-  const [values, setValues] = useState<Record<string, string>>({});
+  const told = config.value?.export;
+  const formats = formatsOf(told);
+  const [format, setFormat] = useState(formats[0]?.name ?? "wav");
+  const [values, setValues] = useState<Values>({});
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
-  const [key] = useState(intention);
-  const chosen = formats.find((each) => each.format === format);
+  const form = formats.find((each) => each.name === format);
+  const take = selected.value;
+  const aside = take?.status === "ready" && !open.spine.includes(take.id) ? take : null;
   const close = () => {
     withMix.value = false;
     dialog.value = null;
@@ -42,25 +63,8 @@ export function ExportDialog({ open }: { open: Chain }) {
     event.preventDefault();
     setBusy(true);
     setError(null);
-    const body: Record<string, unknown> = { format };
-    for (const [name, value] of Object.entries(values))
-      if (value !== "") body[name] = Number.isNaN(Number(value)) ? value : Number(value);
-    const desk = mixer.value;
-    if (withMix.value && desk !== null) {
-      body.node_id = desk.nodeId;
-      const soloed = desk.strips.some((strip) => strip.solo);
-      body.mix = Object.fromEntries(
-        desk.strips
-          .filter((strip) => !strip.muted && (!soloed || strip.solo) && strip.db > -60)
-          .map((strip) => [strip.name, strip.db]),
-      );
-    }
     try {
-      const name = await exportLine(
-        open,
-        body,
-        `${key}-${JSON.stringify(body).length}-${hash(JSON.stringify(body))}`,
-      );
+      const name = await exportLine(open, wanted(format, values, open, aside), intention());
       toast(words.export.done(name));
       close();
     } catch (problem) {
@@ -69,50 +73,86 @@ export function ExportDialog({ open }: { open: Chain }) {
     setBusy(false);
   };
   const set = (name: string, value: string) => setValues({ ...values, [name]: value });
-  const licences = licencesOf(open);
+  const number = (name: string, label: string) => (
+    <Field label={label} error={fieldMessage(error, name)}>
+      <input
+        type="number"
+        min={0}
+        step="any"
+        value={values[name] ?? ""}
+        onInput={(event) => set(name, event.currentTarget.value)}
+      />
+    </Field>
+  );
+  const choice = (name: string, label: string, options: [string, string][], usual: string) =>
+    options.length > 0 && (
+      <Field label={label} error={fieldMessage(error, name)}>
+        <select value={values[name] ?? ""} onChange={(event) => set(name, event.currentTarget.value)}>
+          <option value="">{usual}</option>
+          {options.map(([value, text]) => (
+            <option key={value} value={value}>
+              {text}
+            </option>
+          ))}
+        </select>
+      </Field>
+    );
+  const plain = (options: (string | number)[] | null | undefined) =>
+    (options ?? []).map((each): [string, string] => [String(each), String(each)]);
+  const { export: text } = words;
   return (
-    <Dialog title={words.export.title} onClose={close}>
+    <Dialog title={text.title} onClose={close}>
       <form onSubmit={submit} class="export">
         <fieldset class="formats">
-          <legend>{words.export.format}</legend>
+          <legend>{text.format}</legend>
           {formats.map((each) => (
-            <label key={each.format} class="choice">
+            <label key={each.name} class="choice">
               <input
                 type="radio"
                 name="format"
-                value={each.format}
-                checked={each.format === format}
+                value={each.name}
+                checked={each.name === format}
                 onChange={() => {
-                  setFormat(each.format);
+                  setFormat(each.name);
                   setValues({});
                 }}
               />
-              <span>{words.export.formats[each.format] ?? each.format.toUpperCase()}</span>
+              <span>{text.formats[each.name] ?? each.title}</span>
             </label>
           ))}
         </fieldset>
         <div class="grid">
-          {chosen && <Options format={chosen} values={values} set={set} error={error} />}
+          {aside !== null &&
+            choice("line", text.what, [["chosen", text.chosenLine(takeName(open, aside))]], text.line)}
+          {choice(
+            "bit_depth",
+            text.bits,
+            (form?.bit_depths ?? []).map((each) => [String(each), each === 32 ? text.float : String(each)]),
+            form?.default_bit_depth ? `${form.default_bit_depth}, ${text.usual}` : text.usual,
+          )}
+          {choice("bitrate", text.bitrate, plain(form?.bitrates), form?.default_bitrate ?? text.usual)}
+          {choice(
+            "sample_rate_hz",
+            text.rate,
+            (form?.sample_rates_hz ?? told?.sample_rates_hz ?? []).map((hz) => [String(hz), text.hz(hz)]),
+            text.asChain,
+          )}
+          {choice("loudness_lufs", text.loudness, told?.loudness_lufs ? text.targets : [], text.asItIs)}
+          {form?.kind === "video" &&
+            choice(
+              "picture",
+              text.picture,
+              (told?.video?.pictures ?? []).map((each) => [each, text.pictures[each] ?? each]),
+              text.usual,
+            )}
+          {form?.kind === "video" && choice("size", text.size, plain(told?.video?.sizes), text.usual)}
         </div>
         <div class="grid">
-          <Field label={words.export.from} error={fieldMessage(error, "from")}>
-            <input
-              type="number"
-              min={0}
-              step="any"
-              value={values.from ?? ""}
-              onInput={(event) => set("from", event.currentTarget.value)}
-            />
-          </Field>
-          <Field label={words.export.to} error={fieldMessage(error, "to")}>
-            <input
-              type="number"
-              min={0}
-              step="any"
-              value={values.to ?? ""}
-              onInput={(event) => set("to", event.currentTarget.value)}
-            />
-          </Field>
+          {number("from", text.from)}
+          {number("to", text.to)}
+          {told?.format_options && number("fade_in_s", text.fadeIn)}
+          {told?.format_options && number("fade_out_s", text.fadeOut)}
+          {told?.format_options && number("tail_s", text.tail)}
         </div>
         {mixer.value !== null && (
           <label class="choice">
@@ -123,20 +163,13 @@ export function ExportDialog({ open }: { open: Chain }) {
                 withMix.value = event.currentTarget.checked;
               }}
             />
-            <span>{words.export.mix}</span>
+            <span>{text.mix}</span>
           </label>
         )}
-        {licences.length > 0 && (
-          <p class="faint">
-            {words.facts.licence}:{" "}
-            {licences.map((name, index) => (
-              <span key={name}>
-                {index > 0 ? ", " : ""}
-                <Licence name={name} />
-              </span>
-            ))}
-          </p>
-        )}
+        <Licences
+          open={open}
+          last={values.line === "chosen" && aside ? aside.id : (open.spine.at(-1) ?? open.root_id)}
+        />
         {error !== null && (
           <p class="bad-word" role="alert">
             {sentence(error)}
@@ -144,7 +177,7 @@ export function ExportDialog({ open }: { open: Chain }) {
         )}
         <p class="dialog-foot">
           <button class="button main" type="submit" disabled={busy}>
-            <span>{busy ? words.export.making : words.export.make}</span>
+            <span>{busy ? text.making : text.make}</span>
           </button>
         </p>
       </form>
@@ -152,68 +185,23 @@ export function ExportDialog({ open }: { open: Chain }) {
   );
 }
 
-type OptionsProps = {
-  format: FormatOptions;
-  values: Record<string, string>;
-  set: (name: string, value: string) => void;
-  error: unknown;
-};
-
-/** A list of values is a choice, a range a number, `true` a switch; names without words are left out. */
-function Options({ format, values, set, error }: OptionsProps) {
-  return (
-    <>
-      {Object.entries(format).map(([name, told]) => {
-        const label = words.export.fields[name];
-        if (label === undefined) return null;
-        const message = fieldMessage(error, name);
-        if (Array.isArray(told))
-          return (
-            <Field key={name} label={label} error={message}>
-              <select value={values[name] ?? ""} onChange={(event) => set(name, event.currentTarget.value)}>
-                <option value="">
-                  {name === "sample_rate_hz" ? words.export.asChain : words.export.usual}
-                </option>
-                {told.map((value) => (
-                  <option key={String(value)} value={String(value)}>
-                    {String(value)}
-                  </option>
-                ))}
-              </select>
-            </Field>
-          );
-        const range = (typeof told === "object" && told !== null ? told : {}) as {
-          min?: number;
-          max?: number;
-        };
-        return (
-          <Field key={name} label={label} error={message}>
-            <input
-              type="number"
-              step="any"
-              min={range.min}
-              max={range.max}
-              value={values[name] ?? ""}
-              onInput={(event) => set(name, event.currentTarget.value)}
-            />
-          </Field>
-        );
-      })}
-    </>
-  );
-}
-
-function licencesOf(open: Chain): string[] {
-  const line = new Set(open.spine);
-  const names = open.nodes.filter((node) => line.has(node.id)).map((node) => node.params.model);
+/** Of the models that made the line. */
+function Licences({ open, last }: { open: Chain; last: string }) {
+  const names = new Set(pathTo(open, last).map((node) => node.params.model));
   const served = models.value?.models ?? [];
-  void selected.value;
-  return [...new Set(served.filter((model) => names.includes(model.name)).map((model) => model.licence))];
-}
-
-/** One Idempotency-Key for each set of options. */
-function hash(text: string): number {
-  let value = 0;
-  for (let index = 0; index < text.length; index++) value = (31 * value + text.charCodeAt(index)) | 0;
-  return value >>> 0;
+  const licences = [
+    ...new Set(served.filter((model) => names.has(model.name)).map((model) => model.licence)),
+  ];
+  if (licences.length === 0) return null;
+  return (
+    <p class="faint">
+      {words.facts.licence}:{" "}
+      {licences.map((name, index) => (
+        <span key={name}>
+          {index > 0 ? ", " : ""}
+          <Licence name={name} />
+        </span>
+      ))}
+    </p>
+  );
 }

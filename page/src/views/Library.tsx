@@ -181,9 +181,7 @@ function RecordButton() {
   if (seconds === null) return <Button label={words.start.record} icon="record" onClick={start} />;
   return (
     <span class="row">
-      <span class="recording" role="status">
-        {words.start.recording(seconds)}
-      </span>
+      <span class="recording">{words.start.recording(seconds)}</span>
       <Button label={words.start.stop} kind="main" onClick={() => stop(true)} />
       <Button label={words.start.cancel} kind="quiet" onClick={() => stop(false)} />
     </span>

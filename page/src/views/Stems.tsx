@@ -18,7 +18,7 @@ export function Stems({ open, take }: { open: Chain; take: Take }) {
   const atWork = newest !== undefined && (newest.status === "pending" || newest.status === "running");
   return (
     <section class="stems" aria-labelledby="stems-title">
-      <h3 id="stems-title">{words.stems.title}</h3>
+      <h2 id="stems-title">{words.stems.title}</h2>
       {newest === undefined && <p class="faint">{words.stems.none}</p>}
       {newest?.status === "failed" && (
         <p class="bad-word">{words.stems.failed(newest.error?.detail ?? "")}</p>
@@ -106,7 +106,9 @@ function Strip({ strip, number }: { strip: StemStrip; number: number }) {
         onInput={(event) => setStrip(strip.name, { db: Number(event.currentTarget.value) })}
         onDblClick={() => setStrip(strip.name, { db: 0 })}
       />
-      <output class="strip-db">{words.stems.db(strip.db)}</output>
+      <span class="strip-db" aria-hidden="true">
+        {words.stems.db(strip.db)}
+      </span>
     </li>
   );
 }

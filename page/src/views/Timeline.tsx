@@ -384,7 +384,9 @@ function Clip({ open, place, pxPerSample, siblings, hasChildren, focusable }: Cl
       aria-setsize={siblings.length}
       aria-posinset={siblings.indexOf(place) + 1}
       aria-expanded={hasChildren ? true : undefined}
-      aria-label={node.stars ? `${label}, ${words.take.starsOf(node.stars)}` : label}
+      aria-label={[label, ...tagsOf(node, percent).map(([kind, text]) => spokenTag(kind, text, node))].join(
+        ", ",
+      )}
       style={{
         left: `${place.start * pxPerSample}px`,
         top: `${top}px`,
@@ -403,21 +405,30 @@ function Clip({ open, place, pxPerSample, siblings, hasChildren, focusable }: Cl
       <span class="clip-head">
         <span class="clip-name">{name}</span>
         <span class="clip-facts">
-          {isUnfinished(node) && (
-            <span class="tag live">{node.status === "pending" ? queueText(node) : `${percent} %`}</span>
-          )}
-          {node.status === "failed" && <span class="tag bad">{words.take.state.failed}</span>}
-          {node.analysis?.rank != null && <span class="tag">{words.take.rank(node.analysis.rank)}</span>}
-          {node.stars ? <span class="tag star">{"★".repeat(node.stars)}</span> : null}
-          {node.analysis?.bpm != null && (
-            <span class="tag fact">{words.facts.bpm(Math.round(node.analysis.bpm))}</span>
-          )}
-          {node.analysis?.key != null && <span class="tag fact">{node.analysis.key}</span>}
+          {tagsOf(node, percent).map(([kind, text]) => (
+            <span key={kind} class={`tag ${kind}`} data-text={text} />
+          ))}
         </span>
       </span>
     </div>
   );
 }
+
+/** What a clip shows beside its name, each with its kind. */
+function tagsOf(node: Take, percent: number): [string, string][] {
+  const tags: [string, string | null | undefined][] = [
+    ["live", isUnfinished(node) ? (node.status === "pending" ? queueText(node) : `${percent} %`) : null],
+    ["bad", node.status === "failed" ? words.take.state.failed : null],
+    ["rank", node.analysis?.rank == null ? null : words.take.rank(node.analysis.rank)],
+    ["star", node.stars ? "★".repeat(node.stars) : null],
+    ["fact bpm", node.analysis?.bpm == null ? null : words.facts.bpm(Math.round(node.analysis.bpm))],
+    ["fact key", node.analysis?.key],
+  ];
+  return tags.filter((tag): tag is [string, string] => tag[1] != null);
+}
+
+const spokenTag = (kind: string, text: string, node: Take) =>
+  kind === "star" ? words.take.starsOf(node.stars ?? 0) : text;
 
 function queueText(node: Take): string {
   const place = progress.value.get(node.id)?.queue_position;
