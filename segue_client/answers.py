@@ -232,6 +232,12 @@ class Job(Answer):
         return self.state in ("succeeded", "failed", "cancelled")
 
 
+class JobSnapshot(Answer):
+    """All unfinished jobs."""
+
+    jobs: tuple[Job, ...]
+
+
 class JobPage(Answer):
     jobs: tuple[Job, ...]
     cursor: str | None = None

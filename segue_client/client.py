@@ -35,7 +35,7 @@ from segue_client.answers import (
     matching,
 )
 from segue_client.connection import Connection, new_key
-from segue_client.events import EventDecoder, LiveChain, ServerEvent
+from segue_client.events import EventDecoder, LiveChain, LiveJobs, ServerEvent
 from segue_client.peaks import Peaks, read_peaks
 
 T = TypeVar("T")
@@ -223,6 +223,13 @@ class SegueClient:
 
     def events(self, chain_id: str) -> Generator[ServerEvent, None, None]:
         """The chain's events, without end: a stream that stops is resumed after the last id that it sent."""
+        return self._events(f"/v1/chains/{chain_id}/events")
+
+    def all_events(self) -> Generator[ServerEvent, None, None]:
+        """Events of all chains and jobs, as `events`."""
+        return self._events("/v1/events")
+
+    def _events(self, path: str) -> Generator[ServerEvent, None, None]:
         failures = 0
         last_id: str | None = None
         while True:
@@ -232,7 +239,7 @@ class SegueClient:
             )
             try:
                 with self.connection.http.stream(
-                    "GET", f"/v1/chains/{chain_id}/events", headers=headers, timeout=_EVENTS_TIMEOUT
+                    "GET", path, headers=headers, timeout=_EVENTS_TIMEOUT
                 ) as response:
                     check(response)
                     for chunk in response.iter_bytes():
@@ -259,6 +266,15 @@ class SegueClient:
                 # A node that was asked for may not be in the chain yet: it counts as unfinished.
                 watched = {node.id for node in live.chain.nodes} if node_ids is None else set(node_ids)
                 if not endless and watched <= finished:
+                    return
+
+    def follow_jobs(self, *, endless: bool = False) -> Generator[Job, None, None]:
+        """Each job as it changes, until none is unfinished."""
+        live = LiveJobs()
+        with closing(self.all_events()) as events:
+            for event in events:
+                yield from live.apply(event)
+                if not endless and live.is_known and not live.unfinished:
                     return
 
     def _read_chain(self, chain_id: str) -> Chain:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from segue_client.answers import BadAnswer, Chain, Node
+from segue_client.answers import BadAnswer, Chain, Job, JobSnapshot, Node
 
 # A CR at the end may yet turn out to be half of a CR LF. (Python's own splitlines would also break a line at
 # U+2028, which JSON allows inside a string.)
@@ -91,9 +91,52 @@ class LiveChain:
         # Progress may come late, by another path than the node's end: it never reopens a finished node.
         if known is None or known.is_finished:
             return []
-        return [self._put(known.model_copy(update={"progress": float(data["progress"])}))]
+        return [self._put(known.model_copy(update=_progress_in(data)))]
 
     def _put(self, node: Node) -> Node:
         nodes = {known.id: known for known in self.chain.nodes} | {node.id: node}
         self.chain = self.chain.model_copy(update={"nodes": tuple(nodes.values())})
         return node
+
+
+class LiveJobs:
+    """The unfinished jobs, kept up to date by the events of `GET /v1/events`."""
+
+    def __init__(self) -> None:
+        self.unfinished: dict[str, Job] = {}
+        self.is_known = False
+        """Whether the server has said which there are."""
+
+    def apply(self, event: ServerEvent) -> Sequence[Job]:
+        """Take in one event; returns the jobs that it is about, as they are now. Raises BadAnswer."""
+        try:
+            match event.event:
+                case "snapshot":
+                    self.is_known = True
+                    jobs = JobSnapshot.model_validate_json(event.data).jobs
+                    self.unfinished = {job.id: job for job in jobs}
+                    return jobs
+                case "job":
+                    return [self._put(Job.model_validate_json(event.data))]
+                case "progress":
+                    return self._progress(json.loads(event.data))
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadAnswer(f"the server sent a {event.event} event that this client cannot read") from error
+        return []
+
+    def _progress(self, data: dict[str, Any]) -> Sequence[Job]:
+        known = self.unfinished.get(data["job_id"])
+        if known is None:
+            return []
+        return [self._put(known.model_copy(update=_progress_in(data)))]
+
+    def _put(self, job: Job) -> Job:
+        if job.is_finished:
+            self.unfinished.pop(job.id, None)
+        else:
+            self.unfinished[job.id] = job
+        return job
+
+
+def _progress_in(data: dict[str, Any]) -> dict[str, Any]:
+    return {"progress": float(data["progress"])}

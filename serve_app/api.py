@@ -18,6 +18,7 @@ from serve_app.chains import node_routes as nodes
 from serve_app.chains import routes as chains
 from serve_app.chains.schemas import NewChain
 from serve_app.events import routes as events
+from serve_app.events.frames import TenantSnapshot
 from serve_app.exports import routes as exports
 from serve_app.exports.schemas import NewExport
 from serve_app.http.docs import install_docs
@@ -153,7 +154,7 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
 
 def _document_models(app: FastAPI) -> None:
     """Put the bodies that routes read by themselves into the OpenAPI document: the JSON of `POST /v1/chains`, the
-    forms of `POST /process`, `/analyze` and `/compose`."""
+    forms of `POST /process`, `/analyze` and `/compose`; and what frames of `GET /v1/events` say."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
@@ -164,6 +165,12 @@ def _document_models(app: FastAPI) -> None:
             body = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(body.pop("$defs", {}))
             schemas[model.__name__] = body
+        snapshot = TenantSnapshot.model_json_schema(
+            mode="serialization", ref_template="#/components/schemas/{model}"
+        )
+        for name, schema in snapshot.pop("$defs", {}).items():
+            schemas.setdefault(name, schema)
+        schemas[TenantSnapshot.__name__] = snapshot
         file = {"type": "string", "format": "binary", "description": ACCEPTED}
         for form in forms:
             schemas[form.__name__]["properties"]["file"] = file

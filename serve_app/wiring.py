@@ -24,6 +24,8 @@ from serve_app.chains.uploads import UploadService
 from serve_app.events.latest import LatestChains
 from serve_app.events.listener import Listener
 from serve_app.events.streams import EventStreams
+from serve_app.events.tenant_streams import TenantStreams
+from serve_app.events.tenant_watch import TenantWatches
 from serve_app.exports.service import ExportService
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.queue import JobQueue
@@ -72,6 +74,7 @@ class Services:
     processing: ProcessService
     exports: ExportService
     streams: EventStreams
+    tenant_streams: TenantStreams
     system: SystemService
 
     def by_type(self) -> dict[type, object]:
@@ -99,7 +102,7 @@ def build_services(
     blobs, exports = Blobs(store), Exports(store)
     peaks = PeaksStage(blobs, Peaks(store))
     ffmpeg = find_ffmpeg(settings.export.ffmpeg_path)
-    listener = Listener(bus)
+    listener, latest = Listener(bus), LatestChains(chains)
     job_records = Jobs(store)
     jobs = JobService(job_records, chains, queue)
     admission = Admission(job_records, jobs, queue, settings.jobs)
@@ -134,6 +137,12 @@ def build_services(
         tools=ToolService(generators[generating.default], analyser, settings),
         processing=ProcessService(jobs, admission, blobs, separating, settings.process, settings.uploads),
         exports=ExportService(chains, blobs, exports, jobs, admission, settings.export),
-        streams=EventStreams(LatestChains(chains), jobs, listener, settings.events),
+        streams=EventStreams(latest, jobs, listener, settings.events),
+        tenant_streams=TenantStreams(
+            TenantWatches(chains, job_records, jobs, latest, listener, settings.events),
+            latest,
+            listener,
+            settings.events,
+        ),
         system=SystemService(cluster, models, job_records, StorageCheck(store), settings),
     )

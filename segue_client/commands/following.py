@@ -45,6 +45,23 @@ def follow_nodes(
         raise WorkFailed("; ".join(reasons))
 
 
+def follow_jobs(client: SegueClient, terminal: Terminal, *, endless: bool) -> None:
+    """Progress until no job is unfinished. Raises WorkFailed if one that was seen unfinished failed,
+    KeyboardInterrupt with a sentence on Ctrl-C."""
+    failed: list[Job] = []
+    try:
+        with terminal.progress() as report, closing(client.follow_jobs(endless=endless)) as changes:
+            for job in changes:
+                report(job.id, f"{job.kind} {job.state}", 1.0 if job.state == "succeeded" else job.progress)
+                if job.state == "failed":
+                    failed.append(job)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Stopped watching; the server goes on with its jobs.") from None
+    if failed:
+        reasons = [f"{job.id} failed" + (f": {job.error.detail}" if job.error else "") for job in failed]
+        raise WorkFailed("; ".join(reasons))
+
+
 @contextmanager
 def followed_job(terminal: Terminal, label: str) -> Iterator[Callable[[Job], None]]:
     """A job's progress under `label`. Raises KeyboardInterrupt with a sentence on Ctrl-C."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from segue_client.answers import Chain, ClientError, Misused
 from segue_client.client import SegueClient
-from segue_client.commands.following import follow_nodes
+from segue_client.commands.following import follow_jobs, follow_nodes
 from segue_client.commands.generation import (
     add_context,
     add_generation,
@@ -52,7 +52,8 @@ def add_commands(commands: Commands) -> None:
     sub.set_defaults(mode="compose")
     _add_branch_options(sub)
 
-    sub = commands.add("watch", watch, "show progress until nothing in the chain is being made", "chain")
+    sub = commands.add("watch", watch, "show progress until nothing in the chain, or nothing at all, is made")
+    sub.add_argument("chain", metavar="CHAIN", type=text, nargs="?", help="(all jobs, whatever they make)")
     sub.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
 
     commands.add("commit", commit, "put a node onto the spine", "chain", "node")
@@ -102,7 +103,10 @@ def branch(client: SegueClient, args: argparse.Namespace, terminal: Terminal) ->
 
 
 def watch(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
-    follow_nodes(client, client.chain(args.chain), terminal, None, endless=args.follow)
+    if args.chain is None:
+        follow_jobs(client, terminal, endless=args.follow)
+    else:
+        follow_nodes(client, client.chain(args.chain), terminal, None, endless=args.follow)
 
 
 def _decision(decide: Callable[[SegueClient, str, str], Chain], done: str) -> Command:

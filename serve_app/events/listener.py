@@ -22,6 +22,8 @@ LONG_POLL_S = 10.0
 RETRY_S = 0.5
 KEPT_PROGRESS = 10_000
 QUEUED_NOTICES = 256
+EVERYTHING = "*"
+"""The topic of all chains and jobs of a tenant. No id is called so."""
 
 
 class Subscription:
@@ -80,7 +82,7 @@ class Listener:
 
     @contextmanager
     def subscribe(self, tenant: str, *record_ids: str) -> Iterator[Subscription]:
-        """Notices about the chains and jobs of these ids, and what `segments_of` names."""
+        """Notices about the chains and jobs of these ids, or about EVERYTHING, and what `segments_of` names."""
         subscription = Subscription()
         topics = [(tenant, record_id) for record_id in record_ids]
         for topic in topics:
@@ -118,9 +120,9 @@ class Listener:
         topics: tuple[str, ...]
         match notice:
             case ChainChanged(chain_id=chain_id):
-                topics = (chain_id,)
+                topics = (chain_id, EVERYTHING)
             case JobProgressed(chain_id=chain_id, job_id=job_id):
-                topics = (chain_id or "", job_id) if self._remember(notice) else ()
+                topics = (chain_id or "", job_id, EVERYTHING) if self._remember(notice) else ()
             case SegmentStored(job_id=job_id):
                 topics = (segments_of(job_id),)
         for topic in topics:

@@ -62,6 +62,15 @@ class Chains:
         except (ObjectNotFound, BadKey):
             return None
 
+    async def stamps(self, tenant: str) -> dict[str, str]:
+        """By id of every chain, tombstones and damaged ones too, a stamp that changes with each write. Reads no
+        chain."""
+        folder = paths.folder(tenant, "chains")
+        return {
+            info.key.removeprefix(folder).removesuffix(".json"): info.stamp
+            async for info in self._store.list(folder)
+        }
+
     async def change(self, tenant: str, chain_id: str, edit: Callable[[Chain, datetime], Chain]) -> Chain:
         """Change a chain by compare-and-swap; `edit` is pure and gets the time.
 

@@ -267,6 +267,14 @@ class TestTakes:
         done = segue("watch", chain_id)
         assert (done.status, done.err) == (0, "")
 
+    def test_watch_without_a_chain_waits_for_all_jobs(self, segue: Segue, chain_id: str) -> None:
+        begun = segue("continue", chain_id, "--prompt", "fail", "--no-watch", "--takes", "2").out.split()
+        assert len(begun) == 2
+        done = segue("watch")
+        assert done.status in (0, 1)  # they may have ended before it began to watch
+        assert segue("jobs", "--unfinished").out == ""
+        assert segue("watch").status == 0
+
     def test_a_job_that_has_ended_cannot_be_cancelled(
         self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]
     ) -> None:

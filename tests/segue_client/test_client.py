@@ -24,7 +24,7 @@ from segue_client.answers import (
 )
 from segue_client.client import SegueClient
 from segue_client.connection import ATTEMPTS
-from segue_client.events import EventDecoder, LiveChain, ServerEvent
+from segue_client.events import EventDecoder, LiveChain, LiveJobs, ServerEvent
 from segue_client.peaks import read_peaks
 from tests.segue_client.fake_segue import DROP, SONG, TAKE, FakeSegue, create_fake, frame, node, serving, song
 
@@ -324,6 +324,27 @@ class TestLiveChain:
             return
         with pytest.raises(BadAnswer, match=kind):
             live.apply(ServerEvent(kind, data))
+
+
+class TestLiveJobs:
+    """What is left to be done, by the events of all jobs."""
+
+    def test_jobs_come_go_on_and_end(self) -> None:
+        live = LiveJobs()
+        assert not live.is_known
+        one, two = ({"id": f"j{number}", "kind": "generate", "state": "queued"} for number in (1, 2))
+        live.apply(ServerEvent("snapshot", json.dumps({"chains": [], "jobs": [one]})))
+        live.apply(ServerEvent("job", json.dumps(two)))
+        live.apply(ServerEvent("progress", json.dumps({"job_id": "j2", "progress": 0.5})))
+        live.apply(ServerEvent("progress", json.dumps({"job_id": "elsewhere", "progress": 0.5})))
+        live.apply(ServerEvent("chain", "{}"))
+        assert live.is_known
+        assert {job.id: job.progress for job in live.unfinished.values()} == {"j1": None, "j2": 0.5}
+        [ended] = live.apply(ServerEvent("job", json.dumps({**one, "state": "failed"})))
+        assert ended.is_finished
+        assert list(live.unfinished) == ["j2"]
+        with pytest.raises(BadAnswer, match="snapshot"):
+            live.apply(ServerEvent("snapshot", "[]"))
 
 
 class TestFollow:

@@ -21,7 +21,7 @@ class Frame:
 
     event: str
     data: dict[str, Any] = field(default_factory=dict)
-    id: int | None = None
+    id: int | str | None = None
 
 
 def frames_in(text: str) -> list[Frame]:
@@ -34,7 +34,8 @@ def parsed(block: str) -> Frame:
     fields = dict(line.split(": ", 1) for line in block.split("\n"))
     if "retry" in fields:
         return Frame("retry", {"ms": int(fields["retry"])})
-    number = int(fields["id"]) if "id" in fields else None
+    place = fields.get("id")
+    number = int(place) if place is not None and place.isdecimal() else place
     return Frame(fields["event"], json.loads(fields["data"]), number)
 
 
