@@ -131,7 +131,8 @@ class CroppedFrom(Answer):
 
 
 class Node(Answer):
-    """One piece of new audio. `progress` is 0..1 while it is being made."""
+    """One piece of new audio. `progress` is 0..1 while it is being made; `queue_position` is 1 where its job is the
+    next, `eta_s` the seconds until it is ready, both None where that is not known."""
 
     id: Id
     parent_id: Id | None
@@ -142,6 +143,8 @@ class Node(Answer):
     seed: int | None = None
     job_id: Id | None = None
     progress: float | None = None
+    queue_position: int | None = None
+    eta_s: float | None = None
     error: Failure | None = None
     audio: Audio | None = None
     analysis: NodeAnalysis | None = None
@@ -220,6 +223,8 @@ class Job(Answer):
     kind: str = ""
     state: str
     progress: float | None = None
+    queue_position: int | None = None
+    eta_s: float | None = None
     cancel_requested: bool = False
     chain_id: Id | None = None
     node_id: Id | None = None

@@ -139,4 +139,9 @@ class LiveJobs:
 
 
 def _progress_in(data: dict[str, Any]) -> dict[str, Any]:
-    return {"progress": float(data["progress"])}
+    place, eta_s = data.get("queue_position"), data.get("eta_s")
+    return {
+        "progress": float(data["progress"]),
+        "queue_position": None if place is None else int(place),
+        "eta_s": None if eta_s is None else float(eta_s),
+    }

@@ -42,6 +42,7 @@ def job_line(job: Job, short_id: str) -> str:
     state = job.state
     if job.state == "running" and job.progress is not None:
         state = f"running {job.progress:.0%}"
+    state += outlook_words(job)
     if job.cancel_requested and not job.is_finished:
         state += ", asked to end"
     facts = (
@@ -54,6 +55,14 @@ def job_line(job: Job, short_id: str) -> str:
         job.error.detail if job.error else None,
     )
     return "  ".join(printable(fact, 300) for fact in facts if fact)
+
+
+def outlook_words(work: Job | Node) -> str:
+    """Where unfinished work stands, as far as the server knows it, behind its state."""
+    if work.is_finished:
+        return ""
+    place = "" if work.queue_position is None else f", number {work.queue_position} in the queue"
+    return place if work.eta_s is None else f"{place}, {max(1, round(work.eta_s))} s left"
 
 
 def model_line(kind: str, model: Model) -> str:

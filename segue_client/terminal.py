@@ -20,8 +20,8 @@ from rich.text import Text
 
 from segue_client.answers import Chain, Node
 
-Report = Callable[[str, str, float | None], None]
-"""Called with a label, a state and a fraction 0..1 of the work."""
+Report = Callable[[str, str, float | None, str], None]
+"""Called with a label, a state, a fraction 0..1 of the work, and what else is known, for a terminal alone."""
 
 MIN_ID_CHARS = 8
 MAX_TEXT_CHARS = 60
@@ -70,10 +70,10 @@ class Terminal:
         with Progress(*columns, console=self._err) as bars:
             tasks: dict[str, TaskID] = {}
 
-            def report(label: str, state: str, fraction: float | None) -> None:
+            def report(label: str, state: str, fraction: float | None, more: str) -> None:
                 if label not in tasks:
                     tasks[label] = bars.add_task(label, total=1.0)
-                bars.update(tasks[label], description=f"{label}  {state}", completed=fraction or 0.0)
+                bars.update(tasks[label], description=f"{label}  {state}{more}", completed=fraction or 0.0)
 
             yield report
 
@@ -235,7 +235,7 @@ def _console(stream: TextIO) -> Console:
 def _lines(note: Callable[[str], None]) -> Report:
     shown: dict[str, tuple[str, int]] = {}
 
-    def report(label: str, state: str, fraction: float | None) -> None:
+    def report(label: str, state: str, fraction: float | None, more: str) -> None:
         tenths = int(10 * (fraction or 0.0))
         if shown.get(label) != (state, tenths):
             shown[label] = (state, tenths)

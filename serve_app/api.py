@@ -106,7 +106,7 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
         title="Segue", version="1", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.services = services.by_type()
-    app.state.progress_of = services.listener.progress_of
+    app.state.progress_of = services.listener.sight
     app.state.access = Access(services.settings.access)
     modules = (
         chains,

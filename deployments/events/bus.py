@@ -39,6 +39,14 @@ class JobProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class JobChanged:
+    """A runner has claimed the job, or is done with it: its record is another."""
+
+    tenant: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentStored:
     """Segment `number` of the claim `fence` on a job can be read."""
 
@@ -48,7 +56,28 @@ class SegmentStored:
     number: int
 
 
-Notice = ChainChanged | JobProgressed | SegmentStored
+@dataclass(frozen=True, slots=True)
+class JobForeseen:
+    """Where an unfinished job stands: `queue_position` is 1 for the next one, None once it is running; `eta_s` is
+    how long it is until its end, None where that is not known. Chain and node as in `JobProgressed`."""
+
+    tenant: str
+    job_id: str
+    chain_id: str | None
+    node_id: str | None
+    queue_position: int | None
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkForeseen:
+    """All that one runner has to say of its jobs, in place of what it said before. Good for a few seconds."""
+
+    runner: str
+    jobs: tuple[JobForeseen, ...]
+
+
+Notice = ChainChanged | JobChanged | JobProgressed | SegmentStored | WorkForeseen
 
 
 @dataclass(frozen=True, slots=True)

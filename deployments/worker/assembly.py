@@ -15,6 +15,7 @@ from deployments.stages.export.stage import ExportStage
 from deployments.stages.generate import GenerateStage
 from deployments.stages.peaks import PeaksStage
 from deployments.stages.stems import StemsStage
+from deployments.worker.foresight import Foresight
 from deployments.worker.handlers.analysis import AnalysisHandler
 from deployments.worker.handlers.export import ExportHandler
 from deployments.worker.handlers.generate import GenerateHandler
@@ -80,4 +81,5 @@ def build_worker(
         settings.jobs,
         announcer,
         heart=Heart(Jobs(beats)) if beats is not None else None,
+        foresight=Foresight(jobs, announcer, settings.jobs.concurrent),
     )

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from configs.settings import JobSettings
-from deployments.events.bus import Announcer, JobProgressed
+from deployments.events.bus import Announcer, JobChanged, JobProgressed
 from deployments.worker.attempt import CHAIN_DAMAGED, After, Attempt
+from deployments.worker.foresight import Foresight
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Heart, Pulse
 from deployments.worker.rounds import Rounds
@@ -43,7 +44,8 @@ CONCURRENT_LISTINGS = 8
 class Worker:
     """Works on up to `settings.concurrent` jobs at once. `start` and `stop` belong to the running loop.
 
-    `monotonic` and `heart` are this process's own clock and heart unless a simulation brings others.
+    `monotonic` and `heart` are this process's own clock and heart unless a simulation brings others; `foresight`
+    tells clients when their jobs will be done.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Worker:
         announcer: Announcer,
         monotonic: Callable[[], float] = time.monotonic,
         heart: Pulse | None = None,
+        foresight: Foresight | None = None,
     ) -> None:
         self._jobs = jobs
         self._handlers = handlers
@@ -63,8 +66,9 @@ class Worker:
         self._watch = LeaseWatch(settings.takeover_grace_s)
         self._heart = heart or Heart(jobs)
         self._rounds = Rounds()
+        self._foresight = foresight
         self._queue: asyncio.Queue[tuple[JobKey, Sign | None]] = asyncio.Queue()
-        self._waiting: set[JobKey] = set()
+        self._waiting: dict[JobKey, None] = {}  # in their order
         self._attempts: dict[JobKey, Attempt] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._announced_s: dict[str, float] = {}
@@ -73,6 +77,8 @@ class Worker:
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._consume()) for _ in range(self._settings.concurrent)]
         self._tasks.append(asyncio.create_task(self._sweep_forever()))
+        if self._foresight is not None:
+            self._tasks.append(asyncio.create_task(self._foresight.report_forever(self._in_queue)))
 
     async def stop(self) -> None:
         """Stop working and give the claims back to the queue."""
@@ -142,7 +148,7 @@ class Worker:
 
     def _enqueue(self, key: JobKey, stale: Sign | None) -> None:
         if key not in self._waiting and key not in self._attempts:
-            self._waiting.add(key)
+            self._waiting[key] = None
             self._queue.put_nowait((key, stale))
 
     async def _sweep_forever(self) -> None:
@@ -167,7 +173,7 @@ class Worker:
             except Exception:
                 logger.exception("job %s: unexpected error", key.job_id)
             finally:
-                self._waiting.discard(key)
+                self._waiting.pop(key, None)
 
     def _doubt_silence(self, error: StoreUnavailable) -> None:
         """While the storage is in trouble, no holder can beat: their silence says nothing of them. Each gets a
@@ -188,11 +194,17 @@ class Worker:
             return
         attempt = Attempt(job, handler, self._jobs, self._heart, self._settings, self._announce_progress)
         self._attempts[key] = attempt
+        self._announcer.announce(JobChanged(key.tenant, key.job_id))
+        if self._foresight is not None:
+            self._foresight.began(job)
         try:
             after = await attempt.run()
         finally:
             del self._attempts[key]
+            if self._foresight is not None:
+                self._foresight.ended(job)
             self._announced_s.pop(job.id, None)
+        self._announcer.announce(JobChanged(key.tenant, key.job_id))
         if after is After.RETRY:
             asyncio.get_running_loop().call_later(self._settings.retry_delay_s, self.submit, key)
 
@@ -229,7 +241,13 @@ class Worker:
             ),
         )
 
+    def _in_queue(self) -> list[JobKey]:
+        """What waits for a free place, in order."""
+        return [key for key in self._waiting if key not in self._attempts]
+
     def _announce_progress(self, job: Job, progress: float) -> None:
+        if self._foresight is not None:
+            self._foresight.progressed(job, progress)
         now_s = self._monotonic()
         if progress < 1.0 and now_s - self._announced_s.get(job.id, -1.0) < PROGRESS_INTERVAL_S:
             return

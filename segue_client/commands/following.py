@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 
 from segue_client.answers import Chain, Job, Node, WorkFailed
 from segue_client.client import SegueClient
+from segue_client.lines import outlook_words
 from segue_client.terminal import Terminal
 
 
@@ -33,7 +34,8 @@ def follow_nodes(
                 if node_ids is None and node.is_finished and node.id not in worked_on:
                     continue
                 worked_on[node.id] = node
-                report(node.id, node.status, 1.0 if node.status == "ready" else node.progress)
+                done = 1.0 if node.status == "ready" else node.progress
+                report(node.id, node.status, done, outlook_words(node))
     except KeyboardInterrupt:
         ended = {node.id for node in worked_on.values() if node.is_finished}
         raise KeyboardInterrupt(_left_running(chain, len({*worked_on, *(node_ids or ())} - ended))) from None
@@ -52,7 +54,8 @@ def follow_jobs(client: SegueClient, terminal: Terminal, *, endless: bool) -> No
     try:
         with terminal.progress() as report, closing(client.follow_jobs(endless=endless)) as changes:
             for job in changes:
-                report(job.id, f"{job.kind} {job.state}", 1.0 if job.state == "succeeded" else job.progress)
+                done = 1.0 if job.state == "succeeded" else job.progress
+                report(f"{job.id}  {job.kind}", job.state, done, outlook_words(job))
                 if job.state == "failed":
                     failed.append(job)
     except KeyboardInterrupt:
@@ -70,7 +73,7 @@ def followed_job(terminal: Terminal, label: str) -> Iterator[Callable[[Job], Non
 
         def on_progress(job: Job) -> None:
             seen[:] = [job]
-            report(label, job.state, job.progress)
+            report(label, job.state, job.progress, outlook_words(job))
 
         try:
             yield on_progress

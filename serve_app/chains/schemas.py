@@ -22,6 +22,7 @@ from serve_app.http.fields import (
     Text,
     Title,
     error_view,
+    outlook_of_work,
     progress_of_work,
 )
 from storage.domain.history import next_redo, next_undo
@@ -154,6 +155,14 @@ class NodeView(BaseModel):
     take: int
     job_id: str | None
     progress: float
+    queue_position: Annotated[
+        int | None,
+        Field(description="of its job, 1: the next one; null once it runs, or where it is not known"),
+    ] = None
+    eta_s: Annotated[
+        float | None,
+        Field(description="until it is ready, at the measured speed of the model; null: not known"),
+    ] = None
     created_at: str
     audio: AudioView | None = None
     error: ErrorView | None = None
@@ -219,6 +228,7 @@ class BranchView(BaseModel):
 
 def node_view(chain_id: str, node: Node, progress_of: ProgressOf, *, rank: int | None = None) -> NodeView:
     """`rank` is the node's among the takes of its request (`storage.domain.ranking`)."""
+    outlook = outlook_of_work(node, progress_of)
     return NodeView(
         id=node.id,
         parent_id=node.parent_id,
@@ -232,6 +242,8 @@ def node_view(chain_id: str, node: Node, progress_of: ProgressOf, *, rank: int |
         take=node.take,
         job_id=node.job_id,
         progress=progress_of_work(node, progress_of),
+        queue_position=outlook.queue_position,
+        eta_s=outlook.eta_s,
         created_at=format_time(node.created_at),
         audio=_audio_view(chain_id, node.id, node.audio) if node.audio is not None else None,
         error=error_view(node.error),

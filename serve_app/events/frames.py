@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
 
-from deployments.events.bus import JobProgressed
+from deployments.events.bus import JobForeseen, JobProgressed
 from serve_app.chains.schemas import StepView, chain_view, node_view, step_view
-from serve_app.http.fields import ProgressOf
+from serve_app.http.fields import Outlook, ProgressOf
 from serve_app.http.sse import frame
 from serve_app.jobs.schemas import JobView, job_view
 from storage.domain.events import changes_since
@@ -110,10 +111,19 @@ def job_frame(job: Job, progress_of: ProgressOf) -> bytes:
     return frame("job", job_view(job, progress_of).model_dump())
 
 
-def progress_of_notice(notice: JobProgressed) -> dict[str, Any]:
+def progress_event(notice: JobProgressed | JobForeseen, progress_of: ProgressOf) -> dict[str, Any]:
+    """How far a job is, and what is foreseen of it: whichever of both is news, the other comes along."""
+    if isinstance(notice, JobProgressed):
+        progress = notice.progress
+        outlook = replace(progress_of.outlook(notice.job_id), queue_position=None)
+    else:
+        progress = progress_of.latest(notice.job_id)
+        outlook = Outlook(notice.queue_position, None if notice.eta_s is None else round(notice.eta_s, 1))
     return {
         "chain_id": notice.chain_id,
         "node_id": notice.node_id,
         "job_id": notice.job_id,
-        "progress": notice.progress,
+        "progress": progress,
+        "queue_position": outlook.queue_position,
+        "eta_s": outlook.eta_s,
     }

@@ -14,7 +14,19 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 from configs.settings import EventSettings
-from deployments.events.bus import ChainChanged, Cursor, JobProgressed, Notice, NoticeBus, SegmentStored
+from deployments.events.bus import (
+    ChainChanged,
+    Cursor,
+    JobChanged,
+    JobForeseen,
+    JobProgressed,
+    Notice,
+    NoticeBus,
+    SegmentStored,
+    WorkForeseen,
+)
+from serve_app.events.outlooks import Outlooks
+from serve_app.http.fields import Outlook, ProgressOf
 
 logger = logging.getLogger("segue.events")
 
@@ -26,13 +38,17 @@ EVERYTHING = "*"
 """The topic of all chains and jobs of a tenant. No id is called so."""
 
 
+Heard = ChainChanged | JobChanged | JobProgressed | SegmentStored | JobForeseen
+"""What a subscription gives."""
+
+
 class Subscription:
     """A bounded queue of notices. When it overflows, the oldest go: a reader polls anyway."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[Notice | None] = asyncio.Queue(QUEUED_NOTICES)
+        self._queue: asyncio.Queue[Heard | None] = asyncio.Queue(QUEUED_NOTICES)
 
-    async def next(self, timeout_s: float) -> Notice | None:
+    async def next(self, timeout_s: float) -> Heard | None:
         """The next notice; None when there was none in time, or when it is time to poll."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -40,7 +56,7 @@ class Subscription:
         except TimeoutError:
             return None
 
-    def put(self, notice: Notice | None) -> None:
+    def put(self, notice: Heard | None) -> None:
         if self._queue.full():
             self._queue.get_nowait()
         self._queue.put_nowait(notice)
@@ -51,7 +67,7 @@ def segments_of(job_id: str) -> str:
     return f"segments/{job_id}"
 
 
-async def ticks(subscription: Subscription, settings: EventSettings) -> AsyncIterator[Notice | None]:
+async def ticks(subscription: Subscription, settings: EventSettings) -> AsyncIterator[Heard | None]:
     """Notices, and None when it is time to poll; ends with a stream's life.
 
     It is time to poll after `poll_s` even where notices come all the while: one of them may be missing.
@@ -70,6 +86,7 @@ class Listener:
         self._bus = bus
         self._subscriptions: dict[tuple[str, str], set[Subscription]] = defaultdict(set)
         self._progress: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._outlooks = Outlooks()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -100,6 +117,20 @@ class Listener:
         heard = self._progress.get(job_id)
         return heard[1] if heard is not None and heard[0] == fence else None
 
+    def latest_progress_of(self, job_id: str) -> float:
+        """The last progress heard of any claim on this job; 0 if none was."""
+        heard = self._progress.get(job_id)
+        return 0.0 if heard is None else heard[1]
+
+    def outlook_of(self, job_id: str) -> Outlook:
+        """What its runner foresees of an unfinished job, as far as it has told."""
+        return self._outlooks.of(job_id)
+
+    @property
+    def sight(self) -> ProgressOf:
+        """What is heard of work, for who shows it."""
+        return ProgressOf(self.progress_of, self.latest_progress_of, self.outlook_of)
+
     async def _listen(self) -> None:
         cursor: Cursor | None = None
         while True:
@@ -123,8 +154,17 @@ class Listener:
                 topics = (chain_id, EVERYTHING)
             case JobProgressed(chain_id=chain_id, job_id=job_id):
                 topics = (chain_id or "", job_id, EVERYTHING) if self._remember(notice) else ()
+            case JobChanged(job_id=job_id):
+                topics = (job_id, EVERYTHING)
             case SegmentStored(job_id=job_id):
                 topics = (segments_of(job_id),)
+            case WorkForeseen():
+                for job in self._outlooks.take(notice):
+                    self._hand_out(job, (job.chain_id or "", job.job_id, EVERYTHING))
+                return
+        self._hand_out(notice, topics)
+
+    def _hand_out(self, notice: Heard, topics: tuple[str, ...]) -> None:
         for topic in topics:
             for subscription in self._subscriptions.get((notice.tenant, topic), ()):
                 subscription.put(notice)

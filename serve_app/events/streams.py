@@ -10,10 +10,10 @@ import time
 from collections.abc import AsyncIterator
 
 from configs.settings import EventSettings
-from deployments.events.bus import ChainChanged, JobProgressed, Notice
-from serve_app.events.frames import chain_frames, job_frame
+from deployments.events.bus import ChainChanged, JobChanged, JobForeseen, JobProgressed, SegmentStored
+from serve_app.events.frames import chain_frames, job_frame, progress_event
 from serve_app.events.latest import LatestChains
-from serve_app.events.listener import Listener, Subscription, ticks
+from serve_app.events.listener import Heard, Listener, Subscription, ticks
 from serve_app.http.sse import comment, frame, retry
 from serve_app.jobs.service import JobService
 from storage.domain.model import ChainNotFound
@@ -37,25 +37,25 @@ class EventStreams:
             if chain.deleted_at is not None:
                 raise ChainNotFound(chain_id)
             yield retry(RECONNECT_MS)
-            for sent in chain_frames(chain, since, self._listener.progress_of):
+            for sent in chain_frames(chain, since, self._listener.sight):
                 yield sent
             known = chain.version
             async for notice in self._with_heartbeats(subscription):
                 match notice:
-                    case JobProgressed(node_id=node_id, job_id=job_id, progress=progress):
-                        yield frame("progress", {"node_id": node_id, "job_id": job_id, "progress": progress})
+                    case JobProgressed() | JobForeseen():
+                        yield frame("progress", progress_event(notice, self._listener.sight))
                         continue
                     case ChainChanged(version=version):
                         if version <= known:
                             continue
                         chain = await self._latest.get(tenant, chain_id, version=version)
-                    case None:
+                    case None | JobChanged() | SegmentStored():
                         chain = await self._latest.get(tenant, chain_id, max_age_s=self._settings.poll_s / 2)
                     case bytes():
                         yield notice
                         continue
                 if chain.version > known:
-                    for sent in chain_frames(chain, known, self._listener.progress_of):
+                    for sent in chain_frames(chain, known, self._listener.sight):
                         yield sent
                     known = chain.version
                 if chain.deleted_at is not None:
@@ -68,26 +68,26 @@ class EventStreams:
         with self._listener.subscribe(tenant, *topics) as subscription:
             yield retry(RECONNECT_MS)
             shown = await self._jobs.read(tenant, job_id)
-            yield job_frame(shown, self._listener.progress_of)
+            yield job_frame(shown, self._listener.sight)
             if shown.state.is_finished:
                 return
             async for notice in self._with_heartbeats(subscription):
                 match notice:
-                    case JobProgressed(job_id=about, progress=progress):
-                        if about == job_id:
-                            yield frame("progress", {"job_id": job_id, "progress": progress})
+                    case JobProgressed() | JobForeseen():
+                        if notice.job_id == job_id:
+                            yield frame("progress", progress_event(notice, self._listener.sight))
                         continue
                     case bytes():
                         yield notice
                         continue
                 job = await self._jobs.read(tenant, job_id)
                 if (job.state, job.attempt) != (shown.state, shown.attempt):
-                    yield job_frame(job, self._listener.progress_of)
+                    yield job_frame(job, self._listener.sight)
                     shown = job
                 if job.state.is_finished:
                     return
 
-    async def _with_heartbeats(self, subscription: Subscription) -> AsyncIterator[Notice | bytes | None]:
+    async def _with_heartbeats(self, subscription: Subscription) -> AsyncIterator[Heard | bytes | None]:
         """The ticks, and heartbeats as frames."""
         beaten_s = time.monotonic()
         async for notice in ticks(subscription, self._settings):

@@ -19,7 +19,7 @@ from serve_app.events.frames import (
     TenantSnapshot,
     chain_summary,
     node_events,
-    progress_of_notice,
+    progress_event,
 )
 from serve_app.events.latest import LatestChains
 from serve_app.events.listener import Listener
@@ -113,7 +113,7 @@ class _Client:
 
     def __init__(self, watch: TenantWatch, listener: Listener, chain: Chain | None) -> None:
         self._watch = watch
-        self._progress_of = listener.progress_of
+        self._progress_of = listener.sight
         self._number = 0
         self._words = watch.words
         self.chain = chain
@@ -158,7 +158,7 @@ class _Client:
         yield from self._batch([*nodes, *self._events_of(changes)])
         said, self._words = self._watch.progress_since(self._words), self._watch.words
         for notice in said:
-            yield frame("progress", progress_of_notice(notice))
+            yield frame("progress", progress_event(notice, self._progress_of))
 
     def _events_of(self, changes: TenantChanges) -> list[Event]:
         """The open chain comes with its nodes, or not yet."""

@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from configs.settings import EventSettings
-from deployments.events.bus import ChainChanged, JobProgressed, Notice
+from deployments.events.bus import ChainChanged, JobChanged, JobForeseen, JobProgressed
 from serve_app.events.frames import chain_summary
 from serve_app.events.latest import LatestChains
-from serve_app.events.listener import EVERYTHING, Listener
+from serve_app.events.listener import EVERYTHING, Heard, Listener
 from serve_app.events.tenant_state import TenantState
 from serve_app.jobs.service import JobService
 from storage.domain.jobs import Job, JobKind, JobNotFound, JobState
@@ -62,7 +62,7 @@ class TenantWatch:
         self._listener = listener
         self._settings = settings
         self._stamps: dict[str, str] = {}
-        self._progress: OrderedDict[str, tuple[int, JobProgressed]] = OrderedDict()
+        self._progress: OrderedDict[str, tuple[int, JobProgressed | JobForeseen]] = OrderedDict()
         self._words = 0
         self._lock = asyncio.Lock()  # what is read is put before anything else is read
         self._looked_at_s = float("-inf")
@@ -100,7 +100,7 @@ class TenantWatch:
         """How many words of progress there have been."""
         return self._words
 
-    def progress_since(self, words: int) -> list[JobProgressed]:
+    def progress_since(self, words: int) -> list[JobProgressed | JobForeseen]:
         """Of each job that was heard of since, the last word."""
         return [notice for number, notice in self._progress.values() if number > words]
 
@@ -121,7 +121,7 @@ class TenantWatch:
                     took_s = time.monotonic() - began_s
                     due_s = time.monotonic() + max(self._settings.poll_s, took_s / LOOKING_SHARE)
 
-    async def _hear(self, notice: Notice) -> None:
+    async def _hear(self, notice: Heard) -> None:
         match notice:
             case ChainChanged(chain_id=chain_id, version=version):
                 if version > self.state.version_of(chain_id):
@@ -132,15 +132,24 @@ class TenantWatch:
                     except DocumentCorrupt:
                         self._mark_damaged(chain_id)
             case JobProgressed(job_id=job_id, fence=fence):
-                self._words += 1
-                self._progress[job_id] = (self._words, notice)
-                self._progress.move_to_end(job_id)
-                while len(self._progress) > KEPT_PROGRESS:
-                    self._progress.popitem(last=False)
-                self._tell()
+                self._remember(notice)
                 known = self.state.jobs.get(job_id)
                 if known is None or known.state is JobState.QUEUED or known.fence < fence:
                     await self._read_jobs([job_id])
+            case JobChanged(job_id=job_id):
+                await self._read_jobs([job_id])
+            case JobForeseen(job_id=job_id):
+                self._remember(notice)
+                if job_id not in self.state.jobs:
+                    await self._read_jobs([job_id])
+
+    def _remember(self, notice: JobProgressed | JobForeseen) -> None:
+        self._words += 1
+        self._progress[notice.job_id] = (self._words, notice)
+        self._progress.move_to_end(notice.job_id)
+        while len(self._progress) > KEPT_PROGRESS:
+            self._progress.popitem(last=False)
+        self._tell()
 
     async def _look(self) -> None:
         began_s = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from annotated_types import GroupedMetadata
@@ -27,8 +27,30 @@ from storage.repositories.pages import DamagedRecord
 
 MAX_TITLE_CHARS = 200
 
-ProgressOf = Callable[[str, int], float | None]
-"""The last progress heard of a claim, by the job's id and the claim's fence."""
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Of an unfinished job: its place in the queue, 1 for the next (None once it runs), and the seconds until its
+    end; None where it is not known."""
+
+    queue_position: int | None = None
+    eta_s: float | None = None
+
+
+UNKNOWN = Outlook()
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressOf:
+    """The last progress heard of a claim, by the job's id and the claim's fence; the latest of any claim on a job,
+    0 where none was heard; and what is foreseen of a job."""
+
+    heard: Callable[[str, int], float | None]
+    latest: Callable[[str], float] = lambda job_id: 0.0
+    outlook: Callable[[str], Outlook] = lambda job_id: UNKNOWN
+
+    def __call__(self, job_id: str, fence: int) -> float | None:
+        return self.heard(job_id, fence)
 
 
 def _without_surrogates(text: str) -> str:
@@ -175,6 +197,22 @@ def progress_of_work(made: Node | Derived, progress_of: ProgressOf) -> float:
     if made.status is NodeStatus.RUNNING and made.job_id is not None:
         return progress_of(made.job_id, made.fence) or 0.0
     return 0.0
+
+
+def outlook_of_work(made: Node | Derived, progress_of: ProgressOf) -> Outlook:
+    """Nothing of what has ended, and no place in the queue for what is running."""
+    if made.status.is_finished or made.job_id is None:
+        return UNKNOWN
+    outlook = progress_of.outlook(made.job_id)
+    return outlook if made.status is NodeStatus.PENDING else replace(outlook, queue_position=None)
+
+
+def outlook_of_job(job: Job, progress_of: ProgressOf) -> Outlook:
+    """As `outlook_of_work`."""
+    if job.state.is_finished:
+        return UNKNOWN
+    outlook = progress_of.outlook(job.id)
+    return outlook if job.state is JobState.QUEUED else replace(outlook, queue_position=None)
 
 
 def progress_of_job(job: Job, progress_of: ProgressOf) -> float:

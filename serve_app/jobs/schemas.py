@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from serve_app.http.fields import DamagedView, ErrorView, ProgressOf, error_view, progress_of_job
+from serve_app.http.fields import (
+    DamagedView,
+    ErrorView,
+    ProgressOf,
+    error_view,
+    outlook_of_job,
+    progress_of_job,
+)
 from storage.domain.jobs import Job
 from storage.domain.records import format_time
 
@@ -24,6 +31,12 @@ class JobView(BaseModel):
     state: str
     attempt: int
     progress: float
+    queue_position: Annotated[
+        int | None, Field(description="1: the next one; null once it runs, or where it is not known")
+    ] = None
+    eta_s: Annotated[
+        float | None, Field(description="until its end, at the measured speed of the model; null: not known")
+    ] = None
     cancel_requested: bool
     chain_id: str | None
     node_id: str | None
@@ -45,6 +58,7 @@ class JobListView(BaseModel):
 
 
 def job_view(job: Job, progress_of: ProgressOf) -> JobView:
+    outlook = outlook_of_job(job, progress_of)
     return JobView(
         id=job.id,
         job_id=job.id,
@@ -52,6 +66,8 @@ def job_view(job: Job, progress_of: ProgressOf) -> JobView:
         state=job.state.value,
         attempt=job.attempt,
         progress=progress_of_job(job, progress_of),
+        queue_position=outlook.queue_position,
+        eta_s=outlook.eta_s,
         cancel_requested=job.cancel_requested,
         chain_id=job.chain_id,
         node_id=job.node_id,

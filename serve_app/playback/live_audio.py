@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from configs.settings import EventSettings
 from deployments.audio.samples import SoundFormat
 from deployments.audio.wav import BYTES_PER_SAMPLE, NotOurWav
-from deployments.events.bus import JobProgressed, Notice, SegmentStored
+from deployments.events.bus import JobForeseen, JobProgressed, SegmentStored
 from deployments.specs.generate import GenerateSpec
-from serve_app.events.listener import Listener, Subscription, segments_of, ticks
+from serve_app.events.listener import Heard, Listener, Subscription, segments_of, ticks
 from serve_app.http.problems import Conflict, NotFound, Problem, Unavailable
 from serve_app.http.streaming import BrokenOff
 from serve_app.jobs.service import JobService
@@ -112,7 +112,7 @@ class LiveAudio:
         recording: Recording = self._segments_of(job)
         with self._listener.subscribe(job.tenant, str(job.chain_id), segments_of(job.id)) as subscription:
             async for notice in _looks(subscription, self._settings):
-                if isinstance(notice, JobProgressed):
+                if isinstance(notice, JobProgressed | JobForeseen):
                     continue
                 try:
                     if not (isinstance(notice, SegmentStored) and notice.fence == recording.fence):
@@ -172,7 +172,7 @@ class LiveAudio:
 _ENDED = {JobState.FAILED: "failed", JobState.CANCELLED: "was cancelled"}
 
 
-async def _looks(subscription: Subscription, settings: EventSettings) -> AsyncIterator[Notice | None]:
+async def _looks(subscription: Subscription, settings: EventSettings) -> AsyncIterator[Heard | None]:
     """A first look at once, then with every tick."""
     yield None
     async for notice in ticks(subscription, settings):

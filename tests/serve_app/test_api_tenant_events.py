@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from deployments.engines.music.mock import MockEngine
+from deployments.worker import foresight
 from storage import paths
 from storage.stores.memory import MemoryStore
 from storage.stores.object_store import ObjectInfo, StoredObject, StoreUnavailable
@@ -246,6 +247,44 @@ async def test_a_job_is_seen_from_its_queue_to_its_end() -> None:
         assert {job["kind"] for job in copy.jobs.values()} >= {"generate", "export"}
         heard = {frame.data["job_id"] for frame in copy.frames if frame.event == "progress"}
         assert heard & set(asked["job_ids"])
+
+
+async def test_what_waits_knows_its_place_and_what_runs_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foresight, "REPORT_S", 0.02)
+    engine = MockEngine(step_delay_s=0.1)
+    async with running({"mock": engine}, overrides={**QUICK, "jobs": {"concurrent": 1}}) as app:
+        chain = await app.upload(CLIP)
+        async with followed(app) as copy:
+            await until(lambda: copy.place is not None)
+            asked = await app.branch(chain["id"], chain["root_id"], duration_s=0.5, takes=3)
+            jobs = asked["job_ids"]
+
+            async def second_in_line() -> bool:
+                last = await app.job(jobs[2])
+                node = await app.node(chain["id"], asked["nodes"][2]["id"])
+                return (last["queue_position"], node["queue_position"]) == (2, 2)
+
+            await until(second_in_line)
+            assert (await app.job(jobs[2]))["state"] == "queued"
+
+            async def is_foreseen() -> bool:
+                first, last = [await app.job(job_id) for job_id in (jobs[0], jobs[2])]
+                return None not in (first["eta_s"], last["eta_s"]) and first["queue_position"] is None
+
+            await until(is_foreseen)
+            for job_id in jobs:
+                await app.ended(job_id)
+            done = await app.job(jobs[2])
+            assert (done["queue_position"], done["eta_s"]) == (None, None)
+            said = {job_id: [] for job_id in jobs}
+            for frame in copy.frames:
+                if frame.event == "progress":
+                    said[frame.data["job_id"]].append(frame.data)
+        places = [frame["queue_position"] for frame in said[jobs[2]] if frame["queue_position"]]
+        assert places == sorted(places, reverse=True)
+        assert {2, 1} <= set(places)
+        assert all(frame["queue_position"] is None for frame in said[jobs[2]] if frame["progress"] > 0)
+        assert [frame["eta_s"] for frame in said[jobs[1]] if frame["eta_s"] is not None]
 
 
 async def test_nobody_sees_anothers_chains_or_jobs() -> None:
