@@ -23,12 +23,17 @@ TIMEOUT = httpx.Timeout(connect=5.0, read=45.0, write=5.0, pool=5.0)
 class EventSource:
     """Listens in a thread of its own until it is closed, and keeps what it was told.
 
-    Where a browser gives up, which is at any answer but 200, it goes on as a page does that opens a new one.
+    Where a browser gives up, which is at any answer but 200, it goes on as a page does that opens a new one. With
+    `everything` it is the tenant's stream, with this chain open in it.
     """
 
-    def __init__(self, url: str, chain_id: str) -> None:
+    def __init__(self, url: str, chain_id: str, *, everything: bool = False) -> None:
         self.chain_id = chain_id
         self._url = f"{url}/v1/chains/{chain_id}/events"
+        if everything:
+            self._url = f"{url}/v1/events?chain={chain_id}"
+        self.jobs: dict[str, str] = {}
+        """Of the tenant's stream: each job's state as last told."""
         self._closed = threading.Event()
         self._told = threading.Condition()
         self._last_id: str | None = None
@@ -89,13 +94,17 @@ class EventSource:
         content = json.loads(event.data)
         with self._told:
             match event.event:
-                case "snapshot":
+                case "snapshot" if "chains" in content:
+                    self.jobs |= {job["id"]: job["state"] for job in content["jobs"]}
+                case "job":
+                    self.jobs[content["id"]] = content["state"]
+                case "snapshot" | "open":
                     self.version = content["version"]
                     for node in content["nodes"]:
                         self._put(node)
                 case "node":
                     self._put(content)
-                case "chain":
+                case "chain" if content.get("id", self.chain_id) == self.chain_id:
                     self.version = content["version"]
             self._told.notify_all()
 

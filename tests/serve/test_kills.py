@@ -121,7 +121,8 @@ def test_sigkill_in_mid_generation(stand: Stand, http: PatientClient, victim: Vi
     chain = upload(http)
     with ExitStack() as listening:
         pages = [
-            listening.enter_context(EventSource(stand.server.url, chain["id"])) for _ in range(LISTENERS)
+            listening.enter_context(EventSource(stand.server.url, chain["id"], everything=number % 2 == 1))
+            for number in range(LISTENERS)
         ]
         for page in pages:
             page.wait_until(lambda page: chain["root_id"] in page.nodes, 30, "there is a root")
