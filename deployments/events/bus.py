@@ -71,7 +71,7 @@ class JobForeseen:
 
 @dataclass(frozen=True, slots=True)
 class WorkForeseen:
-    """All that one runner has to say of its jobs, in place of what it said before. Good for a few seconds."""
+    """The forecasts of one runner for all its jobs; replaces its report before. Valid for a few seconds."""
 
     runner: str
     jobs: tuple[JobForeseen, ...]

@@ -26,7 +26,7 @@ class PeaksStage:
 
     async def publish(self, tenant: str, audio: NodeAudio, blocks: Iterable[Samples]) -> None:
         """Keep the outline of audio that is at hand, float32 [channels, any number] at a time. Trouble with the
-        store does not fail the node: its outline is made when somebody asks for it."""
+        store does not fail the node: its outline is then made on demand."""
         data = await asyncio.to_thread(peaks_of, blocks, _sound(audio))
         await self._peaks.keep(tenant, _name(audio), data)
 
@@ -36,7 +36,7 @@ class PeaksStage:
         if found is not None:
             return found
         async with self._drawing:
-            found = await self._peaks.find(tenant, _name(audio))  # somebody else may have waited for the same
+            found = await self._peaks.find(tenant, _name(audio))  # another request may have made it meanwhile
             return found or await self._peaks.keep(tenant, _name(audio), await self._draw(tenant, audio))
 
     async def _draw(self, tenant: str, audio: NodeAudio) -> bytes:

@@ -1,8 +1,8 @@
 """When work will be done, from how fast such work has been. Pure: times are seconds of one monotonic clock.
 
 A job waits for two things: a place in its runner, and a lane of its model, which works on so many takes at once.
-The running jobs end when their own speed says; then the waiting ones take places and lanes in their order. What
-rests on something that was never measured is not known, and neither is what waits for it.
+Running jobs end according to their own speeds; waiting ones then take places and lanes in their order. Whatever
+depends on a speed that was never measured is unknown (None), as is everything that waits for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 LEAST_PROGRESS = 0.02
-"""Less of a job says too little of its speed."""
+"""Below this the speed of a job cannot be estimated."""
 NEWEST_SHARE = 0.3
 """How much the latest job counts in the speed of its line."""
 
@@ -37,13 +37,13 @@ class Underway:
     begun_s: float | None = None
     begun_at: float = 0.0
 
-    def heard(self, progress: float, now_s: float) -> Underway:
+    def progressed(self, progress: float, now_s: float) -> Underway:
         if self.begun_s is None:
             return replace(self, progress=progress, begun_s=now_s, begun_at=progress)
         return replace(self, progress=max(self.progress, progress))
 
     def whole_s(self, now_s: float) -> float | None:
-        """How long all of it takes at its own speed so far; None before that can be said."""
+        """How long all of it takes at its own speed so far; None while that cannot be estimated."""
         made = self.progress - self.begun_at
         if self.begun_s is None or made < LEAST_PROGRESS or now_s <= self.begun_s:
             return None

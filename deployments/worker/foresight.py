@@ -1,4 +1,4 @@
-"""What a runner tells of the jobs that it has: where they stand in its queue, and when they will be done."""
+"""A runner's reports on its jobs: their places in its queue, and when they will be done."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ logger = logging.getLogger("segue.jobs")
 REPORT_S = 1.0
 READS_A_REPORT = 16
 MOST_OF_IT = 0.95
-"""A job that ended after less was cancelled, or failed: it says nothing of the speed."""
+"""A job that ended below this was cancelled or failed, and does not count as a measurement."""
 FURTHEST = 500
-"""Further back in the queue nothing is foreseen."""
+"""Jobs further back in the queue are not reported."""
 
 
 class Foresight:
-    """Belongs to one worker, which tells what it begins, how it goes and how it ends. Nothing rests on it."""
+    """Of one worker, which calls `began`, `progressed` and `ended`. It only informs: no decision depends on it."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Foresight:
         known = self._running.get(key)
         if known is None:
             return
-        self._running[key] = (job, known[1].heard(progress, self._monotonic()))
+        self._running[key] = (job, known[1].progressed(progress, self._monotonic()))
         line = known[1].task.line
         at_work = sum(
             underway.begun_s is not None and underway.task.line == line
@@ -67,7 +67,7 @@ class Foresight:
         self._paces[line] = replace(pace, lanes=max(pace.lanes, at_work))
 
     def ended(self, job: Job) -> None:
-        """What came to its end tells how fast such work is."""
+        """Jobs that are complete become measurements of their line."""
         known = self._running.pop(JobKey(job.tenant, job.id), None)
         if known is None:
             return
@@ -78,7 +78,7 @@ class Foresight:
             self._paces[underway.task.line] = pace.after(whole_s / underway.task.work_s)
 
     async def report_forever(self, waiting: Callable[[], Sequence[JobKey]]) -> None:
-        """Every second, for as long as there is anything to tell. `waiting` are the jobs in the queue, in order."""
+        """Report every second while there are jobs. `waiting` returns the jobs in the queue, in order."""
         while True:
             await asyncio.sleep(REPORT_S)
             await self.report(waiting()[:FURTHEST])
@@ -95,17 +95,17 @@ class Foresight:
             self._places,
             self._monotonic(),
         )
-        told = [_foreseen(job, outlook) for (job, _), outlook in zip(running, begun, strict=True)]
-        told += [
+        entries = [_foreseen(job, outlook) for (job, _), outlook in zip(running, begun, strict=True)]
+        entries += [
             _foreseen(self._read[key], outlook)
             for key, outlook in zip(waiting, queued, strict=True)
             if key in self._read
         ]
-        self._reported = bool(told)
-        self._announcer.announce(WorkForeseen(self._runner, tuple(told)))
+        self._reported = bool(entries)
+        self._announcer.announce(WorkForeseen(self._runner, tuple(entries)))
 
     async def _read_records(self, waiting: Sequence[JobKey]) -> None:
-        """A few at a time: a long queue is known after a while."""
+        """A few in each report, so that a long queue costs no burst of reads."""
         self._read = {key: self._read[key] for key in waiting if key in self._read}
         unread = [key for key in waiting if key not in self._read]
         try:
@@ -114,11 +114,11 @@ class Foresight:
                 if job is not None:
                     self._read[key] = job
         except (StoreError, DomainError) as error:
-            logger.debug("what waits is not known: %r", error)
+            logger.debug("records of waiting jobs are not read: %r", error)
 
 
 def task_of(job: Job) -> Task:
-    """What the job needs, as far as its parameters say it."""
+    """What the job needs, as far as its parameters show it."""
     try:
         match job.kind:
             case JobKind.GENERATE:
@@ -132,7 +132,7 @@ def task_of(job: Job) -> Task:
                 return Task(f"{job.kind}/{StemsSpec.from_record(job.params).model}")
             case _:
                 return Task(str(job.kind))
-    except (KeyError, TypeError, ValueError, AttributeError):  # whoever works on it says so
+    except (KeyError, TypeError, ValueError, AttributeError):  # its handler reports that
         return Task(str(job.kind))
 
 

@@ -22,7 +22,7 @@ from storage.domain.records import format_time
 from storage.domain.tree import spine
 
 Event = tuple[str, dict[str, Any]]
-"""A frame's name and what it says."""
+"""A frame's event name and its data."""
 
 
 class ChainHeader(BaseModel):

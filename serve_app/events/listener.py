@@ -118,17 +118,17 @@ class Listener:
         return heard[1] if heard is not None and heard[0] == fence else None
 
     def latest_progress_of(self, job_id: str) -> float:
-        """The last progress heard of any claim on this job; 0 if none was."""
+        """The last progress reported by any claim on this job; 0 if there was none."""
         heard = self._progress.get(job_id)
         return 0.0 if heard is None else heard[1]
 
     def outlook_of(self, job_id: str) -> Outlook:
-        """What its runner foresees of an unfinished job, as far as it has told."""
+        """The forecast of its runner for an unfinished job; unknown without a recent report."""
         return self._outlooks.of(job_id)
 
     @property
     def sight(self) -> ProgressOf:
-        """What is heard of work, for who shows it."""
+        """Progress and forecasts, for the views."""
         return ProgressOf(self.progress_of, self.latest_progress_of, self.outlook_of)
 
     async def _listen(self) -> None:

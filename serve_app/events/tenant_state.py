@@ -1,6 +1,6 @@
 """What a tenant has, as its clients follow it: every chain in short, every unfinished job, and when each changed.
 
-"When" is a number that counts the changes that this process has seen. A client that knows the state at one number
+"When" is a number that counts the changes that this process has seen. A client that holds the state at one number
 needs only what changed after it, as upserts; where that is no longer known, it needs everything.
 """
 
@@ -125,7 +125,7 @@ def _after(kept: Mapping[str, _At[T]], number: int) -> list[T]:
 
 
 def _looks_like(job: Job, known: Job) -> bool:
-    """Whether a client is shown the same of both, but for the progress, which it is told of otherwise."""
+    """Whether both look the same to a client, apart from the progress, which has frames of its own."""
     return all(
         getattr(job, name) == getattr(known, name)
         for name in ("state", "attempt", "fence", "cancel_requested", "stages", "error", "result")

@@ -1,7 +1,7 @@
 """The event stream of a whole tenant: its chains, its jobs, and, if a client wants, the nodes of one open chain.
 
-Frames are upserts: of each thing a client gets the last state, never a history. The last frame of each batch has an
-id, and a client that comes back with it gets what it lacks, where this process still knows that; else everything.
+Frames are upserts: a client gets the last state of each thing, never a history. The last frame of each batch has an
+id; a client that resumes from it gets what it lacks where this process still knows that, else everything.
 """
 
 from __future__ import annotations
@@ -109,13 +109,13 @@ class TenantStreams:
 
 
 class _Client:
-    """What one client holds: the state at a number, the open chain, and the words of progress."""
+    """What one client holds: the state at a number, the open chain, and how much of the progress."""
 
     def __init__(self, watch: TenantWatch, listener: Listener, chain: Chain | None) -> None:
         self._watch = watch
         self._progress_of = listener.sight
         self._number = 0
-        self._words = watch.words
+        self._reports = watch.reports
         self.chain = chain
 
     @property
@@ -124,8 +124,8 @@ class _Client:
 
     @property
     def lacks_something(self) -> bool:
-        held = (self._number, self._words)
-        return held != (self._state.number, self._watch.words) or self.lacks_open_chain
+        held = (self._number, self._reports)
+        return held != (self._state.number, self._watch.reports) or self.lacks_open_chain
 
     @property
     def lacks_open_chain(self) -> bool:
@@ -156,8 +156,9 @@ class _Client:
         if self.chain is not None and self.chain.id in changes.deleted:
             self.chain = None
         yield from self._batch([*nodes, *self._events_of(changes)])
-        said, self._words = self._watch.progress_since(self._words), self._watch.words
-        for notice in said:
+        latest = self._watch.progress_since(self._reports)
+        self._reports = self._watch.reports
+        for notice in latest:
             yield frame("progress", progress_event(notice, self._progress_of))
 
     def _events_of(self, changes: TenantChanges) -> list[Event]:
@@ -189,7 +190,7 @@ class _Client:
         ]
 
     def _batch(self, events: list[Event]) -> Iterator[bytes]:
-        """The last frame has the id: who has only a part of the batch gets all of it again."""
+        """The last frame has the id: a client that has received a part of the batch gets all of it again."""
         for position, (event, data) in enumerate(events, 1):
             yield frame(event, data, id=self._place if position == len(events) else None)
 

@@ -1,8 +1,8 @@
 """One watch over a tenant for all its clients of this process, however many they are.
 
 Notices make it quick; looking at the store makes it right. A look lists the stamps of the tenant's chains and
-the markers of its unfinished jobs, and reads only what is new since the last one. Nobody looks while nobody
-follows, and what was known then is where the next look begins.
+the markers of its unfinished jobs, and reads only what is new since the last one. Without clients a watch rests;
+the next look then starts from what was known.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LOOKING_SHARE = 0.1
 
 
 class TenantWatch:
-    """`state` is what is known; `progress` the last word of each job with the number of that word."""
+    """`state` is what is known of the tenant; `reports` counts the reports of progress so far."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class TenantWatch:
         self._settings = settings
         self._stamps: dict[str, str] = {}
         self._progress: OrderedDict[str, tuple[int, JobProgressed | JobForeseen]] = OrderedDict()
-        self._words = 0
+        self.reports = 0
         self._lock = asyncio.Lock()  # what is read is put before anything else is read
         self._looked_at_s = float("-inf")
         self._changed = asyncio.Event()
@@ -95,14 +95,9 @@ class TenantWatch:
         except TimeoutError:
             return
 
-    @property
-    def words(self) -> int:
-        """How many words of progress there have been."""
-        return self._words
-
-    def progress_since(self, words: int) -> list[JobProgressed | JobForeseen]:
-        """Of each job that was heard of since, the last word."""
-        return [notice for number, notice in self._progress.values() if number > words]
+    def progress_since(self, reports: int) -> list[JobProgressed | JobForeseen]:
+        """The latest report of each job that had one after the first `reports`."""
+        return [notice for number, notice in self._progress.values() if number > reports]
 
     async def _follow(self) -> None:
         due_s = time.monotonic() + self._settings.poll_s
@@ -112,7 +107,7 @@ class TenantWatch:
                 began_s = time.monotonic()
                 try:
                     async with self._lock:
-                        await (self._look() if notice is None or began_s >= due_s else self._hear(notice))
+                        await (self._look() if notice is None or began_s >= due_s else self._handle(notice))
                 except (StoreError, DomainError) as error:
                     logger.info("tenant %s: a look is missing: %r", self.tenant, error)
                 except Exception:  # whatever it is, the next look may be better
@@ -121,7 +116,7 @@ class TenantWatch:
                     took_s = time.monotonic() - began_s
                     due_s = time.monotonic() + max(self._settings.poll_s, took_s / LOOKING_SHARE)
 
-    async def _hear(self, notice: Heard) -> None:
+    async def _handle(self, notice: Heard) -> None:
         match notice:
             case ChainChanged(chain_id=chain_id, version=version):
                 if version > self.state.version_of(chain_id):
@@ -144,12 +139,12 @@ class TenantWatch:
                     await self._read_jobs([job_id])
 
     def _remember(self, notice: JobProgressed | JobForeseen) -> None:
-        self._words += 1
-        self._progress[notice.job_id] = (self._words, notice)
+        self.reports += 1
+        self._progress[notice.job_id] = (self.reports, notice)
         self._progress.move_to_end(notice.job_id)
         while len(self._progress) > KEPT_PROGRESS:
             self._progress.popitem(last=False)
-        self._tell()
+        self._wake_clients()
 
     async def _look(self) -> None:
         began_s = time.monotonic()
@@ -159,7 +154,7 @@ class TenantWatch:
             del self._stamps[chain_id]
             self.damaged.discard(chain_id)
             self.state.drop_chain(chain_id)
-            self._tell()
+            self._wake_clients()
         gate = asyncio.Semaphore(CONCURRENT_READS)
 
         async def read(chain_id: str) -> None:
@@ -179,12 +174,12 @@ class TenantWatch:
             if failure is not None:
                 raise failure
         known = self.state.jobs
-        told_by_records = {job.id for job in known.values() if not job.kind.publishes_in_a_chain}
-        await self._read_jobs((active ^ known.keys()) | told_by_records)
+        kept_in_records = {job.id for job in known.values() if not job.kind.publishes_in_a_chain}
+        await self._read_jobs((active ^ known.keys()) | kept_in_records)
         self._looked_at_s = began_s
 
     async def _take(self, chain: Chain) -> None:
-        """A chain as it was read, and what it says of jobs."""
+        """Take over a chain as it was read, and the outcomes of jobs in it."""
         self.damaged.discard(chain.id)
         if chain.deleted_at is not None:
             self.state.drop_chain(chain.id, chain.version)
@@ -197,34 +192,34 @@ class TenantWatch:
                 self.state.put_job(seen_through_chain(chain, job))
                 if job.state is JobState.QUEUED and _has_begun(chain, job):
                     unread.append(job.id)
-        self._tell()
+        self._wake_clients()
         await self._read_jobs(unread)
 
     async def _read_jobs(self, job_ids: Iterable[str]) -> None:
         async def read(job_id: str) -> None:
             try:
                 self.state.put_job(await self._jobs.read(self.tenant, job_id))
-            except (JobNotFound, DocumentCorrupt) as error:  # not written yet, or nobody can read it
+            except (JobNotFound, DocumentCorrupt) as error:  # not written yet, or damaged
                 logger.debug("job %s is not followed: %r", job_id, error)
 
         wanted = [job_id for job_id in job_ids if not self.state.has_ended(job_id)]
         for start in range(0, len(wanted), CONCURRENT_READS):
             await asyncio.gather(*(read(job_id) for job_id in wanted[start : start + CONCURRENT_READS]))
         if wanted:
-            self._tell()
+            self._wake_clients()
 
     def _mark_damaged(self, chain_id: str) -> None:
         self.damaged.add(chain_id)
         self.state.drop_chain(chain_id)
-        self._tell()
+        self._wake_clients()
 
-    def _tell(self) -> None:
+    def _wake_clients(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
 
 class TenantWatches:
-    """The watches of this process; those that nobody follows are forgotten once there are many."""
+    """The watches of this process; beyond `KEPT_WATCHES`, those without clients are dropped."""
 
     def __init__(
         self,
@@ -240,7 +235,7 @@ class TenantWatches:
 
     @asynccontextmanager
     async def following(self, tenant: str) -> AsyncIterator[TenantWatch]:
-        """The tenant's watch, which looks for as long as somebody is in here."""
+        """The tenant's watch, which follows the store as long as this context lasts for any client."""
         watch = self._watches.get(tenant) or TenantWatch(tenant, *self._parts)
         self._watches[tenant] = watch
         self._watches.move_to_end(tenant)
@@ -258,7 +253,7 @@ class TenantWatches:
 
 
 def _has_begun(chain: Chain, job: Job) -> bool:
-    """Whether the chain says that a runner works on the job."""
+    """Whether the job is running according to its chain."""
     node = chain.find(job.node_id) if job.node_id is not None else None
     if node is None:
         return False

@@ -42,8 +42,8 @@ UNKNOWN = Outlook()
 
 @dataclass(frozen=True, slots=True)
 class ProgressOf:
-    """The last progress heard of a claim, by the job's id and the claim's fence; the latest of any claim on a job,
-    0 where none was heard; and what is foreseen of a job."""
+    """The last progress reported by a claim, by the job's id and the claim's fence; the latest of any claim on a
+    job, 0 if there was none; and the forecast for a job."""
 
     heard: Callable[[str, int], float | None]
     latest: Callable[[str], float] = lambda job_id: 0.0

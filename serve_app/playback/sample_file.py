@@ -1,4 +1,4 @@
-"""Samples as a file that is nowhere: a header, and frames that are made when they are asked for."""
+"""Samples as a file that is not stored anywhere: a header, and frames that are computed on request."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SampleFile:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What an answer says of the samples, as that of a take that is being made does."""
+        """The headers that describe the samples, the same as for a take that is being made."""
         return {
             "X-Segue-Sample-Rate": str(self.sound.rate_hz),
             "X-Segue-Channels": str(self.sound.channels),

@@ -38,7 +38,7 @@ def takes_beside(chain: Chain, node_id: str) -> tuple[Node, ...]:
 
 
 def _request_of(node: Node) -> tuple[object, ...]:
-    """Takes of one request were asked for at one moment, with one prompt."""
+    """Takes of one request were requested at one moment, with one prompt."""
     return (node.parent_id, node.created_at, node.prompt)
 
 

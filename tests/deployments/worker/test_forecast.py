@@ -14,7 +14,7 @@ TEN = Task(LINE, 10.0)
 
 def at_work(progress: float, seconds: float, task: Task = TEN) -> Underway:
     """Begun at 0, so far after `seconds`."""
-    return Underway(task).heard(0.0, 0.0).heard(progress, seconds)
+    return Underway(task).progressed(0.0, 0.0).progressed(progress, seconds)
 
 
 def test_a_job_ends_when_its_own_speed_says() -> None:
