@@ -34,8 +34,8 @@ logger = logging.getLogger("segue.events")
 KEPT_WATCHES = 64
 KEPT_PROGRESS = 2048
 CONCURRENT_READS = 16
-LOOKING_SHARE = 0.1
-"""Looks at the store take no more than this part of the time, however many chains there are."""
+REST_SHARE = 2.0
+"""A watch rests for at least so many times as long as a look took, however many chains there are."""
 
 
 class TenantWatch:
@@ -114,7 +114,7 @@ class TenantWatch:
                     logger.exception("tenant %s: unexpected error", self.tenant)
                 if notice is None or began_s >= due_s:
                     took_s = time.monotonic() - began_s
-                    due_s = time.monotonic() + max(self._settings.poll_s, took_s / LOOKING_SHARE)
+                    due_s = time.monotonic() + max(self._settings.poll_s, took_s * REST_SHARE)
 
     async def _handle(self, notice: Heard) -> None:
         match notice:
