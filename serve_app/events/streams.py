@@ -16,7 +16,7 @@ from serve_app.events.latest import LatestChains
 from serve_app.events.listener import Heard, Listener, Subscription, ticks
 from serve_app.http.sse import comment, frame, retry
 from serve_app.jobs.service import JobService
-from storage.domain.model import ChainNotFound
+from storage.domain.model import Chain, ChainNotFound
 
 RECONNECT_MS = 500
 
@@ -42,6 +42,8 @@ class EventStreams:
             known = chain.version
             async for notice in self._with_heartbeats(subscription):
                 match notice:
+                    case JobForeseen() if _is_over(chain, notice):
+                        continue
                     case JobProgressed() | JobForeseen():
                         yield frame("progress", progress_event(notice, self._listener.sight))
                         continue
@@ -95,3 +97,12 @@ class EventStreams:
             if time.monotonic() - beaten_s >= self._settings.heartbeat_s:
                 beaten_s = time.monotonic()
                 yield comment("heartbeat")
+
+
+def _is_over(chain: Chain, job: JobForeseen) -> bool:
+    """Whether what the job makes is finished: its runner reports it until it has tidied up."""
+    node = chain.find(job.node_id) if job.node_id is not None else None
+    if node is None:
+        return False
+    made = node if node.job_id == job.job_id else node.derivation(job.job_id)
+    return made is not None and made.status.is_finished

@@ -133,7 +133,7 @@ class TenantWatch:
                     await self._read_jobs([job_id])
             case JobChanged(job_id=job_id):
                 await self._read_jobs([job_id])
-            case JobForeseen(job_id=job_id):
+            case JobForeseen(job_id=job_id) if not self.state.has_ended(job_id):
                 self._remember(notice)
                 if job_id not in self.state.jobs:
                     await self._read_jobs([job_id])
