@@ -21,8 +21,9 @@ from deployments.worker.heartbeat import Heart
 from storage.domain.jobs import Job, JobKind, JobState, claim, finish
 from storage.repositories.jobs import Jobs
 from storage.stores.local_folder import THREADS, LocalFolderStore
-from tests.deployments.worker.lab import TENANT, Lab, queued
+from tests.deployments.worker.lab import TENANT, Lab
 from tests.deployments.worker.wire import Wire
+from tests.storage.domain.builders import queued_job
 from tests.support.patience import until
 
 LEASE_S = 2.4
@@ -56,7 +57,7 @@ class Losses:
 
 
 async def _claimed(lab: Lab, name: str = "one") -> Job:
-    await lab.jobs.create(queued(name, JobKind.EXPORT, {}))
+    await lab.jobs.create(queued_job(name, tenant=TENANT, kind=JobKind.EXPORT, params={}))
     return await _claim_again(lab, name)
 
 
@@ -186,7 +187,7 @@ async def test_beats_do_not_wait_for_large_transfers(tmp_path: Path) -> None:
         LocalFolderStore(tmp_path / "data", fsync=False),
     )
     jobs = Jobs(bulk)
-    await jobs.create(queued("one", JobKind.EXPORT, {}))
+    await jobs.create(queued_job("one", tenant=TENANT, kind=JobKind.EXPORT, params={}))
     job = await jobs.change(
         TENANT, "one", lambda job, now: claim(job, lease_s=0.6, max_attempts=None, stale=None, now=now)
     )
