@@ -89,6 +89,9 @@ bench-separator: install-test
 bench-video: install-test
 	$(BIN)/python -m benchmarks.export.video --json benchmarks/export/video.json
 
+bench-seams: install-test
+	$(BIN)/python -m benchmarks.seams --json benchmarks/seams/results.json
+
 bench-analysis: install-test
 	$(BIN)/python -m benchmarks.analysis --json benchmarks/analysis/results.json
 

@@ -93,6 +93,24 @@ def test_a_chain_of_twenty_neither_rises_nor_fades_nor_drifts(recording: Recordi
     assert np.percentile(np.abs(beat_errors_s(line, truth, beats_s, RATE_HZ)), 95) < 0.010
 
 
+@pytest.mark.parametrize("tempo", [1.0, 1.012])
+def test_beats_are_locked_to_the_parents(recording: Recording, tempo: float) -> None:
+    """A model that comes in 30 ms late, and plays too fast; the beats are planted, the judge is librosa."""
+    score = compose(1, BPM, ROOT_S + 12.0)
+    faster = recording_of(recording(1.0), [(tempo, synthesised(score.played_at(tempo), MODEL_HZ))])
+    faults = [Faults(tempo=tempo, behind_s=0.03)] * 2
+    truth = true_line(recording, ROOT_S + 2 * TAKE_S, RATE_HZ)
+    errors_s = {}
+    for align in ("phase", "beat"):
+        line, seams = _joined(faster, faults, align=align)
+        assert line.shape == truth.shape
+        errors_s[align] = np.percentile(np.abs(beat_errors_s(line, truth, score.beats_s[20:], RATE_HZ)), 95)
+        assert [seam["lock"] is not None for seam in seams] == [align == "beat"] * 2
+    assert errors_s["beat"] < 0.010
+    assert errors_s["phase"] > 0.025
+    assert seams[1]["grid"]["period_s"] == pytest.approx(60 / BPM, rel=2e-4)
+
+
 def test_what_is_not_asked_for_is_not_done(recording: Recording) -> None:
     faults = [Faults(gain_db=-6.0, late_s=0.01)]
     line, (seam,) = _joined(recording, faults, align="none", match_loudness=False, crossfade_s=0.0)
