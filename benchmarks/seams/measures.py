@@ -49,10 +49,15 @@ def loudness_error_lu(line: Samples, truth: Samples, start: int, end: int, rate_
     )
 
 
-def beat_errors_s(line: Samples, truth: Samples, beats_s: Values, rate_hz: int) -> Values:
+def beat_errors_s(
+    line: Samples, truth: Samples, beats_s: Values, rate_hz: int, *, from_s: float = 0.0
+) -> Values:
     """By how much each beat of the line is later than planted: where the onset strength around it (librosa's, every
-    1.5 ms) is most like the recording's around the same beat. Beats without an onset are left out."""
-    heard, true = (_onsets(each, rate_hz) for each in (line, truth))
+    1.5 ms) is most like the recording's around the same beat. Beats without an onset are left out, and those before
+    `from_s`."""
+    first = round(from_s * rate_hz)
+    beats_s = beats_s[beats_s >= from_s] - from_s
+    heard, true = (_onsets(each[:, first:], rate_hz) for each in (line, truth))
     frames_per_s = _ENVELOPE_HZ / _HOP
     reach, half = round(_REACH_S * frames_per_s), round(0.06 * frames_per_s)
     errors = []

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from deployments.audio.levels import peak_dbfs, rms_dbfs
 from deployments.audio.resample import resample, to_channels
 from deployments.audio.samples import Samples
+from deployments.audio.seam.joining import Joining
 from deployments.engines.common.errors import EngineBroken, UnknownModel
 from deployments.engines.music.protocol import (
     EngineInfo,
@@ -100,6 +101,21 @@ async def test_words_alone_hear_nothing_of_the_line(studio: Studio) -> None:
     assert made.provenance["context_sha256"] is None
     assert made.provenance["gain_db"] == 0.0
     assert (made.audio.samples, made.audio.sample_rate_hz) == (22_050, 22_050)
+
+
+@pytest.mark.parametrize("mode", ["text", "melody"])
+async def test_a_take_without_a_rendering_fades_in_by_its_own_opening(studio: Studio, mode: str) -> None:
+    rate_hz, joining = 22_050, Joining(crossfade_s=0.25)
+    await studio.upload(sampled(noise(0.2), 0.0, 4 * rate_hz, rate_hz), rate_hz)
+    generator = SignalGenerator(noise(0.08), reconstructs=False)
+    made = await studio.branch(generator, 4.0, mode=mode, **joining.to_params())
+    assert made.audio.samples == 4 * rate_hz
+    assert made.audio.lead_in is not None
+    lead_in = await studio.samples(made.audio.lead_in)
+    assert lead_in.shape[1] == round(0.25 * rate_hz)
+    assert 7.0 < made.provenance["seam"]["gain_db"] < 11.0
+    levels = [rms_dbfs(part) for part in np.split(await studio.line(), 16, axis=1)]
+    assert max(levels) - min(levels) < 0.5
 
 
 async def test_a_melody_is_heard_but_not_continued(studio: Studio) -> None:
@@ -357,5 +373,7 @@ async def test_provenance_names_model_licence_and_what_was_continued(studio: Stu
     assert root is not None
     assert info.describe().items() <= made.provenance.items()
     assert made.provenance["licence"] == "CC-BY-NC-4.0"
+    assert "seam" not in made.provenance  # it did not say how it is joined: as before there was a choice
+    assert made.provenance["lead_in_s"] == LEAD_IN_S
     assert made.provenance["parent_audio_sha256"] == root.blob.sha256
     assert made.provenance["take"] == 2
