@@ -26,6 +26,7 @@ from benchmarks.seams.measures import beat_errors_s, click_ratio, jump_lu, loudn
 from benchmarks.seams.music import compose
 from benchmarks.seams.oracle import RATE_HZ as MODEL_HZ
 from benchmarks.seams.oracle import Faults, Recording, recording_of
+from deployments.audio.loudness import weighted_power
 from deployments.audio.resample import resample
 from deployments.audio.samples import Samples
 from training.corpus.clips import corpus_folder
@@ -36,6 +37,9 @@ RECORDINGS_VARIABLE = "SEGUE_RECORDINGS"
 DEBIANS = Path("/usr/share/games/frozen-bubble/snd")
 ROOT_S, TAKE_S, RECORDING_AT_S = 20.0, 8.0, 20.0
 LONGEST_RECORDING_S = 60.0
+LEVEL = 0.01
+"""The K-weighted power of all composed pieces: -20.7 LUFS."""
+
 TEMPO = 1.012
 CHAIN_TEMPOS = (0.99, 0.996, 1.005, 1.012)
 
@@ -65,7 +69,7 @@ SEAMS = Head(
 CHAINS = Head(
     "chains",
     "Twenty takes, each of which goes on from the one before",
-    "Faults are drawn for each take: gain within 3 dB, 0 to 10 ms of offset, DC within 0.02, 1 dB louder at its "
+    "Faults are drawn for each take: gain within 3 dB, 0 to 10 ms of offset, DC within 0.02, half a dB louder at its "
     "end than at its beginning; for beats gain, a tempo 1 % slow to 1.2 % fast, and in within 30 ms of the beat. "
     "`drift` is the largest difference in loudness of a take and the music, `beats` as above over the whole "
     "line, `at the end` the median over the last twelve beats.",
@@ -132,7 +136,10 @@ def _played(
             duration_s=played.duration_s,
             tuning_cents=0.0,
         )
-        return _read(path, played.duration_s)
+        samples = _read(path, played.duration_s)
+        # Each file has been brought to one peak: it is loudness that a tempo must not change.
+        level = np.sqrt(LEVEL / weighted_power(samples, MODEL_HZ))
+        return (samples * level).astype(np.float32)
 
     return recording_of(at(1.0), [(tempo, at(tempo)) for tempo in tempos]), score.beats_s
 
@@ -231,7 +238,7 @@ def _measure_chain(findings: Findings, align: str, takes: int) -> None:
         gain_db = float(luck.uniform(-3, 3))
         if align == "phase":
             late_s, dc = float(luck.uniform(0.0, 0.01)), float(luck.uniform(-0.02, 0.02))
-            faults.append(Faults(gain_db=gain_db, late_s=late_s, dc=dc, swell_db=1.0))
+            faults.append(Faults(gain_db=gain_db, late_s=late_s, dc=dc, swell_db=0.5))
         else:
             tempo, behind_s = float(luck.choice(CHAIN_TEMPOS)), float(luck.uniform(-0.03, 0.03))
             faults.append(Faults(gain_db=gain_db, tempo=tempo, behind_s=behind_s))

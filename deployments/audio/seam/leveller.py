@@ -9,7 +9,7 @@ import numpy as np
 from deployments.audio.loudness import KWeighting, gated_lufs
 from deployments.audio.samples import Samples
 
-WINDOW_S = 5.0
+WINDOW_S = 8.0
 """Over so much of the line its loudness is measured."""
 
 SLOPE_DB_PER_S = 0.2
@@ -22,7 +22,7 @@ _STEPS_PER_BLOCK = 4
 class Leveller:
     """Moves a take's gain towards what brings the line to `target_lufs`, as it comes, float32 [channels, samples].
 
-    The line's loudness is the gated one of BS.1770 over its last 5 s: at first those of `before` (the parent's end,
+    The line's loudness is the gated one of BS.1770 over its last 8 s: at first those of `before` (the parent's end,
     in the same format), then more and more the take's own. The gain starts at 0 dB and moves by at most 0.2 dB a
     second, within 6 dB on either side. Each tenth of a second is moved by what came before it, so that nothing is
     held back, and how the take is cut changes no bit. Raises ValueError for rates under 4 kHz.
