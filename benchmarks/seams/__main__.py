@@ -69,9 +69,9 @@ SEAMS = Head(
 CHAINS = Head(
     "chains",
     "Twenty takes, each of which goes on from the one before",
-    "Faults are drawn for each take: gain within 3 dB, 0 to 10 ms of offset, DC within 0.02, half a dB louder at its "
-    "end than at its beginning; for beats gain, a tempo 1 % slow to 1.2 % fast, and in within 30 ms of the beat. "
-    "`drift` is the largest difference in loudness of a take and the music, `beats` as above over the whole "
+    "Faults are drawn for each take: gain within 3 dB, 0 to 10 ms of offset, DC within 0.02, half a dB louder at "
+    "its end than at its beginning; for beats gain, a tempo 1 % slow to 1.2 % fast, and in within 30 ms of the "
+    "beat. `drift` is the largest difference in loudness of a take and the music, `beats` as above over the whole "
     "line, `at the end` the median over the last twelve beats.",
 )
 
