@@ -139,7 +139,8 @@ def _played(
         samples = _read(path, played.duration_s)
         # Each file has been brought to one peak: it is loudness that a tempo must not change.
         level = np.sqrt(LEVEL / weighted_power(samples, MODEL_HZ))
-        return (samples * level).astype(np.float32)
+        equal: Samples = (samples * level).astype(np.float32)
+        return equal
 
     return recording_of(at(1.0), [(tempo, at(tempo)) for tempo in tempos]), score.beats_s
 
