@@ -210,6 +210,34 @@ class Branch(Answer):
     crop: Node | None = None
 
 
+class DiffRow(Answer):
+    """A bar or window of two lines, in seconds; None where a line has ended. Distances as the server has them."""
+
+    a_from_s: float | None = None
+    a_to_s: float | None = None
+    b_from_s: float | None = None
+    b_to_s: float | None = None
+    same: bool
+    chroma: float | None = None
+    onsets: float | None = None
+    loudness: float | None = None
+
+
+class DiffParameter(Answer):
+    name: str
+    a: Any = None
+    b: Any = None
+
+
+class Diff(Answer):
+    """Two branches from where they part."""
+
+    ancestor_id: Id | None
+    unit: str
+    rows: tuple[DiffRow, ...]
+    parameters: tuple[DiffParameter, ...]
+
+
 class Crop(Answer):
     node: Node
 

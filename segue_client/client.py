@@ -22,6 +22,7 @@ from segue_client.answers import (
     ChainPage,
     Crop,
     Damaged,
+    Diff,
     Job,
     JobPage,
     ModelList,
@@ -160,6 +161,10 @@ class SegueClient:
         """A chain of its own with all of this one, or with `node_id`, the path to it and all below; `title`."""
         path = f"/v1/chains/{chain_id}/duplicate"
         return self.connection.ask(Chain, "POST", path, headers=new_key(), json=dict(wanted))
+
+    def diff(self, chain_id: str, a: str, b: str) -> Diff:
+        """How the lines up to two nodes differ after the last node that they share."""
+        return self.connection.ask(Diff, "GET", f"/v1/chains/{chain_id}/diff", params={"a": a, "b": b})
 
     def undo(self, chain_id: str) -> Chain:
         """Takes the last decision back."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from segue_client.answers import Chain, Damaged, Job, Model, Node
+from segue_client.answers import Chain, Damaged, Diff, Job, Model, Node
 from segue_client.terminal import counted, format_words, printable
 
 _CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -36,6 +36,26 @@ def crop_line(node: Node) -> str:
         if of is not None
         else f"{node.duration_s:.3f} s"
     )
+
+
+def diff_lines(diff: Diff) -> Iterator[str]:
+    """What two branches share, each bar or window of them, and the parameters that differ."""
+    yield f"from {diff.ancestor_id or 'the beginning'}, by {printable(diff.unit)}"
+    for row in diff.rows:
+        spans = "  ".join(
+            f"{name} {from_s:.2f} to {to_s:.2f} s"
+            if from_s is not None and to_s is not None
+            else f"{name} ended"
+            for name, from_s, to_s in (("a", row.a_from_s, row.a_to_s), ("b", row.b_from_s, row.b_to_s))
+        )
+        if row.same:
+            yield f"{spans}  same"
+        elif row.chroma is None or row.onsets is None or row.loudness is None:
+            yield spans
+        else:
+            yield f"{spans}  chroma {row.chroma:.2f}, onsets {row.onsets:.2f}, loudness {row.loudness:.1f} LU"
+    for each in diff.parameters:
+        yield f"{printable(each.name)}: {printable(str(each.a))} / {printable(str(each.b))}"
 
 
 def job_line(job: Job, short_id: str) -> str:

@@ -16,6 +16,7 @@ from deployments.stages.export.stage import ExportStage
 from deployments.stages.peaks import PeaksStage
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.crops import CropService
+from serve_app.chains.diffs import DiffService
 from serve_app.chains.duplicates import DuplicateService
 from serve_app.chains.new_chains import NewChains
 from serve_app.chains.service import ChainService
@@ -59,6 +60,7 @@ class Services:
     models: ServedGenerators
     chains: ChainService
     crops: CropService
+    diffs: DiffService
     duplicates: DuplicateService
     uploads: UploadService
     takes: TakeService
@@ -119,6 +121,7 @@ def build_services(
         models=generating,
         chains=ChainService(chains, jobs),
         crops=crops,
+        diffs=DiffService(chains, blobs, analyser, settings.analysis.max_duration_s),
         duplicates=DuplicateService(chains, new_chains),
         uploads=UploadService(chains, new_chains, blobs, peaks, analyses, settings.uploads),
         takes=TakeService(chains, new_chains, crops, admission, generating),

@@ -7,7 +7,7 @@ import argparse
 from segue_client.answers import Chain, Misused, Step
 from segue_client.client import SegueClient
 from segue_client.commands.group import Commands, given, number, text
-from segue_client.lines import crop_line
+from segue_client.lines import crop_line, diff_lines
 from segue_client.terminal import Terminal, length_line, printable
 
 
@@ -34,6 +34,8 @@ def add_commands(commands: Commands) -> None:
     sub.add_argument("--node", metavar="NODE", type=text, help="with the path to it and all below it (all)")
     sub.add_argument("--title", type=text, help="of the new chain (the same)")
 
+    commands.add("diff", diff, "compare two nodes' lines from where they part", "chain", "a", "b")
+
     sub = commands.add("mark", mark, "give a node a title, stars or a note", "chain", "node")
     sub.add_argument("--title", type=text, help='"" takes it away')
     sub.add_argument("--stars", type=int, metavar="N", help="0 to 5")
@@ -56,6 +58,12 @@ def duplicate(client: SegueClient, args: argparse.Namespace, terminal: Terminal)
     made = client.duplicate(chain.id, node | given(args, ("title",)))
     terminal.say(made.id)
     terminal.note(f"“{printable(made.title)}”, {length_line(made)}")
+
+
+def diff(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
+    chain = client.chain(args.chain)
+    for line in diff_lines(client.diff(chain.id, chain.node(args.a).id, chain.node(args.b).id)):
+        terminal.say(line)
 
 
 def undo(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:

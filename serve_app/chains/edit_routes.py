@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from serve_app.access.callers import CurrentCaller
 from serve_app.chains.crops import CropService
+from serve_app.chains.diffs import DiffService
 from serve_app.chains.duplicates import DuplicateService
-from serve_app.chains.edit_schemas import CropView, NewCrop, NewDuplicate, NodePatch, UndoRequest
+from serve_app.chains.edit_schemas import (
+    CropView,
+    DiffView,
+    NewCrop,
+    NewDuplicate,
+    NodePatch,
+    UndoRequest,
+    diff_view,
+)
 from serve_app.chains.notices import cancelled_notices
 from serve_app.chains.schemas import ChainView, NodeView, chain_view, node_view
 from serve_app.chains.service import ChainService
@@ -20,6 +29,7 @@ from storage.domain.ranking import ranks
 
 Chains = Annotated[ChainService, service(ChainService)]
 Crops = Annotated[CropService, service(CropService)]
+Diffs = Annotated[DiffService, service(DiffService)]
 Duplicates = Annotated[DuplicateService, service(DuplicateService)]
 
 router = APIRouter(prefix="/v1/chains/{chain_id}", tags=["nodes"])
@@ -77,6 +87,19 @@ async def duplicate(
     asked = wanted or NewDuplicate()
     made = await duplicates.duplicate(caller.tenant, chain_id, asked.node_id, asked.title, key)
     return chain_view(made, progress)
+
+
+@router.get("/diff", response_model=DiffView, tags=["chains"], responses=problem_responses(404, 409, 422))
+async def diff(
+    chain_id: str,
+    caller: CurrentCaller,
+    diffs: Diffs,
+    a: Annotated[str, Query(max_length=64, description="a node")],
+    b: Annotated[str, Query(max_length=64, description="another one")],
+) -> DiffView:
+    """How the lines up to two nodes differ after the last node that they share: bar by bar where an analyser is
+    served and is sure of the bars of both, else by windows of 2 s; and the parameters in which the nodes differ."""
+    return diff_view(await diffs.diff(caller.tenant, chain_id, a, b))
 
 
 @router.patch("/nodes/{node_id}", response_model=NodeView, responses=problem_responses(404, 422))

@@ -374,6 +374,13 @@ class TestEditing:
         assert segue("redo", chain_id).out == f"redid star {root}; spine: 1 node, 2.0 s\n"
         assert segue("redo", chain_id).status == 1
 
+    def test_a_diff(self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]) -> None:
+        root = chain()["root_id"]
+        part = segue("crop", chain_id, root, "--to", "1.5").out.strip()
+        lines = segue("diff", chain_id, root, part).out.splitlines()
+        assert lines[0] == "from the beginning, by window"
+        assert "duration_s: 2.0 / 1.5" in lines
+
     def test_a_duplicate(self, segue: Segue, chain_id: str, chain: Callable[[], dict[str, Any]]) -> None:
         done = segue("duplicate", chain_id, "--node", chain()["root_id"], "--title", "other")
         assert done.err == "“other”, spine: 1 node, 2.0 s\n"

@@ -98,6 +98,9 @@ export type ChainView = {
   nodes: NodeView[];
   spine: string[];
   job_id?: string | null;
+  undo?: StepView | null;
+  redo?: StepView | null;
+  notices?: string[];
 };
 export type CroppedFromView = {
   node_id: string;
@@ -138,6 +141,8 @@ export type JobView = {
   state: string;
   attempt: number;
   progress: number;
+  queue_position?: number | null;
+  eta_s?: number | null;
   cancel_requested: boolean;
   chain_id: string | null;
   node_id: string | null;
@@ -274,6 +279,8 @@ export type NodeView = {
   take: number;
   job_id: string | null;
   progress: number;
+  queue_position?: number | null;
+  eta_s?: number | null;
   created_at: string;
   audio?: AudioView | null;
   error?: ErrorView | null;
@@ -347,6 +354,8 @@ export type SpineNodeView = {
   take: number;
   job_id: string | null;
   progress: number;
+  queue_position?: number | null;
+  eta_s?: number | null;
   created_at: string;
   audio?: AudioView | null;
   error?: ErrorView | null;
@@ -392,6 +401,11 @@ export type StemsView = {
   status: string;
   stems: TrackView[];
   separations: DerivedView[];
+};
+export type StepView = {
+  action: string;
+  node_id: string | null;
+  at: string;
 };
 export type TrackView = {
   name: string;
