@@ -138,9 +138,9 @@ def _phases(
         "Phase by phase",
         f"`serve_config.yaml` with the tiny model, one take at a time in each replica, {GPUS} logical GPUs (4 "
         f"replicas at most), at most {UNFINISHED_JOBS} unfinished jobs of the tenant. A musician asks for two "
-        "takes of 4 s, listens to the first while it is made, waits for both, commits one, then begins again. Goodput: "
-        "accepted takes that became ready, of those that ended in the phase. Failed: a status of 500 or more, or no "
-        "answer.",
+        "takes of 4 s, listens to the first while it is made, waits for both, commits one, then begins again. "
+        "Goodput: accepted takes that became ready, of those that ended in the phase. Failed: a status of 500 or "
+        "more, or no answer.",
         rows,
     )
 
