@@ -22,6 +22,8 @@ class TracesMissing(ValueError):
 _tracer: Any = None
 """OpenTelemetry's tracer of this process; None: nothing is traced."""
 
+_provider: Any = None
+
 
 def configure_traces(settings: TelemetrySettings, deployment: str) -> None:
     """Send this process's spans to `settings.traces_url` by OTLP over HTTP; again is no change.
@@ -50,8 +52,11 @@ def configure_traces(settings: TelemetrySettings, deployment: str) -> None:
 
 
 def use(provider: Any) -> None:
-    """Take spans from an OpenTelemetry provider; None: no more spans."""
-    global _tracer
+    """Take spans from an OpenTelemetry provider; None: no more spans. Those of the one before are sent first."""
+    global _provider, _tracer
+    if _provider is not None:
+        _provider.shutdown()
+    _provider = provider
     _tracer = provider.get_tracer(SERVICE) if provider is not None else None
 
 
