@@ -112,7 +112,7 @@ def test_what_the_dashboard_shows_is_on_rays_metrics_port(http: httpx.Client, se
         return not missing
 
     with suppress(TimeoutError):
-        server.wait_until(is_complete, 60, "all are there")
+        server.wait_until(is_complete, 120, "all are there")
     assert missing == set()
     known = {series for metric in catalog.METRICS for series in metric.exported}
     assert {name for name in exported() if name.startswith("ray_segue_")} <= known
