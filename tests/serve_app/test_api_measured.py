@@ -75,7 +75,7 @@ async def test_a_journey_is_measured() -> None:
     assert len(recorder.of(catalog.JOB_FIRST_AUDIO, kind="generate")) == 1
     assert len(recorder.of(catalog.SEAM_LEVEL)) == 1
     stages = {dict(labels)["stage"] for labels, _ in recorder.samples[catalog.JOB_STAGE_SECONDS]}
-    assert stages == {"prompt", "context", "generation", "render", "encode", "separation", "analysis"}
+    assert stages == {"prompt", "context", "generation", "audio", "encode", "store", "separation", "analysis"}
     assert recorder.of(catalog.JOBS_RUNNING)[-1] == 0
     assert recorder.of(catalog.STORAGE_READY) == [1]
     nodes = "/v1/chains/{chain_id}/nodes"
