@@ -21,7 +21,7 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
            RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1 \
            RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.proxy:middlewares
 
-.PHONY: run page page-types page-checked test test-slow fuzz test-slow-store test-s3 chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video collect wheel install install-test clean
+.PHONY: run page page-types page-checked test test-slow fuzz test-slow-store test-s3 test-image load chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video collect wheel install install-test clean
 
 run: install
 	@$(MAKE) -s --no-print-directory page > page.log 2>&1 && rm -f page.log || \
@@ -56,6 +56,16 @@ KILLS ?= 80
 
 chaos: install-test
 	$(BIN)/python -m tests.serve.chaos --seed $(SEED) --kills $(KILLS)
+
+# Musicians at work on a cluster of its own, and what it holds; QUICK=--quick shows in two minutes that it works.
+load: install-test
+	$(PIP) -e ".[load]"
+	$(BIN)/python -m benchmarks.load $(if $(QUICK),--quick,--json benchmarks/load/results.json)
+
+# The steps of ops/Dockerfile in a clean Debian, and a take by what they make; needs root and debootstrap.
+# BUILD_ARGS="--build-arg VARIANT=cuda"
+test-image:
+	scripts/test-image $(BUILD_ARGS)
 
 lint: install-test
 	$(BIN)/ruff format --check .

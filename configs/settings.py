@@ -280,6 +280,19 @@ class ClusterSettings(Frozen):
     )
 
 
+class TelemetrySettings(Frozen):
+    """Traces by OpenTelemetry. Metrics and logs need no settings."""
+
+    traces_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s]+$",
+        description="where spans go, OTLP over HTTP: http://collector:4318/v1/traces; needs the extra `traces`",
+    )
+    traces_ratio: float = Field(
+        1.0, ge=0, le=1, description="share of requests that are traced, unless the client's own trace says"
+    )
+
+
 class Settings(Frozen):
     """All settings of one Segue application."""
 
@@ -299,4 +312,5 @@ class Settings(Frozen):
     cluster: ClusterSettings = ClusterSettings()
     access: AccessSettings = AccessSettings()
     retention: RetentionSettings = RetentionSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of Segue's own log")

@@ -11,6 +11,7 @@ from fastapi.middleware.gzip import GZipMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES
 
 from deployments.audio.decode.formats import ACCEPTED
+from deployments.telemetry.recorder import Nowhere, Recorder
 from serve_app.access.callers import Access
 from serve_app.analysis import routes as analysis
 from serve_app.chains import edit_routes as editing
@@ -31,6 +32,7 @@ from serve_app.http.middleware import (
     RequestContextMiddleware,
     SecurityHeadersMiddleware,
 )
+from serve_app.http.observed import ObservedMiddleware
 from serve_app.jobs import routes as jobs
 from serve_app.openapi import install_openapi
 from serve_app.playback import routes as playback
@@ -89,7 +91,9 @@ DESCRIPTION = """Continue music with MusicGen: upload a clip, branch takes from 
 work, discard the rest, export the line. Errors are `application/problem+json`."""
 
 
-def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
+def create_api(
+    services: Services, *, echo_request_id: bool = True, recorder: Recorder | None = None
+) -> FastAPI:
     """The application. Its lifespan starts and ends the listener and closes the store.
 
     `echo_request_id` is off behind Serve's proxy, which adds the X-Request-ID header to every answer itself.
@@ -146,6 +150,7 @@ def create_api(services: Services, *, echo_request_id: bool = True) -> FastAPI:
             expose_headers=CORS_ANSWER_HEADERS,
         )
     app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(ObservedMiddleware, recorder=recorder or Nowhere())
     app.add_middleware(RequestContextMiddleware, echo=echo_request_id)
     _document_models(app)
     install_openapi(app, keys_are_required=app.state.access.has_keys)

@@ -16,6 +16,9 @@ from deployments.serve.loading import HubLoading
 from deployments.serve.loopback import listen_where_the_node_is
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
+from deployments.telemetry.recorder import RayRecorder
+from deployments.telemetry.storage import metered, retries
+from deployments.telemetry.traces import configure_traces
 from deployments.temporary import sweep_temporary_folders
 from serve_app.api import create_api
 from serve_app.http.proxy_loss import ProxyLossMiddleware
@@ -41,28 +44,31 @@ class Ingress:
         hub: Any,
     ) -> None:
         """`handles` are of the deployments that serve `models`, by name."""
+        context = serve.get_replica_context()
         configure_logging(settings)
+        configure_traces(settings.telemetry, context.deployment)
         sweep_temporary_folders()
         listen_where_the_node_is()
-        context = serve.get_replica_context()
         itself = serve.get_deployment_handle(context.deployment, context.app_name)
         self._replica = context.replica_tag
         self._open_requests = OpenRequests()
+        self._recorder = RayRecorder()
         loading = HubLoading(hub)
         served = model_handles(models, handles, loading, patience_s=TOOLS_WAIT_S)
         self._services = build_services(
             settings=settings,
-            store=open_store(settings.storage),
+            store=metered(open_store(settings.storage, retries(self._recorder)), self._recorder),
             bus=HubBus(hub),
             queue=RunnerQueue(runner),
             cluster=ServeCluster(context.app_name, list(handles), [itself, runner], loading),
             models=models,
             generators=served.generators,
             analyser=served.analyser,
+            recorder=self._recorder,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        api = create_api(self._services, echo_request_id=False)
+        api = create_api(self._services, echo_request_id=False, recorder=self._recorder)
         api.add_middleware(ProxyLossMiddleware)
         api.add_middleware(ReplicaMiddleware, replica=self._replica, open_requests=self._open_requests)
         return api

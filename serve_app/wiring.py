@@ -14,6 +14,7 @@ from deployments.events.bus import Announcer, ChainChanged, NoticeBus
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.stages.export.stage import ExportStage
 from deployments.stages.peaks import PeaksStage
+from deployments.telemetry.recorder import Recorder
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.crops import CropService
 from serve_app.chains.diffs import DiffService
@@ -93,6 +94,7 @@ def build_services(
     models: Sequence[ServedModel[Any]],
     generators: Mapping[str, MusicGenerator],
     analyser: Analyser | None,
+    recorder: Recorder | None = None,
 ) -> Services:
     """`models` are what is served, each family's default first; `generators` are by model name, `analyser` None
     where there is none."""
@@ -147,5 +149,5 @@ def build_services(
             listener,
             settings.events,
         ),
-        system=SystemService(cluster, models, job_records, StorageCheck(store), settings),
+        system=SystemService(cluster, models, job_records, StorageCheck(store, recorder=recorder), settings),
     )

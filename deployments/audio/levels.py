@@ -58,6 +58,13 @@ def matching_gain(
     return min(largest, max(1.0 / largest, math.sqrt(wanted / given)))
 
 
+def level_step_db(before: Samples, after: Samples, rate_hz: int) -> float:
+    """How much louder the first second of `after` is than the last of `before`, both at one rate; 0 where either is
+    practically silent or empty."""
+    levels = rms_dbfs(last_samples(before, rate_hz)), rms_dbfs(after[:, :rate_hz])
+    return levels[1] - levels[0] if min(levels) > SILENT_BELOW_DBFS else 0.0
+
+
 def soft_limit(samples: Samples) -> Samples:
     """Every sample by itself: unchanged up to -1 dBFS, above that bent smoothly towards full scale, never over.
 

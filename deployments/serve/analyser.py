@@ -6,13 +6,14 @@ from ray import serve
 
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import AnalyserEngine, AnalysisRequest
-from deployments.serve.replica import EngineReplica
+from deployments.serve.replica import EngineReplica, Origin
 
 
 class Analyser(EngineReplica[AnalyserEngine]):
-    async def analyse(self, request: AnalysisRequest) -> Analysis:
+    async def analyse(self, request: AnalysisRequest, origin: Origin | None = None) -> Analysis:
         """As `engines.analysis.protocol.Analyser.analyse`."""
-        return await self._engine.analyse(request)
+        with self._working(origin, "analyse"):
+            return await self._engine.analyse(request)
 
 
 AnalyserDeployment = serve.deployment(

@@ -29,6 +29,7 @@ from deployments.engines.music.protocol import (
 )
 from deployments.engines.separation.protocol import Estimates, SegmentRequest, SeparatorInfo
 from deployments.serve.loading import AskLoading, nothing_loads
+from deployments.telemetry.context import carried
 from deployments.telemetry.load import Load
 
 Info = TypeVar("Info")
@@ -125,7 +126,7 @@ class ServedGenerator(Served[EngineInfo]):
     """A `Generator` deployment as a `MusicGenerator`. A take begins with an engine's first step."""
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
-        events = self._handle.options(stream=True).generate.remote(request)
+        events = self._handle.options(stream=True).generate.remote(request, carried())
         take = object()
         self._has_begun[take] = False
         try:
@@ -143,7 +144,7 @@ class ServedSeparator(Served[SeparatorInfo]):
     """A `Separator` deployment as a `Separator`."""
 
     async def separate(self, segment: SegmentRequest) -> Estimates:
-        estimates: Estimates = await self._answer(self._handle.separate.remote(segment))
+        estimates: Estimates = await self._answer(self._handle.separate.remote(segment, carried()))
         return estimates
 
 
@@ -152,7 +153,7 @@ class ServedAnalyser(Served[AnalyserInfo]):
 
     async def analyse(self, request: AnalysisRequest) -> Analysis:
         await self.info()  # a model that loads is waited for there
-        analysis: Analysis = await self._answer(self._handle.analyse.remote(request))
+        analysis: Analysis = await self._answer(self._handle.analyse.remote(request, carried()))
         return analysis
 
 

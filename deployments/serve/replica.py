@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import ray
 from ray import serve
 
 from configs.settings import Settings
+from deployments.engines.common.errors import EngineError
 from deployments.engines.common.hosted import Hosted
 from deployments.engines.families import ServedModel
 from deployments.serve.loading import Reporter, load_patiently
 from deployments.serve.loopback import listen_where_the_node_is
+from deployments.telemetry import catalog
+from deployments.telemetry.context import continued
 from deployments.telemetry.logs import configure_logging
+from deployments.telemetry.recorder import RayRecorder
+from deployments.telemetry.traces import configure_traces
+from deployments.telemetry.usage import SharedClock
 
 H = TypeVar("H", bound=Hosted[Any])
+
+Origin = Mapping[str, str]
+"""What a request belongs to, as `telemetry.context.carried` gives it."""
 
 
 class EngineReplica(Generic[H]):
@@ -33,15 +45,25 @@ class EngineReplica(Generic[H]):
     ) -> None:
         """Serve shows a constructor that fails as three tracebacks and gives up: this one tries again instead, and
         reports meanwhile. `more` is what the family's `load` takes besides."""
+        context = serve.get_replica_context()
         configure_logging(settings)
+        configure_traces(settings.telemetry, context.deployment)
         listen_where_the_node_is()
+        self._recorder = RayRecorder()
+        self._share = _gpu_share()
+        self._clock = SharedClock(self._spent)
 
         async def attempt() -> H:
-            engine: H = await asyncio.to_thread(model.load, settings, _gpu_share(), **more)
-            await engine.warm_up()
+            began_s = time.monotonic()
+            try:
+                engine: H = await asyncio.to_thread(model.load, settings, self._share, **more)
+                await engine.warm_up()
+            except EngineError:
+                self._recorder.record(catalog.MODEL_LOAD_FAILURES, 1)
+                raise
+            self._recorder.record(catalog.MODEL_LOAD_SECONDS, time.monotonic() - began_s)
             return engine
 
-        context = serve.get_replica_context()
         reporter = Reporter(hub, context.deployment, context.replica_tag)
         reporting = asyncio.create_task(reporter.run())
         try:
@@ -52,6 +74,17 @@ class EngineReplica(Generic[H]):
         self._reporting = reporting  # ends by itself with the next report, that there is nothing to report
         logger = logging.getLogger(f"segue.{model.family.name.lower()}")
         logger.info("model ready: %s", (await self._engine.info()).describe())
+
+    @contextmanager
+    def _working(self, origin: Origin | None, what: str) -> Iterator[None]:
+        """Around one request's time in the engine: its tenant is charged with its share, and log lines and spans
+        have its ids."""
+        with continued(origin, what), self._clock.running((origin or {}).get("tenant", "")):
+            yield
+
+    def _spent(self, tenant: str, seconds: float) -> None:
+        self._recorder.record(catalog.MODEL_SECONDS, seconds, tenant=tenant)
+        self._recorder.record(catalog.GPU_SECONDS, seconds * (self._share or 0.0), tenant=tenant)
 
     async def info(self) -> Any:
         return await self._engine.info()

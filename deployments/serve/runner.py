@@ -13,8 +13,12 @@ from deployments.events.bus import Announcer, HubBus
 from deployments.serve.handles import model_handles
 from deployments.serve.loading import HubLoading
 from deployments.serve.loopback import listen_where_the_node_is
+from deployments.telemetry.jobs import JobMeter
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
+from deployments.telemetry.recorder import RayRecorder, Recorder
+from deployments.telemetry.storage import metered, retries
+from deployments.telemetry.traces import configure_traces
 from deployments.temporary import sweep_temporary_folders
 from deployments.worker.assembly import build_worker
 from deployments.worker.collection import Housekeeper
@@ -38,11 +42,14 @@ class JobRunner:
     ) -> None:
         """`handles` are of the deployments that serve `models`, by name."""
         configure_logging(settings)
+        configure_traces(settings.telemetry, serve.get_replica_context().deployment)
         sweep_temporary_folders()
         listen_where_the_node_is()
-        self._store = open_store(settings.storage)
-        self._beats = open_store(settings.storage)
-        await check_store(self._store, settings.storage, replicas=WRITING_PROCESSES)
+        recorder = RayRecorder()
+        store = open_store(settings.storage, retries(recorder))
+        self._store = metered(store, recorder)
+        self._beats = metered(open_store(settings.storage, retries(recorder)), recorder, is_traced=False)
+        await check_store(store, settings.storage, replicas=WRITING_PROCESSES)
         self._models = model_handles(models, handles, HubLoading(hub))
         self._worker = build_worker(
             self._store,
@@ -52,9 +59,10 @@ class JobRunner:
             Announcer(HubBus(hub)),
             settings,
             self._beats,
+            JobMeter(recorder),
         )
         self._worker.start()
-        self._housekeeper = housekeeper(self._store, settings)
+        self._housekeeper = housekeeper(self._store, settings, recorder)
         if self._housekeeper is not None:
             self._housekeeper.start()
 
@@ -81,7 +89,9 @@ class JobRunner:
                 await getattr(part, end)()
 
 
-def housekeeper(store: ObjectStore, settings: Settings) -> Housekeeper | None:
+def housekeeper(
+    store: ObjectStore, settings: Settings, recorder: Recorder | None = None
+) -> Housekeeper | None:
     """None where the settings leave collecting to others."""
     kept = settings.retention
     if kept.collect_every_s is None:
@@ -95,7 +105,7 @@ def housekeeper(store: ObjectStore, settings: Settings) -> Housekeeper | None:
         jobs_s=kept.jobs_s,
         keys_s=settings.jobs.idempotency_ttl_s,
     )
-    return Housekeeper(Collector(store, retention), kept.collect_every_s)
+    return Housekeeper(Collector(store, retention), kept.collect_every_s, recorder)
 
 
 JobRunnerDeployment = serve.deployment(

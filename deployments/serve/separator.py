@@ -8,13 +8,14 @@ from __future__ import annotations
 from ray import serve
 
 from deployments.engines.separation.protocol import Estimates, SegmentRequest, SeparatorEngine
-from deployments.serve.replica import EngineReplica
+from deployments.serve.replica import EngineReplica, Origin
 
 
 class Separator(EngineReplica[SeparatorEngine]):
-    async def separate(self, segment: SegmentRequest) -> Estimates:
+    async def separate(self, segment: SegmentRequest, origin: Origin | None = None) -> Estimates:
         """As `engines.separation.protocol.Separator.separate`."""
-        return await self._engine.separate(segment)
+        with self._working(origin, "separate"):
+            return await self._engine.separate(segment)
 
 
 SeparatorDeployment = serve.deployment(

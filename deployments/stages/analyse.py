@@ -14,6 +14,7 @@ from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import Analyser, AnalysisRequest
 from deployments.engines.common.errors import UnknownModel
 from deployments.stages.node_audio import NodeSounds
+from deployments.stages.watch import watch
 from storage.domain.derivations import Made
 from storage.domain.model import NodeAudio
 from storage.repositories.analyses import Analyses
@@ -48,7 +49,8 @@ class AnalyseStage:
             return await self._keep(tenant, owner, json.loads(cached), audio.sha256, info)
         data = await self._sounds.get(tenant, audio)
         samples, rate_hz = await asyncio.to_thread(decode_wav, data)
-        analysis = await self.analyse(owner, samples, rate_hz, wants_melody=wants_melody)
+        with watch().stage("analysis"):
+            analysis = await self.analyse(owner, samples, rate_hz, wants_melody=wants_melody)
         document = analysis.to_record()
         await self._analyses.keep(tenant, name, _encoded(document))
         return await self._keep(tenant, owner, document, audio.sha256, info)

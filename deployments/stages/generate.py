@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from deployments.audio.levels import last_samples
+from deployments.audio.levels import last_samples, level_step_db
 from deployments.audio.resample import mixed_down, resample
 from deployments.audio.samples import Samples, SoundFormat
 from deployments.audio.seam.joiner import Seam
@@ -41,6 +41,7 @@ from deployments.stages.prompting import SOURCE_S, WISHES, Brief, brief_of, word
 from deployments.stages.render import Lines
 from deployments.stages.seam import LineEnd, line_end_s, seam_of, seam_record
 from deployments.stages.take import LEAD_IN_S, Sound, Take
+from deployments.stages.watch import watch
 from storage.domain.derivations import Made
 from storage.domain.model import BlobRef, Chain, Node, NodeAudio
 from storage.domain.tree import path_to
@@ -106,12 +107,15 @@ class GenerateStage:
         generator = self._generators.get(str(node.params["model"]))
         if generator is None:
             raise UnknownModel(f"model {node.params['model']} is not served: {', '.join(self._generators)}")
+        look = watch()
         info = await generator.info()
-        brief = await self._brief(chain, node, owner)
+        with look.stage("prompt"):
+            brief = await self._brief(chain, node, owner)
         node = replace(node, prompt=brief.prompt)
-        end = await self._line_end(chain, node, info.max_context_s)
-        context = await asyncio.to_thread(_context, node, end, info.max_context_s)
-        seam = None if end is None else await asyncio.to_thread(seam_of, node, end, info)
+        with look.stage("context"):
+            end = await self._line_end(chain, node, info.max_context_s)
+            context = await asyncio.to_thread(_context, node, end, info.max_context_s)
+            seam = None if end is None else await asyncio.to_thread(seam_of, node, end, info)
         request = await asyncio.to_thread(_request, node, info, context, chain.sample_rate_hz, seam)
         wanted = SoundFormat(chain.sample_rate_hz or info.sample_rate_hz, chain.channels or info.channels)
         take = Take(
@@ -121,9 +125,16 @@ class GenerateStage:
             node.duration_s,
             seam,
         )
-        sound = await listen(
-            generator, request, take, on_progress, lambda samples: on_sound(samples, wanted.rate_hz)
-        )
+
+        def on_samples(samples: Samples) -> None:
+            if samples.shape[1]:
+                look.audible()
+            on_sound(samples, wanted.rate_hz)
+
+        with look.stage("generation"):
+            sound = await listen(generator, request, take, on_progress, on_samples)
+        if context is not None:
+            look.seam(level_step_db(context.samples, sound.new, wanted.rate_hz))
         lead_in: BlobRef | None = None
         if sound.lead_in.shape[1]:
             lead_in = await self._keep(chain.tenant, owner, sound.lead_in, wanted.rate_hz)
@@ -142,9 +153,9 @@ class GenerateStage:
         if brief.target == Target():
             return GeneratedNode(audio, provenance)
         provenance["target"] = {"bpm": brief.target.bpm, "key": brief.target.key}
-        return GeneratedNode(
-            audio, provenance, await self._review(chain.tenant, owner, audio, sound.new, brief)
-        )
+        with look.stage("review"):
+            review = await self._review(chain.tenant, owner, audio, sound.new, brief)
+        return GeneratedNode(audio, provenance, review)
 
     async def _brief(self, chain: Chain, node: Node, owner: str) -> Brief:
         """What the generator is told: of a node that is composed, what is heard in its parent's line."""

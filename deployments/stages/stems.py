@@ -10,6 +10,7 @@ from deployments.stages.node_audio import NodeSounds
 from deployments.stages.pipeline.blocks import Progress
 from deployments.stages.pipeline.separation import SeparationStage
 from deployments.stages.pipeline.workspace import MIX, Workspace
+from deployments.stages.watch import watch
 from deployments.temporary import temporary_folder
 from storage.domain.derivations import Made
 from storage.domain.model import NodeAudio
@@ -39,5 +40,6 @@ class StemsStage:
             workspace = Workspace(folder, self._blobs, tenant, owner)
             await NodeSounds(self._blobs).fetch(tenant, audio, workspace.path(MIX))
             workspace.add(MIX, audio.blob)
-            tracks = await stage.run(workspace, on_progress)
+            with watch().stage(stage.name):
+                tracks = await stage.run(workspace, on_progress)
         return Made(await stage.describe() | {"audio_sha256": audio.sha256}, tuple(tracks))

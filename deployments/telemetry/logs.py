@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from configs.settings import Settings
+from deployments.telemetry.context import current_ids
 
 ROOT = "segue"
 ACCESS = "segue.access"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line, with the ids of the work in hand (`telemetry.context`)."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
@@ -23,6 +24,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            **current_ids(),
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)

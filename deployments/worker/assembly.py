@@ -15,6 +15,7 @@ from deployments.stages.export.stage import ExportStage
 from deployments.stages.generate import GenerateStage
 from deployments.stages.peaks import PeaksStage
 from deployments.stages.stems import StemsStage
+from deployments.telemetry.jobs import JobMeter
 from deployments.worker.foresight import Foresight
 from deployments.worker.handlers.analysis import AnalysisHandler
 from deployments.worker.handlers.export import ExportHandler
@@ -42,6 +43,7 @@ def build_worker(
     announcer: Announcer,
     settings: Settings,
     beats: ObjectStore | None = None,
+    meter: JobMeter | None = None,
 ) -> Worker:
     """`beats` is another way to the same store, with threads and connections of its own, for the heartbeats: large
     transfers then hold none up. `generators` and `separators` are by model name; `analyser` None: nothing is
@@ -82,4 +84,5 @@ def build_worker(
         announcer,
         heart=Heart(Jobs(beats)) if beats is not None else None,
         foresight=Foresight(jobs, announcer, settings.jobs.concurrent),
+        meter=meter,
     )

@@ -7,11 +7,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from configs.settings import JobSettings
 from deployments.engines.common.errors import BadRequest, EngineError, ModelUnavailable, UnknownModel
 from deployments.export.ffmpeg import ExportError
+from deployments.telemetry.jobs import JobMeter
+from deployments.telemetry.traces import untraced
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Pulse
 from deployments.worker.patience import patiently
@@ -62,7 +65,9 @@ class Attempt:
         heart: Pulse,
         settings: JobSettings,
         on_progress: Callable[[Job, float], None],
+        meter: JobMeter | None = None,
     ) -> None:
+        self._meter = meter or JobMeter()
         self._job = job
         self._handler = handler
         self._jobs = jobs
@@ -87,14 +92,18 @@ class Attempt:
             end = await self._end_of_work()
         except Fenced as error:
             logger.info("job %s: %s", job.id, error)
+            self._meter.lease_lost(job, "fenced")
             return After.DONE
         except asyncio.CancelledError:
+            self._meter.attempt_ended(job, "stopped")
             try:
                 await self._release(None, count_attempt=False)
             except (StoreError, DomainError) as error:  # the lease will run out instead
                 logger.warning("job %s: not given back: %r", job.id, error)
             raise
+        self._meter.attempt_ended(job, "done" if isinstance(end, Outcome) else "retry")
         if end is None:
+            self._meter.lease_lost(job, "silent")
             await self._give_back()
             return After.RETRY
         if isinstance(end, _Again):
@@ -203,6 +212,10 @@ class Attempt:
         return await self._handler.run(self._job, self._report)
 
     async def _decided_elsewhere(self) -> Outcome:
+        with untraced():
+            return await self._watch_decisions()
+
+    async def _watch_decisions(self) -> Outcome:
         # Not before the node is in its chain: a job that ends without it leaves the node to a request that still
         # brings it in, and nobody would ever work on it.
         await self._is_open.wait()
@@ -233,10 +246,12 @@ class Attempt:
         """
         job = self._job
         fence = None if job.kind.publishes_in_a_chain else job.fence
-        await self._jobs.change(
-            job.tenant,
-            job.id,
-            lambda now_job, now: finish(
+        was_over = False
+
+        def ended(now_job: Job, now: datetime) -> Job:
+            nonlocal was_over
+            was_over = now_job.state.is_finished
+            return finish(
                 now_job,
                 end.state,
                 now,
@@ -244,8 +259,11 @@ class Attempt:
                 result=end.result,
                 error=end.error,
                 stages=now_job.stages or stages,
-            ),
-        )
+            )
+
+        record = await self._jobs.change(job.tenant, job.id, ended)
+        if not was_over:
+            self._meter.ended(record)
 
     async def _release(self, failure: Failure | None, *, count_attempt: bool) -> None:
         job = self._job

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import random
 
+from deployments.telemetry import catalog
+from deployments.telemetry.recorder import Nowhere, Recorder
 from storage.domain.model import DomainError
 from storage.gc.collector import Collector
 from storage.stores.object_store import StoreError
@@ -19,7 +21,8 @@ _JITTER = 0.2
 class Housekeeper:
     """Collects every `every_s`, for the first time after that. What fails is tried again the next time."""
 
-    def __init__(self, collector: Collector, every_s: float) -> None:
+    def __init__(self, collector: Collector, every_s: float, recorder: Recorder | None = None) -> None:
+        self._record = (recorder or Nowhere()).record
         self._collector = collector
         self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
@@ -35,8 +38,10 @@ class Housekeeper:
     async def collect(self) -> int:
         """How many objects went."""
         gone = await self._collector.collect(await self._collector.plan())
-        size_mb = sum(doomed.size_bytes for doomed in gone) / 1e6
-        logger.info("collected %d objects, %.1f MB", len(gone), size_mb)
+        size_bytes = sum(doomed.size_bytes for doomed in gone)
+        self._record(catalog.COLLECTED_OBJECTS, len(gone))
+        self._record(catalog.COLLECTED_BYTES, size_bytes)
+        logger.info("collected %d objects, %.1f MB", len(gone), size_bytes / 1e6)
         return len(gone)
 
     async def _run(self) -> None:

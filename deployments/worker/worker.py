@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from configs.settings import JobSettings
 from deployments.events.bus import Announcer, JobChanged, JobProgressed
+from deployments.telemetry.jobs import JobMeter
 from deployments.worker.attempt import CHAIN_DAMAGED, After, Attempt
 from deployments.worker.foresight import Foresight
 from deployments.worker.handlers.handler import JobHandler
@@ -57,6 +58,7 @@ class Worker:
         monotonic: Callable[[], float] = time.monotonic,
         heart: Pulse | None = None,
         foresight: Foresight | None = None,
+        meter: JobMeter | None = None,
     ) -> None:
         self._jobs = jobs
         self._handlers = handlers
@@ -67,6 +69,7 @@ class Worker:
         self._heart = heart or Heart(jobs)
         self._rounds = Rounds()
         self._foresight = foresight
+        self._meter = meter or JobMeter()
         self._queue: asyncio.Queue[tuple[JobKey, Sign | None]] = asyncio.Queue()
         self._waiting: dict[JobKey, None] = {}  # in their order
         self._attempts: dict[JobKey, Attempt] = {}
@@ -150,6 +153,7 @@ class Worker:
         if key not in self._waiting and key not in self._attempts:
             self._waiting[key] = None
             self._queue.put_nowait((key, stale))
+            self._measure_load()
 
     async def _sweep_forever(self) -> None:
         while True:
@@ -188,22 +192,28 @@ class Worker:
             job = await self._claim(key, stale)
         except (Refused, JobNotFound):
             return
+        self._meter.claimed(job, taken_over=stale is not None)
         handler = self._handlers[job.kind]
         if job.attempt > self._settings.max_attempts:
             await self._give_up(job, handler)
             return
-        attempt = Attempt(job, handler, self._jobs, self._heart, self._settings, self._announce_progress)
+        attempt = Attempt(
+            job, handler, self._jobs, self._heart, self._settings, self._announce_progress, self._meter
+        )
         self._attempts[key] = attempt
         self._announcer.announce(JobChanged(key.tenant, key.job_id))
         if self._foresight is not None:
             self._foresight.began(job)
+        self._measure_load()
         try:
-            after = await attempt.run()
+            with self._meter.attempt(job):
+                after = await attempt.run()
         finally:
             del self._attempts[key]
             if self._foresight is not None:
                 self._foresight.ended(job)
             self._announced_s.pop(job.id, None)
+            self._measure_load()
         self._announcer.announce(JobChanged(key.tenant, key.job_id))
         if after is After.RETRY:
             asyncio.get_running_loop().call_later(self._settings.retry_delay_s, self.submit, key)
@@ -233,13 +243,17 @@ class Worker:
         except DocumentCorrupt:
             outcome = Outcome(JobState.FAILED, error=CHAIN_DAMAGED)
         logger.warning("job %s was given up, and ended as %s: %s", job.id, outcome.state, failure.detail)
-        await self._jobs.change(
+        ended = await self._jobs.change(
             job.tenant,
             job.id,
             lambda now_job, now: finish(
                 now_job, outcome.state, now, fence=job.fence, result=outcome.result, error=outcome.error
             ),
         )
+        self._meter.ended(ended)
+
+    def _measure_load(self) -> None:
+        self._meter.loaded(running=self.running, waiting=self.queued)
 
     def _in_queue(self) -> list[JobKey]:
         """What waits for a free place, in order."""

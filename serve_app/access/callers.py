@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from configs.settings import AccessKey, AccessSettings, Tier
+from deployments.telemetry.context import IDS, bind
 from serve_app.http.problems import Forbidden, Unauthorized
 
 LOCAL_TENANT = "local"
@@ -66,7 +67,9 @@ class Access:
 async def current_caller(request: Request) -> Caller:
     """Async only so that FastAPI calls it on the loop: a plain function would cost a trip through a thread."""
     access: Access = request.app.state.access
-    return access.caller(request.headers.get("authorization"), request.headers.get("x-api-key"))
+    caller = access.caller(request.headers.get("authorization"), request.headers.get("x-api-key"))
+    bind(tenant=caller.tenant, **{name: value for name, value in request.path_params.items() if name in IDS})
+    return caller
 
 
 async def known_caller(request: Request) -> Caller | None:

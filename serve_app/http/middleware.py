@@ -1,8 +1,8 @@
 """What every request passes through: its id and access log line, host check, headers, body limit.
 
 Pure ASGI: messages pass as they come, so streams are never held back. From the outside in:
-`RequestContextMiddleware`, `SecurityHeadersMiddleware`, (CORS), `HostCheckMiddleware`, `CrossSiteMiddleware`,
-`HeadMiddleware`, (gzip), `BodyLimitMiddleware`.
+`RequestContextMiddleware`, `ObservedMiddleware`, `SecurityHeadersMiddleware`, (CORS), `HostCheckMiddleware`,
+`CrossSiteMiddleware`, `HeadMiddleware`, (gzip), `BodyLimitMiddleware`.
 Starlette runs the one added last first.
 """
 
@@ -15,7 +15,6 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.telemetry.context import bind, current_ids, release
 from serve_app.http.problems import BadRequest, Forbidden, MisdirectedHost, PayloadTooLarge, problem_response
 
 REQUEST_ID_HEADER: Final = "x-request-id"
@@ -37,12 +37,11 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?"
 _BODY_LIMIT_KEY: Final = "segue.body_limit_lifted"
 
 _access_log = logging.getLogger("segue.access")
-_request_id: ContextVar[str | None] = ContextVar("segue_request_id", default=None)
 
 
 def current_request_id() -> str | None:
     """The id of the request being served in this context, for log lines; None outside a request."""
-    return _request_id.get()
+    return current_ids().get("request_id")
 
 
 class RequestContextMiddleware:
@@ -65,7 +64,7 @@ class RequestContextMiddleware:
         request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         scope["headers"] = [header for header in scope["headers"] if header[0] not in SERVER_CONTROL_HEADERS]
         scope.setdefault("state", {})["request_id"] = request_id
-        token = _request_id.set(request_id)
+        token = bind(request_id=request_id)
         exchange = _Exchange(scope, receive, send, echoed_id=request_id if self._echo else None)
         try:
             await self._app(scope, exchange.receive, exchange.send)
@@ -74,7 +73,7 @@ class RequestContextMiddleware:
             raise
         finally:
             _access_log.info("%s", json.dumps(exchange.entry(request_id)))
-            _request_id.reset(token)
+            release(token)
 
 
 class _Exchange:
@@ -122,6 +121,7 @@ class _Exchange:
             "request_id": request_id,
             "method": self._scope["method"],
             "path": self._scope["path"],
+            **{name: value for name, value in current_ids().items() if name != "request_id"},
             "status": self._status or (499 if self.cut_short else 500),
             "duration_ms": round((time.perf_counter() - self._began_s) * 1000, 1),
             "bytes_out": self._bytes_out,
@@ -229,7 +229,11 @@ class HeadMiddleware:
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
-        await self._app({**scope, "method": "GET"}, receive, without_body)
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self._app(as_get, receive, without_body)
+        finally:
+            scope["route"] = as_get.get("route")  # for what measures requests by it
 
     def _know_head(self, scope: Scope) -> bool:
         return any(route.matches(scope)[0] is Match.FULL for route in self._routes)

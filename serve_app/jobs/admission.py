@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from configs.settings import JobSettings
+from deployments.telemetry.context import carried_by_request
 from serve_app.http.problems import IdempotencyMismatch, TooManyRequests
 from serve_app.jobs.idempotency import Earlier, request_id
 from serve_app.jobs.queue import JobQueue
@@ -123,7 +125,8 @@ class Admission:
                 )
             except NoRoom as error:
                 raise _too_many(error) from error
-        made = await asyncio.gather(*(self._jobs.create(job) for job in new))
+        origin = carried_by_request()
+        made = await asyncio.gather(*(self._jobs.create(replace(job, origin=origin)) for job in new))
         created = {job.id: job for job, _ in made}
         kept = [old or created[job.id] for job, old in zip(jobs, found, strict=True)]
         if any(old.request_sha256 != new.request_sha256 for old, new in zip(kept, jobs, strict=True)):

@@ -8,6 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from deployments.telemetry import catalog
+from deployments.telemetry.recorder import Nowhere, Recorder
+from deployments.telemetry.traces import untraced
 from storage import paths
 from storage.stores.object_store import ObjectStore, StoreError, StoreFull, StoreMissing, StoreReadOnly
 
@@ -36,7 +39,10 @@ _AWAY = StorageState("unavailable", "the storage does not answer")
 class StorageCheck:
     """Writes one small object; asked all the time, no more often than every `CACHE_S`."""
 
-    def __init__(self, store: ObjectStore, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, store: ObjectStore, timeout_s: float = TIMEOUT_S, recorder: Recorder | None = None
+    ) -> None:
+        self._record = (recorder or Nowhere()).record
         self._store = store
         self._timeout_s = timeout_s
         self._looking = asyncio.Lock()
@@ -45,7 +51,10 @@ class StorageCheck:
     async def state(self) -> StorageState:
         async with self._looking:
             if self._last is None or time.monotonic() - self._last[0] > CACHE_S:
-                self._last = (time.monotonic(), await self._look())
+                with untraced():
+                    found = await self._look()
+                self._last = (time.monotonic(), found)
+                self._record(catalog.STORAGE_READY, float(found == _READY))
             return self._last[1]
 
     async def _look(self) -> StorageState:

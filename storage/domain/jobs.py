@@ -90,7 +90,8 @@ class StageRecord:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job's record. `progress` is 0..1; `beat` rises with every sign of life under one fence. `inputs` are the
-    names of the blobs that it reads and that nothing else may name."""
+    names of the blobs that it reads and that nothing else may name. `origin` is the request that asked for it: its
+    `request_id`, and its `traceparent` where it is traced; it decides nothing."""
 
     id: str
     kind: JobKind
@@ -112,6 +113,7 @@ class Job:
     error: Failure | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def chain_id(self) -> str | None:

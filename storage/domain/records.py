@@ -199,6 +199,7 @@ def job_to_record(job: Job) -> dict[str, Any]:
         "stages": [stage_to_record(stage) for stage in job.stages],
         "result": None if job.result is None else dict(job.result),
         "error": _optional(_failure_to_record, job.error),
+        **({"origin": dict(job.origin)} if job.origin else {}),
     }
 
 
@@ -227,6 +228,7 @@ def job_from_record(record: Mapping[str, Any]) -> Job:
             stages=tuple(_stage_from_record(stage, record["format_version"]) for stage in record["stages"]),
             result=record["result"],
             error=_optional(_failure_from_record, record["error"]),
+            origin=record.get("origin", {}),
         )
         require_types(job)
         return job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,11 @@ class UnsafeStore(StoreError):
     """Several processes on this store would overwrite each other's changes."""
 
 
-def open_store(settings: StorageSettings) -> ObjectStore:
-    """The store of `settings.url`. Cheap: a bucket is not spoken to until the first use.
+def open_store(
+    settings: StorageSettings, on_retry: Callable[[str], None] = lambda action: None
+) -> ObjectStore:
+    """The store of `settings.url`. Cheap: a bucket is not spoken to until the first use. `on_retry` is called
+    before a call to a bucket is made again, with what it does.
 
     Raises ValueError for a URL of another kind, StoreUnavailable for a folder that cannot be used.
     """
@@ -40,7 +44,7 @@ def open_store(settings: StorageSettings) -> ObjectStore:
             S3Store,  # boto3 takes its time to import, and most laptops never need it
         )
 
-        return S3Store(settings)
+        return S3Store(settings, on_retry)
     raise ValueError(f"storage URL {settings.url!r} is none of file:PATH, s3://BUCKET/PREFIX and memory:")
 
 

@@ -14,9 +14,11 @@ SHORT_LEASES = {"SEGUE_JOBS__LEASE_S": "3", "SEGUE_JOBS__TAKEOVER_GRACE_S": "1",
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One real server for all tests of this folder: the tiny model on Ray Serve."""
     running = Server(tmp_path_factory.mktemp("server"), **SHORT_LEASES)
-    running.start()
-    yield running
-    running.stop()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
 
 
 @pytest.fixture

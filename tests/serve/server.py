@@ -17,7 +17,7 @@ from tests.serve.cluster import RAY_ENVIRONMENT, Cluster, wait_until
 from tests.serve.session import REPOSITORY, Session, kill
 from tests.support.ports import free_port
 
-START_TIMEOUT_S = 150.0
+START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 60.0
 
 

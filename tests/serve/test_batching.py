@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from deployments.telemetry import catalog
+from deployments.telemetry.dashboard import OF_SERVE
 from tests.serve.server import Server
 from tests.serve.test_journey import finished, upload
 
@@ -81,20 +84,35 @@ def test_a_take_may_be_longer_than_the_models_window(http: httpx.Client) -> None
     assert node["audio"]["samples"] == 45 * node["audio"]["sample_rate_hz"]
 
 
-def test_the_batch_shows_on_rays_metrics_port(http: httpx.Client, server: Server) -> None:
+def test_what_the_dashboard_shows_is_on_rays_metrics_port(http: httpx.Client, server: Server) -> None:
     chain = upload(http)
-    sha256_of(http, chain, branch(http, chain, {"duration_s": 4.0})[0])
+    url = f"/v1/chains/{chain['id']}"
+    node_id, _ = branch(http, chain, {"duration_s": 4.0})
+    sha256_of(http, chain, node_id)
+    _, unwanted = branch(http, chain, {"duration_s": 60.0})
+    server.wait_until(lambda: http.get(f"/v1/jobs/{unwanted}").json()["progress"] > 0.01, 60, "a take works")
+    assert http.delete(f"/v1/jobs/{unwanted}").status_code == 200
+    http.post(f"{url}/nodes/{node_id}/commit")
+    assert http.post(f"{url}/export", json={"format": "wav"}).status_code in (200, 202)
 
-    def figures() -> set[str]:
+    def exported() -> set[str]:
         lines = [line for text in server.metrics() for line in text.splitlines() if not line.startswith("#")]
-        return {line.partition("{")[0] for line in lines if "segue_generator" in line}
+        return {line.partition("{")[0] for line in lines if line.startswith("ray_se")}
 
-    wanted = {
-        f"ray_segue_generator_{name}"
-        for name in (
-            "batch_rows", "batch_takes", "waiting_takes", "kv_used_bytes", "kv_budget_bytes", "steps_total",
-            "step_seconds_count", "queue_wait_seconds_count", "first_audio_seconds_count",
-            "real_time_factor_count",
-        )
+    # Nothing is lost, collected, in conflict or made again while all is well.
+    rare = {
+        catalog.JOB_LEASE_LOSSES, catalog.JOB_TAKEOVERS, catalog.COLLECTED_OBJECTS, catalog.COLLECTED_BYTES,
+        catalog.STORAGE_RETRIES, catalog.STORAGE_CONFLICTS, catalog.MODEL_LOAD_FAILURES, catalog.GPU_SECONDS,
     }  # fmt: skip
-    server.wait_until(lambda: wanted <= figures(), 60, f"{sorted(wanted)} are there")
+    wanted = {series for metric in catalog.METRICS if metric not in rare for series in metric.exported}
+    missing = wanted | {*OF_SERVE}
+
+    def is_complete() -> bool:
+        missing.difference_update(exported())
+        return not missing
+
+    with suppress(TimeoutError):
+        server.wait_until(is_complete, 120, "all are there")
+    assert missing == set()
+    known = {series for metric in catalog.METRICS for series in metric.exported}
+    assert {name for name in exported() if name.startswith("ray_segue_")} <= known

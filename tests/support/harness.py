@@ -22,6 +22,9 @@ from deployments.engines.families import ServedModel, served_models
 from deployments.engines.music.protocol import Engine
 from deployments.engines.separation.protocol import Separator
 from deployments.events.bus import Announcer, LocalBus
+from deployments.telemetry.jobs import JobMeter
+from deployments.telemetry.recorder import Recorder
+from deployments.telemetry.storage import metered
 from deployments.worker.assembly import build_worker
 from deployments.worker.worker import Worker
 from serve_app.api import create_api
@@ -157,9 +160,10 @@ async def running(
     overrides: Mapping[str, Any] | None = None,
     store: ObjectStore | None = None,
     work: bool = True,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[Running]:
     """The application with `engines` and `separators` by model name, the first the default. `work=False`: no
-    worker runs."""
+    worker runs. With `recorder`, all of it is measured there."""
     layers: dict[str, Any] = {key: dict(value) for key, value in FAST.items()}
     for section, values in (overrides or {}).items():
         layers[section] = {**layers.get(section, {}), **values}
@@ -170,8 +174,12 @@ async def running(
     layers["storage"] = {**layers.get("storage", {}), "url": "memory:"}
     settings = load_settings(layers, environ={"SEGUE": "tests"})
     kept = store or MemoryStore()
+    if recorder is not None:
+        kept = metered(kept, recorder)
     bus = LocalBus()
-    worker = build_worker(kept, engines, separators, analyser, Announcer(bus), settings)
+    worker = build_worker(
+        kept, engines, separators, analyser, Announcer(bus), settings, meter=JobMeter(recorder)
+    )
     models = served_models(settings)
     services = build_services(
         settings,
@@ -182,8 +190,9 @@ async def running(
         models,
         engines,
         analyser,
+        recorder,
     )
-    api = create_api(services)
+    api = create_api(services, recorder=recorder)
     if work:
         worker.start()
     async with (

@@ -27,6 +27,7 @@ from deployments.export.wav_chunks import (
 )
 from deployments.stages.export.order import ExportOrder
 from deployments.stages.export.sound import Progress, Sounds, raw_blocks
+from deployments.stages.watch import watch
 from deployments.stopping import Stop, in_thread
 
 MAX_LOSSY_TRIES = 3
@@ -43,7 +44,8 @@ class Tools:
 
     async def run(self, arguments: list[str]) -> None:
         """Raises ExportError. Cancelling kills it."""
-        await run_ffmpeg(arguments, ffmpeg=self.ffmpeg, timeout_s=self.timeout_s)
+        with watch().stage("encode"):
+            await run_ffmpeg(arguments, ffmpeg=self.ffmpeg, timeout_s=self.timeout_s)
 
 
 @dataclass(frozen=True, slots=True)

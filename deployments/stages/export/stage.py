@@ -15,6 +15,7 @@ from deployments.stages.export.package_file import write_package_file
 from deployments.stages.export.sound import Progress, Sounds
 from deployments.stages.export.video_file import write_video_file
 from deployments.stages.render import Lines
+from deployments.stages.watch import watch
 from deployments.temporary import temporary_folder
 from storage.repositories.blobs import Blobs
 from storage.repositories.exports import Export, Exports
@@ -47,9 +48,11 @@ class ExportStage:
         if found is not None:
             return found
         with temporary_folder("export") as folder:
-            made = await self._make(tenant, order, folder, on_progress)
-            sha256 = await asyncio.to_thread(_sha256_of, made.path)
-            blob = await self._blobs.put_file(tenant, EXPORT_OWNER, made.path, sha256)
+            with watch().stage(order.options.form.kind.value):
+                made = await self._make(tenant, order, folder, on_progress)
+            with watch().stage("store"):
+                sha256 = await asyncio.to_thread(_sha256_of, made.path)
+                blob = await self._blobs.put_file(tenant, EXPORT_OWNER, made.path, sha256)
         form = order.options.form
         return await self._exports.keep(
             Export(

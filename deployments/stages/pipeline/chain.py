@@ -11,6 +11,7 @@ from deployments.audio.decode.errors import AudioError
 from deployments.engines.common.errors import EngineBroken, EngineBusy, EngineError
 from deployments.export.ffmpeg import ExportError
 from deployments.stages.pipeline.workspace import Workspace
+from deployments.stages.watch import watch
 from storage.domain.jobs import StageRecord, StageState
 from storage.domain.model import Failure, Track
 
@@ -98,7 +99,9 @@ async def _run_stage(
     if lack is not None:
         return record(StageState.SKIPPED, error=Failure("missing-input", lack))
     try:
-        return record(StageState.SUCCEEDED, await stage.run(workspace, on_progress))
+        with watch().stage(stage.name):
+            tracks = await stage.run(workspace, on_progress)
+        return record(StageState.SUCCEEDED, tracks)
     except EngineError as error:
         can_help = isinstance(error, EngineBusy) or (isinstance(error, EngineBroken) and not is_last_attempt)
         if can_help:  # to try again

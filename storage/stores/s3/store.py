@@ -33,6 +33,8 @@ from storage.stores.s3.failures import FAILURES, Fate, StoreMisconfigured, expla
 
 T = TypeVar("T")
 
+OnRetry = Callable[[str], None]
+
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
@@ -47,7 +49,9 @@ class S3Store:
     Raises ValueError for a URL that is none.
     """
 
-    def __init__(self, settings: StorageSettings) -> None:
+    def __init__(self, settings: StorageSettings, on_retry: OnRetry = lambda action: None) -> None:
+        """`on_retry` is called before a call is made again, with what it does (`read`, `write`, `delete`, ...)."""
+        self._on_retry = on_retry
         self._address = S3Address.parse(settings.url)
         self._server = settings.endpoint_url or "AWS S3"
         self._max_attempts = settings.max_attempts
@@ -207,6 +211,7 @@ class S3Store:
                 may_repeat = failure.fate is Fate.NOT_DONE or (failure.fate is Fate.UNKNOWN and is_repeatable)
                 if not may_repeat or attempt == max_attempts:
                     raise failure.error from error
+            self._on_retry(action)
             await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)))
             attempt += 1
 

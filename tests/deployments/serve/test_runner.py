@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -53,7 +53,7 @@ class Handle:
     def generate(self) -> Handle:
         return self
 
-    def remote(self, _: GenerationRequest) -> Answer:
+    def remote(self, _: GenerationRequest, origin: Mapping[str, str]) -> Answer:
         self.answers.append(Answer())
         return self.answers[-1]
 

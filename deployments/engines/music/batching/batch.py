@@ -30,7 +30,7 @@ from deployments.engines.music.codec.stream import CodecDecoder
 from deployments.engines.music.meter import BatchState, Meter
 from deployments.engines.music.protocol import GenerationProgress
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("segue.generator")
 
 T = TypeVar("T")
 

@@ -32,7 +32,7 @@ from deployments.engines.music.reference.drawing import install_drawing
 from deployments.engines.music.reference.take import TakeMaker
 from deployments.engines.music.reference.worker import Worker
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("segue.generator")
 
 MAX_DURATION_S = 300.0
 _PROGRESS_EVERY_S = 0.1
