@@ -99,6 +99,9 @@ bench-separator: install-test
 bench-video: install-test
 	$(BIN)/python -m benchmarks.export.video --json benchmarks/export/video.json
 
+bench-export: install-test
+	$(BIN)/python -m benchmarks.export --json benchmarks/export/results.json
+
 bench-seams: install-test
 	$(BIN)/python -m benchmarks.seams --json benchmarks/seams/results.json
 

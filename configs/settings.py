@@ -217,7 +217,9 @@ class ExportSettings(Frozen):
     ffmpeg_path: str | None = Field(
         None, description="null: the ffmpeg on PATH, else the one in the dependencies"
     )
-    ffmpeg_timeout_s: float = Field(300.0, description="longest that one encoding may take")
+    ffmpeg_timeout_s: float = Field(
+        300.0, description="longest that one encoding may take, or each minute of a video"
+    )
 
 
 class HttpSettings(Frozen):

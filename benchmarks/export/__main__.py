@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -59,10 +60,13 @@ QUICK = Effort(20.0, 1, (1.0, 2.0))
 
 def main() -> None:
     parser = program_options("benchmarks.export", "Measure exports of a long line.")
+    parser.add_argument("--rounds", type=int, metavar="N", help="measure each so often (3; quick: 1)")
     parser.add_argument("--only", action="append", choices=("wav", "mp3", "mp4", "memory"))
     arguments = parser.parse_args()
     about = machine.describe(PACKAGES)
     effort = QUICK if arguments.quick else FULL
+    if arguments.rounds is not None:
+        effort = replace(effort, rounds=arguments.rounds)
     parts = arguments.only or ["wav", "mp3", "mp4", "memory"]
     findings = Findings()
     probes = {"before": machine.spin_ratio()}
@@ -77,17 +81,17 @@ def main() -> None:
 
 def _measure_speed(folder: Path, formats: Sequence[str], effort: Effort, findings: Findings) -> None:
     line = asyncio.run(make_line(folder, NODES, effort.line_s / NODES))
-    cpu = torch.device("cpu")
     for name in formats:
         print(f"measuring {name}", file=sys.stderr)
+        worked_s: dict[str, list[float]] = {"Segue": [], "ffmpeg": []}
         contestants = {
-            "Segue": partial(timed, partial(_segue, line, name), cpu),
-            "ffmpeg": partial(timed, partial(_ffmpeg, line, name, folder), cpu),
+            "Segue": partial(_counted, worked_s["Segue"], partial(_segue, line, name)),
+            "ffmpeg": partial(_counted, worked_s["ffmpeg"], partial(_ffmpeg, line, name, folder)),
         }
         took_s = take_turns(contestants, effort.rounds)
         for by, seconds in took_s.items():
             row: Row = {"format": name, "by": by, "line, s": effort.line_s, "rounds": effort.rounds}
-            findings.add(SPEED, {**row, "seconds": median(seconds)})
+            findings.add(SPEED, {**row, "seconds": median(seconds), "CPU, s": median(worked_s[by])})
         ratio = 1.0 / times_faster(took_s["ffmpeg"], took_s["Segue"])
         if name == "mp4":
             findings.targets.append(Target.at_most("mp4: Segue's time over that of showwaves", 1.0, ratio))
@@ -103,7 +107,11 @@ def _measure_memory(effort: Effort, findings: Findings) -> None:
             with Child("benchmarks.export.peak") as child:
                 said = child.ask(format=name, minutes=minutes, loudness_lufs=loudness_lufs)
             most.append(said["most_mb"])
-            row: Row = {"format": name, "loudness, LUFS": loudness_lufs, "minutes": minutes}
+            row: Row = {
+                "format": name,
+                "loudness, LUFS": "as it is" if loudness_lufs is None else loudness_lufs,
+                "minutes": minutes,
+            }
             findings.add(MEMORY, {**row, "at most, MB": said["most_mb"]})
         what = f"{name}{'' if loudness_lufs is None else ', with a loudness'}"
         short, long = effort.minutes
@@ -112,6 +120,19 @@ def _measure_memory(effort: Effort, findings: Findings) -> None:
                 f"{what}: memory for {long:g} min over that for {short:g} min", 1.1, most[1] / most[0]
             )
         )
+
+
+def _counted(worked_s: list[float], work: Callable[[], None]) -> float:
+    """Seconds by the clock; those of all processors are appended to `worked_s`, children included."""
+    before_s = _processor_s()
+    took_s = timed(work, torch.device("cpu"))
+    worked_s.append(_processor_s() - before_s)
+    return took_s
+
+
+def _processor_s() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _segue(line: Line, name: str) -> None:

@@ -23,6 +23,8 @@ from deployments.stages.export.sound import Progress, Sounds
 from deployments.stopping import Stop, in_thread
 
 _SOUND_DONE = 0.3
+_TIMED_S = 60.0
+"""So much video may take as long as any other file; a longer one longer, in proportion."""
 
 
 async def write_video_file(
@@ -68,7 +70,7 @@ async def write_video_file(
             audio=None if look.loop else source,
             tags=() if options.tags is None else tag_arguments(options.tags, options.form.tag_style),
             ffmpeg=tools.ffmpeg,
-            timeout_s=tools.timeout_s,
+            timeout_s=tools.timeout_s * max(1.0, track.duration_s / _TIMED_S),
             stop=stop,
         )
         source.unlink()
