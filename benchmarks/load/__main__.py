@@ -167,8 +167,8 @@ def _routes(samples: Sequence[Sample]) -> Table:
         "routes",
         "By what was asked for",
         "Times of answers with 2xx, until their end: `listen` lasts as long as its take is made, `events` as long "
-        "as its stream. `first audio` and `take` count from the request for takes; `queue wait` is a job's, until a "
-        "runner claims it; `event lag` counts from a change's own stamp.",
+        "as its stream. `first audio` and `take` count from the request for takes; `queue wait` is a job's, until "
+        "a runner claims it; `event lag` counts from a change's own stamp.",
         rows,
     )
 
