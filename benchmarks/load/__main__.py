@@ -31,6 +31,9 @@ GPUS, CPUS = 2, 12
 DOWNSCALE_DELAY_S = 20
 UNFINISHED_JOBS = 24
 """Of one tenant, before 429: so few that the machine is full before its memory is."""
+NOTED = ("take", "first audio", "event lag", "queue wait")
+"""Samples that are no requests: what musicians notice besides."""
+
 SETTLE_S = 30.0
 """What is looked at after the last musician has gone."""
 
@@ -120,13 +123,14 @@ def _phases(
             {
                 "musicians": phase.musicians,
                 "seconds": phase.seconds,
-                "requests": len(here) - len(takes) - len(first) - len(of(here, "event lag")),
+                "requests": sum(sample.name not in NOTED for sample in here),
                 "failed": sum(_has_failed(sample) for sample in here),
                 "takes ready / s": ready / phase.seconds,
                 "goodput (%)": 100 * ready / max(1, len(takes)),
                 "refused (429)": sum(sample.outcome == "429" for sample in branches),
                 "first audio p50 (s)": _quantile(first, 50),
                 "p99 (s)": _quantile(first, 99),
+                "queue wait p50 (s)": _quantile(of(here, "queue wait"), 50),
                 "event lag p50 (ms)": 1000 * _quantile(of(here, "event lag"), 50),
                 "replicas at most": max((moment.replicas for moment in seen), default=0),
                 "unfinished jobs at most": max((moment.unfinished for moment in seen), default=0),
@@ -163,8 +167,8 @@ def _routes(samples: Sequence[Sample]) -> Table:
         "routes",
         "By what was asked for",
         "Times of answers with 2xx, until their end: `listen` lasts as long as its take is made, `events` as long "
-        "as its stream. `first audio` and `take` count from the request for takes; `event lag` from a change's own "
-        "stamp.",
+        "as its stream. `first audio` and `take` count from the request for takes; `queue wait` is a job's, until "
+        "a runner claims it; `event lag` counts from a change's own stamp.",
         rows,
     )
 

@@ -44,7 +44,12 @@ def draw(
         )
         end += phase.seconds
     flow.set_title("Segue under load: musicians at work (numbers above), logical GPUs, the tiny model")
-    for name, colour in (("first audio", COLOURS[0]), ("take", COLOURS[3]), ("event lag", COLOURS[2])):
+    for name, colour in (
+        ("first audio", COLOURS[0]),
+        ("take", COLOURS[3]),
+        ("queue wait", COLOURS[4]),
+        ("event lag", COLOURS[2]),
+    ):
         for share, style in ((0.5, "-"), (0.99, ":")):
             points = [
                 (at_s, sorted(each.seconds for each in found)[int(share * (len(found) - 1))])
@@ -79,6 +84,6 @@ def draw(
     memory.set_ylabel("memory (PSS), MB")
     memory.set_xlabel("seconds")
     for axis in axes:
-        axis.legend(loc="upper left", fontsize=8, ncols=2)
+        axis.legend(loc="center left" if axis is flow else "upper left", fontsize=8, ncols=2)
         axis.set_ylim(bottom=0) if axis is not times else None
     figure.savefig(path, metadata={"Date": None})

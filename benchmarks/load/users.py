@@ -89,6 +89,8 @@ class Musician(HttpUser):  # type: ignore[misc]
             made = answer.json()
         self._listen(made["job_ids"][0], asked_s)
         ready = [node_id for node in made["nodes"] if (node_id := self._until_ready(node["id"], asked_s))]
+        for job_id in made["job_ids"]:
+            self._note_wait(job_id)
         if ready:
             self._decide(ready[0])
 
@@ -120,6 +122,17 @@ class Musician(HttpUser):  # type: ignore[misc]
             gevent.sleep(0.5)
         sample("take", time.time() - asked_s, "lost")
         return None
+
+    def _note_wait(self, job_id: str) -> None:
+        """From a job's acceptance to its first claim, by its own record."""
+        with self.client.get(f"/v1/jobs/{job_id}", name="job", catch_response=True) as answer:
+            answer.success()
+            job = answer.json() if answer.status_code == 200 else {}
+        if job.get("started_at"):
+            created, started = (
+                datetime.fromisoformat(job[moment]) for moment in ("created_at", "started_at")
+            )
+            sample("queue wait", (started - created).total_seconds(), "200")
 
     def _decide(self, node_id: str) -> None:
         self.client.post(f"{self._url}/nodes/{node_id}/commit", name="commit")
