@@ -95,6 +95,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        given = {name: each for name, each in value if each != type(value).model_fields[name].get_default()}
+        return "{" + ", ".join(f"{name}: {_shown(each)}" for name, each in given.items()) + "}"
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, tuple | list):

@@ -7,9 +7,9 @@ travels separately. An unknown field is an error, never ignored.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Frozen(BaseModel):
@@ -188,7 +188,10 @@ class JobSettings(Frozen):
     max_attempts: int = Field(3, ge=1, description="attempts at a job before it fails")
     sweep_s: float = Field(5.0, gt=0, description="how often runners look for jobs that nobody works on")
     watch_s: float = Field(1.0, gt=0, description="how often a runner looks whether its job was cancelled")
-    concurrent: int = Field(16, ge=1, description="jobs that one runner works on at once")
+    concurrent: int = Field(16, ge=1, description="jobs that one runner works on at once, `bulk` ones apart")
+    bulk: int = Field(
+        4, ge=1, description="jobs of `/process` that one runner works on at once, beside the others"
+    )
     deadline_s: float = Field(3600.0, gt=0, description="the longest that one attempt may take")
     retry_delay_s: float = Field(2.0, ge=0, description="pause before an attempt after a broken engine")
     longest_pause_s: float = Field(
@@ -223,17 +226,48 @@ class ExportSettings(Frozen):
 
 
 class HttpSettings(Frozen):
-    """Who may call from where."""
+    """Who may call from where, and how much of an ingress replica callers may hold at once."""
 
     allowed_hosts: tuple[str, ...] = Field(("*",), description="host names that requests may name")
     cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call from a browser")
+    open_requests: int = Field(
+        1000,
+        ge=5,
+        description="requests answered at once per ingress replica, streams among them; of these, one tenant "
+        "(without keys: one address) never gets the last fifth of what is free",
+    )
+    body_idle_s: float = Field(30.0, gt=0, description="longest pause between two parts of a body; then 408")
+    body_s: float = Field(1800.0, gt=0, description="longest that a body may take to arrive; then 408")
+    unread_s: float = Field(
+        60.0, gt=0, description="longest that a client may read nothing of a download; it is cut off then"
+    )
 
 
-class Tier(StrEnum):
-    """What a key may do: `free` all but source separation, `paid` everything."""
+class Capability(StrEnum):
+    """What a key may do beyond reading, uploading and deciding: `generate` takes, `stems` and `/process`, `export`
+    lines, `tools` at the root, and `admin`: keys, everybody's usage and the audit record."""
 
-    FREE = "free"
-    PAID = "paid"
+    GENERATE = "generate"
+    STEMS = "stems"
+    EXPORT = "export"
+    TOOLS = "tools"
+    ADMIN = "admin"
+
+
+class Tier(Frozen):
+    """What the keys of a tier may do, and how much their tenant may use. A limit that is null does not hold; days
+    are UTC's."""
+
+    name: str = Field(pattern=r"^[a-z0-9_-]{1,32}$")
+    capabilities: tuple[Capability, ...] = tuple(Capability)
+    weight: int = Field(1, ge=1, le=100, description="turns that its tenants get for one of others")
+    unfinished_jobs: int | None = Field(None, ge=1, description="None: `jobs.max_active_per_tenant`")
+    gpu_s_per_day: float | None = Field(None, ge=0, description="seconds that models work")
+    audio_s_per_day: float | None = Field(None, ge=0, description="seconds of audio, made or taken apart")
+    stored_bytes: int | None = Field(None, ge=0, description="all that is stored")
+    upload_bytes_per_day: int | None = Field(None, ge=0, description="all that is uploaded")
+    requests_per_minute: int | None = Field(None, ge=1, description="of any kind; that many at once at most")
+    streams: int | None = Field(None, ge=1, description="event streams open at once, per ingress replica")
 
 
 class AccessKey(Frozen):
@@ -241,15 +275,64 @@ class AccessKey(Frozen):
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     tenant: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    tier: Tier = Tier.FREE
+    tier: str = "free"
+
+
+class OidcSettings(Frozen):
+    """Bearer tokens (JWT) of an OpenID Connect issuer, as an alternative to keys."""
+
+    issuer: str | None = Field(
+        None,
+        pattern=r"^https?://[^?#\s]+$",
+        description="None: no tokens are taken; else the `iss` of tokens",
+    )
+    audience: str | None = Field(None, description="the `aud` of tokens; None: any")
+    jwks_url: str | None = Field(
+        None, description="the issuer's keys; None: as its openid-configuration names them"
+    )
+    algorithms: tuple[str, ...] = Field(
+        ("RS256", "ES256"), min_length=1, description="of signatures; never one with a shared secret"
+    )
+    tenant_claim: str = Field(
+        "sub", description="the claim that says whose tenant it is; one that is no id is hashed"
+    )
+    tier_claim: str = Field("segue_tier", description="the claim that names the tier")
+    tier: str = Field("free", description="the tier of tokens without that claim")
+    leeway_s: float = Field(30.0, ge=0, description="how far the issuer's clock may be off")
+    keys_s: float = Field(3600.0, gt=0, description="how long the issuer's keys are kept")
+
+
+TIERS = (
+    Tier(name="free", capabilities=(Capability.GENERATE, Capability.EXPORT, Capability.TOOLS)),
+    Tier(
+        name="paid",
+        capabilities=(Capability.GENERATE, Capability.STEMS, Capability.EXPORT, Capability.TOOLS),
+        weight=2,
+    ),
+    Tier(name="operator", weight=2),
+)
 
 
 class AccessSettings(Frozen):
-    """Keys, their tenants and tiers."""
+    """Keys, their tenants and tiers. Keys are configured here, or made with `segue keys` and kept, hashed, in the
+    storage; both hold."""
 
-    keys: tuple[AccessKey, ...] = Field(
-        (), description="none: no key is asked for, and everything is allowed"
+    required: bool | None = Field(
+        None,
+        description="whether a request needs a key. None: where `keys` or an issuer are configured; and then a "
+        "server that listens on more than loopback does not start without them",
     )
+    keys: tuple[AccessKey, ...] = Field(
+        (), description="keys that are configured, beside those in the storage"
+    )
+    tiers: tuple[Tier, ...] = Field(TIERS, min_length=1, description="the table of tiers, the least first")
+    cache_s: float = Field(
+        3.0, ge=0, description="how long a replica believes what it read of a key: a revoked one ends by then"
+    )
+    gpu_s_per_audio_s: float = Field(
+        1.0, ge=0, description="model time held for a second of audio, until what it took is known"
+    )
+    audit: bool | None = Field(None, description="keep the audit record; None: where keys are required")
 
 
 class RetentionSettings(Frozen):
@@ -313,6 +396,26 @@ class Settings(Frozen):
     http: HttpSettings = HttpSettings()
     cluster: ClusterSettings = ClusterSettings()
     access: AccessSettings = AccessSettings()
+    oidc: OidcSettings = OidcSettings()
     retention: RetentionSettings = RetentionSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of Segue's own log")
+
+    @property
+    def keys_are_required(self) -> bool:
+        """Whether a request needs a key or a token."""
+        configured = bool(self.access.keys) or self.oidc.issuer is not None
+        return configured if self.access.required is None else self.access.required
+
+    @model_validator(mode="after")
+    def _known_tiers(self) -> Self:
+        names = [tier.name for tier in self.access.tiers]
+        if len(set(names)) != len(names):
+            raise ValueError("two tiers have the same name")
+        named = {key.tier for key in self.access.keys}
+        if self.oidc.issuer is not None:
+            named.add(self.oidc.tier)
+        for tier in named:
+            if tier not in names:
+                raise ValueError(f"there is no tier {tier!r}: {', '.join(names)}")
+        return self

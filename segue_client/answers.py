@@ -375,3 +375,73 @@ def _problem(response: httpx.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return problem if isinstance(problem, dict) else {}
+
+
+class Key(Answer):
+    id: Id
+    tenant: str
+    tier: str
+    label: str = ""
+    state: str
+    created_at: str
+    expires_at: str | None = None
+
+
+class MadeKey(Key):
+    key: str
+    notice: str | None = None
+
+
+class KeyList(Answer):
+    keys: tuple[Key, ...]
+
+
+class Amounts(Answer):
+    jobs: int = 0
+    gpu_s: float = 0.0
+    audio_s: float = 0.0
+    stored_bytes: int = 0
+    upload_bytes: int = 0
+
+
+class UsedDay(Answer):
+    day: str
+    kinds: dict[str, Amounts] = {}
+    total: Amounts
+
+
+class Usage(Answer):
+    tenant: str
+    tier: str | None = None
+    limits: dict[str, float | None] = {}
+    stored_bytes: int = 0
+    held: Amounts
+    days: tuple[UsedDay, ...] = ()
+
+
+class TenantUsage(Answer):
+    tenant: str
+    stored_bytes: int = 0
+    held: Amounts
+    today: Amounts
+
+
+class Tenants(Answer):
+    tenants: tuple[TenantUsage, ...]
+    cursor: str | None = None
+
+
+class AuditEntry(Answer):
+    at: str
+    tenant: str | None = None
+    key: str | None = None
+    action: str
+    status: int
+    ids: dict[str, str] = {}
+    sha256: str | None = None
+    client: str | None = None
+
+
+class AuditPage(Answer):
+    entries: tuple[AuditEntry, ...]
+    cursor: str | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segue_client.answers import ClientError, Misused, Rejected, Unreachable
 from segue_client.client import SegueClient
-from segue_client.commands import chains, editing, files, server, takes
+from segue_client.commands import access, chains, editing, files, server, takes
 from segue_client.commands.group import Command, Commands
 from segue_client.terminal import Terminal, printable
 
@@ -68,14 +68,15 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="segue",
         description="Continue music on a Segue server.",
-        epilog="A chain, node or job may be named by the beginning of its id, as long as that is the only one.",
+        epilog="A chain, node or job may be named by the beginning of its id, as long as that is the only one. "
+        "A server that asks for keys gets the one in SEGUE_KEY.",
     )
     root.add_argument("--url", default=default_url(), help="the server (default: $SEGUE_URL, or %(default)s)")
     root.add_argument(
         "--key-file", type=Path, metavar="FILE", help="holds the access key (default: $SEGUE_KEY, or none)"
     )
     commands = Commands(root.add_subparsers(required=True, metavar="COMMAND"))
-    for group in (chains, takes, editing, files, server):
+    for group in (chains, takes, editing, files, server, access):
         group.add_commands(commands)
     return root
 

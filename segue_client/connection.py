@@ -24,7 +24,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Connection:
-    """A connection pool to one server.
+    """A connection pool to one server; `key` goes with every request to it, and to no other it leads to.
 
     Lost connections, 503, 429 and a proxy's answer that nothing is there are retried, after the pause that the
     server asks for or with growing ones. That is safe: what creates work carries an Idempotency-Key, and the rest

@@ -7,7 +7,19 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from segue_client.answers import Chain, Damaged, Diff, Job, Model, Node
+from segue_client.answers import (
+    Amounts,
+    AuditEntry,
+    Chain,
+    Damaged,
+    Diff,
+    Job,
+    Key,
+    Model,
+    Node,
+    TenantUsage,
+    Usage,
+)
 from segue_client.terminal import counted, format_words, printable
 
 _CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -127,3 +139,49 @@ def _measured(value: Any, unit: str, confidence: float | None) -> str | None:
     shown = f"{value:.1f}" if isinstance(value, float) else str(value)
     sure = "" if confidence is None else f" ({confidence:.0%} sure)"
     return f"{shown} {unit}".strip() + sure
+
+
+def key_line(key: Key) -> str:
+    until = f"until {key.expires_at}" if key.expires_at is not None else ""
+    facts = (key.id, key.state, key.tenant, key.tier, key.created_at, until, key.label)
+    return "  ".join(printable(fact) for fact in facts if fact)
+
+
+def amounts_line(amounts: Amounts) -> str:
+    return (
+        f"{counted(amounts.jobs, 'job')}  {amounts.gpu_s:.1f} s of models  {amounts.audio_s:.1f} s of audio  "
+        f"{amounts.stored_bytes / 1e6:.1f} MB stored  {amounts.upload_bytes / 1e6:.1f} MB uploaded"
+    )
+
+
+def usage_lines(usage: Usage) -> list[str]:
+    """The tenant, its limits, what unfinished work holds, then a line for each kind of work of each day."""
+    tier = f", tier {usage.tier}" if usage.tier is not None else ""
+    limits = "  ".join(f"{name} {value:g}" for name, value in usage.limits.items() if value is not None)
+    head = [
+        printable(f"{usage.tenant}{tier}, {usage.stored_bytes / 1e6:.1f} MB stored"),
+        printable(f"limits: {limits or 'none'}"),
+        f"held: {amounts_line(usage.held)}",
+    ]
+    days = [
+        printable(f"{day.day}  {kind:8}  {amounts_line(amounts)}")
+        for day in usage.days
+        for kind, amounts in day.kinds.items()
+    ]
+    return head + days
+
+
+def tenant_line(tenant: TenantUsage) -> str:
+    facts = (
+        tenant.tenant,
+        f"{tenant.stored_bytes / 1e6:.1f} MB stored",
+        f"today {amounts_line(tenant.today)}",
+    )
+    return "  ".join(printable(fact) for fact in facts)
+
+
+def audit_line(entry: AuditEntry) -> str:
+    who = f"{entry.tenant or 'nobody'}/{entry.key or '-'}"
+    ids = " ".join(f"{name}={value}" for name, value in entry.ids.items())
+    facts = (entry.at, who, entry.client or "-", entry.action, str(entry.status), ids, entry.sha256 or "")
+    return "  ".join(printable(fact, 300) for fact in facts if fact)

@@ -12,7 +12,9 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES
 
 from deployments.audio.decode.formats import ACCEPTED
 from deployments.telemetry.recorder import Nowhere, Recorder
-from serve_app.access.callers import Access
+from serve_app.access import routes as access
+from serve_app.access.audit import AuditMiddleware
+from serve_app.access.guard import AccessMiddleware
 from serve_app.analysis import routes as analysis
 from serve_app.chains import edit_routes as editing
 from serve_app.chains import node_routes as nodes
@@ -70,6 +72,9 @@ CORS_ANSWER_HEADERS = (
     "ETag",
     "Location",
     "Preference-Applied",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
     "Retry-After",
     "WWW-Authenticate",
     "X-Request-ID",
@@ -111,7 +116,7 @@ def create_api(
     )
     app.state.services = services.by_type()
     app.state.progress_of = services.listener.sight
-    app.state.access = Access(services.settings.access)
+    app.state.access = services.access
     modules = (
         chains,
         nodes,
@@ -124,6 +129,7 @@ def create_api(
         jobs,
         processing,
         tools,
+        access,
         system,
     )
     for module in modules:
@@ -138,6 +144,14 @@ def create_api(
     app.add_middleware(
         GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=5, exclude_content_types=NEVER_GZIPPED
     )
+    app.add_middleware(
+        AccessMiddleware,
+        routes=app.state.routes,
+        access=services.access,
+        rates=services.rates,
+        settings=http,
+    )
+    app.add_middleware(AuditMiddleware, log=services.audit)
     app.add_middleware(HeadMiddleware, routes=app.state.routes)
     app.add_middleware(CrossSiteMiddleware, allowed_origins=http.cors_origins)
     app.add_middleware(HostCheckMiddleware, allowed_hosts=http.allowed_hosts)
@@ -153,7 +167,7 @@ def create_api(
     app.add_middleware(ObservedMiddleware, recorder=recorder or Nowhere())
     app.add_middleware(RequestContextMiddleware, echo=echo_request_id)
     _document_models(app)
-    install_openapi(app, keys_are_required=app.state.access.has_keys)
+    install_openapi(app, keys_are_required=services.access.are_required)
     return app
 
 

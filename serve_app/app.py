@@ -18,6 +18,7 @@ from deployments.serve.event_hub import EventHubDeployment
 from deployments.serve.hosts import HOSTS
 from deployments.serve.runner import JobRunnerDeployment
 from serve_app.ingress import IngressDeployment
+from serve_app.system.listening import require_keys
 from serve_app.system.placement import require_resources
 
 logger = logging.getLogger("segue.app")
@@ -34,10 +35,12 @@ class BuildArgs(BaseModel):
 
 def build(args: BuildArgs) -> Application:
     """Raises ValueError for settings that do not hold, UnknownModel for a model that is not known,
-    InsufficientResources for a cluster that cannot hold it."""
+    InsufficientResources for a cluster that cannot hold it, OpenToStrangers for one that others reach without keys.
+    """
     settings = load_settings(args.settings, profile=args.profile)
     for name, below, above in overridden(args.settings):
         logger.warning("%s: the environment's %r overrides the deploy file's %r", name, above, below)
+    require_keys(settings)
     models = served_models(settings)
     hosts = {model.deployment: HOSTS[model.family.name].options(name=model.deployment) for model in models}
     require_resources(

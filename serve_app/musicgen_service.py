@@ -31,7 +31,10 @@ from deployments.engines.families import GENERATOR
 from deployments.engines.music.load import load
 from deployments.engines.music.protocol import Engine
 from deployments.telemetry.logs import configure_logging
-from serve_app.access.callers import Access, CurrentCaller
+from serve_app.access.authentication import Access
+from serve_app.access.callers import CallerWithTools
+from serve_app.access.exposure import refusal_to_listen
+from serve_app.access.tiers import Tiers
 from serve_app.http.attendance import attended
 from serve_app.http.docs import install_docs
 from serve_app.http.errors import install_error_handlers
@@ -74,7 +77,7 @@ class Model:
                 options=GENERATOR.options(self._settings, None),
             )
             await self._engine.warm_up()
-            self._tools = ToolService(self._engine, None, self._settings)
+            self._tools = ToolService(self._engine, None, None, self._settings)
         except EngineError as error:
             self._error = str(error)
             logger.error("%s cannot be loaded: %s", self._name, error)
@@ -135,7 +138,7 @@ def create_service(model: str, gpu_id: int, settings: Settings) -> FastAPI:
         response_model=ContinuedView,
         responses=problem_responses(400, 401, 403, 404, 413, 415, 422, 429, 503, 504),
     )
-    async def carry_on(wanted: ContinueTool, request: Request, caller: CurrentCaller) -> ContinuedView:
+    async def carry_on(wanted: ContinueTool, request: Request, caller: CallerWithTools) -> ContinuedView:
         """Goes on from a file in the shared folder, and writes what comes next beside it. Where keys are
         configured, each tenant has the folder of its name in the shared one."""
         work = served.tools.carry_on(
@@ -146,9 +149,10 @@ def create_service(model: str, gpu_id: int, settings: Settings) -> FastAPI:
 
     install_docs(app)
     install_error_handlers(app)
-    app.state.access = Access(settings.access)
+    tiers = Tiers(settings.access.tiers, settings.jobs.max_active_per_tenant)
+    app.state.access = Access(settings, tiers)
     app.state.routes = list(app.router.routes)
-    install_openapi(app, keys_are_required=app.state.access.has_keys)
+    install_openapi(app, keys_are_required=app.state.access.are_required)
     app.add_middleware(BodyLimitMiddleware, max_bytes=MAX_JSON_BYTES)
     app.add_middleware(HeadMiddleware, routes=app.state.routes)
     app.add_middleware(CrossSiteMiddleware, allowed_origins=settings.http.cors_origins)
@@ -168,6 +172,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings({"models": {"served": (args.model,)}, "tools": tools})
         settings = answering_to(settings, args.host)
+        refusal = refusal_to_listen(args.host, settings)
+        if refusal is not None:
+            raise ValueError(refusal)
         # The mock of the environment goes before what the command says.
         model = MOCK_MODEL if settings.models.default == MOCK_MODEL else args.model
         GENERATOR.find(model, settings)

@@ -16,7 +16,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from serve_app.access.callers import caller_with_stems, current_caller, known_caller
+from serve_app.access.callers import Requires, current_caller, known_caller
 from serve_app.http.middleware import CrossSiteMiddleware
 from serve_app.http.problems import MEDIA_TYPE, PROBLEM_SCHEMA, problem_responses
 
@@ -33,7 +33,14 @@ _EVERYWHERE: Final = frozenset(
 """The Host header is missing or another server's; something fails inside."""
 
 _FROM_STORAGE: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE})
-_FROM_BODIES: Final = frozenset({HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY})
+_FROM_LIMITS: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS})
+_FROM_BODIES: Final = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
 _FASTAPIS_OWN: Final = ("HTTPValidationError", "ValidationError")
 
 
@@ -83,8 +90,9 @@ def _raised_around(route: APIRoute, method: str, operation: dict[str, Any]) -> f
     found: set[int] = set(_EVERYWHERE)
     calls = set(_calls(route.dependant))
     if current_caller in calls:
-        found |= {HTTPStatus.UNAUTHORIZED, *_FROM_STORAGE}
-    if caller_with_stems in calls or method not in CrossSiteMiddleware.SAFE_METHODS:
+        # Forbidden: a key whose tier the server does not have any more.
+        found |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, *_FROM_STORAGE, *_FROM_LIMITS}
+    if any(isinstance(call, Requires) for call in calls) or method not in CrossSiteMiddleware.SAFE_METHODS:
         found.add(HTTPStatus.FORBIDDEN)
     if "requestBody" in operation:
         found |= _FROM_BODIES

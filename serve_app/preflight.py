@@ -1,6 +1,7 @@
 """Looks before `make run` starts, in the foreground of its terminal: `python -m serve_app.preflight CONFIG.yaml`.
 
 - Every served model's name is known: Serve would go on without an application, and serve nothing.
+- A server that others reach asks for keys, or is told that it need not.
 - The port is free: Serve binds it so that two servers can share it, and two Segues would answer by turns.
 - The weights are there: they are downloaded here, with a bar, and the replicas load them without a network.
 
@@ -16,7 +17,16 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from configs.settings import Settings
+from serve_app.access.exposure import refusal_to_listen
 from serve_app.fetch import fetch_on_console, run, served_weights, settings_of
+
+
+def exposed(config: Path, settings: Settings) -> str | None:
+    """Why a deploy file may not be served: its proxy listens on more than loopback, and nothing says whether
+    keys are needed. None: it may."""
+    options = yaml.safe_load(config.read_text()).get("http_options") or {}
+    return refusal_to_listen(str(options.get("host", "127.0.0.1")), settings)
 
 
 def occupied(config: Path) -> str | None:
@@ -30,7 +40,11 @@ def occupied(config: Path) -> str | None:
 
 def check(config: Path, console: Console) -> None:
     """Raises EngineError, ValueError with one sentence."""
-    models = served_weights(settings_of(config))
+    settings = settings_of(config)
+    refused = exposed(config, settings)
+    if refused is not None:
+        raise ValueError(refused)
+    models = served_weights(settings)
     address = occupied(config)
     if address is not None:
         raise ValueError(f"{address} is in use: stop the server that listens there, or change the port.")

@@ -15,6 +15,13 @@ from deployments.export.ffmpeg import find_ffmpeg
 from deployments.stages.export.stage import ExportStage
 from deployments.stages.peaks import PeaksStage
 from deployments.telemetry.recorder import Recorder
+from serve_app.access.audit import AuditLog
+from serve_app.access.authentication import Access, StoredKeys
+from serve_app.access.keys import Keys
+from serve_app.access.oidc import Tokens
+from serve_app.access.quotas import Quotas
+from serve_app.access.tiers import Tiers
+from serve_app.access.usage import UsageService
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.crops import CropService
 from serve_app.chains.diffs import DiffService
@@ -42,11 +49,14 @@ from serve_app.system.separators import ServedSeparators
 from serve_app.system.service import SystemService
 from serve_app.system.storage_check import StorageCheck
 from serve_app.tools.service import ToolService
+from storage.repositories.audit import Audit
 from storage.repositories.blobs import Blobs
 from storage.repositories.chains import Chains
+from storage.repositories.credentials import Credentials
 from storage.repositories.exports import Exports
 from storage.repositories.jobs import Jobs
 from storage.repositories.peaks import Peaks
+from storage.repositories.request_rates import RequestRates
 from storage.repositories.segments import Segments
 from storage.stores.object_store import ObjectStore
 
@@ -58,6 +68,12 @@ class Services:
     settings: Settings
     store: ObjectStore
     listener: Listener
+    access: Access
+    rates: RequestRates
+    keys: Keys
+    quotas: Quotas
+    usage: UsageService
+    audit: AuditLog
     models: ServedGenerators
     chains: ChainService
     crops: CropService
@@ -109,7 +125,11 @@ def build_services(
     listener, latest = Listener(bus), LatestChains(chains)
     job_records = Jobs(store)
     jobs = JobService(job_records, chains, queue)
-    admission = Admission(job_records, jobs, queue, settings.jobs)
+    access = settings.access
+    tiers = Tiers(access.tiers, settings.jobs.max_active_per_tenant)
+    credentials = Credentials(store)
+    quotas = Quotas(job_records.accounts, tiers)
+    admission = Admission(job_records, jobs, queue, quotas, settings)
     new_chains = NewChains(chains, settings.jobs)
     generating = ServedGenerators(of_family(GENERATOR, models))
     separating = ServedSeparators(of_family(SEPARATOR, models), settings.separation)
@@ -120,12 +140,25 @@ def build_services(
         settings=settings,
         store=store,
         listener=listener,
+        access=Access(
+            settings,
+            tiers,
+            StoredKeys(credentials, access.cache_s),
+            Tokens(settings.oidc) if settings.oidc.issuer is not None else None,
+        ),
+        rates=RequestRates(store),
+        keys=Keys(credentials, tiers),
+        quotas=quotas,
+        usage=UsageService(job_records.accounts),
+        audit=AuditLog(
+            Audit(store), is_on=settings.keys_are_required if access.audit is None else access.audit
+        ),
         models=generating,
         chains=ChainService(chains, jobs),
         crops=crops,
         diffs=DiffService(chains, blobs, analyser, settings.analysis.max_duration_s),
         duplicates=DuplicateService(chains, new_chains),
-        uploads=UploadService(chains, new_chains, blobs, peaks, analyses, settings.uploads),
+        uploads=UploadService(chains, new_chains, blobs, peaks, analyses, quotas, settings.uploads),
         takes=TakeService(chains, new_chains, crops, admission, generating),
         jobs=jobs,
         admission=admission,
@@ -139,8 +172,10 @@ def build_services(
         peaks=peaks,
         stems=StemsService(chains, admission, separating),
         analysis=analyses,
-        tools=ToolService(generators[generating.default], analyser, settings),
-        processing=ProcessService(jobs, admission, blobs, separating, settings.process, settings.uploads),
+        tools=ToolService(generators[generating.default], analyser, quotas, settings),
+        processing=ProcessService(
+            jobs, admission, blobs, separating, quotas, settings.process, settings.uploads
+        ),
         exports=ExportService(chains, blobs, exports, jobs, admission, settings.export),
         streams=EventStreams(latest, jobs, listener, settings.events),
         tenant_streams=TenantStreams(

@@ -13,6 +13,10 @@ from storage.stores.object_store import BadKey
 TENANTS = "tenants/"
 STORAGE_CHECK = "probes/storage-check"
 """Of no tenant: written now and then to see whether the store takes writes."""
+CREDENTIALS = "access/keys/"
+"""Of no tenant: the keys of all."""
+AUDIT = "access/audit/"
+"""Of no tenant: who did what."""
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _LAST_MILLISECOND = 10**13 - 1
@@ -41,6 +45,16 @@ def account(tenant: str) -> str:
     return f"{_tenant(tenant)}account/account.json"
 
 
+def usage(tenant: str, day: str) -> str:
+    """What a tenant used on a day that is over (ISO 8601)."""
+    return f"{folder(tenant, 'usage')}{component(day)}.json"
+
+
+def requests(tenant: str) -> str:
+    """How many requests a tenant may make at the moment."""
+    return f"{_tenant(tenant)}account/requests.json"
+
+
 def analysis(tenant: str, name: str) -> str:
     """What an analyser has said, in its cache."""
     return f"{folder(tenant, 'analyses')}{component(name)}.json"
@@ -49,6 +63,15 @@ def analysis(tenant: str, name: str) -> str:
 def peaks(tenant: str, name: str) -> str:
     """The outline of some audio's waveform."""
     return f"{folder(tenant, 'peaks')}{component(name)}"
+
+
+def credential(key_id: str) -> str:
+    return f"{CREDENTIALS}{component(key_id)}.json"
+
+
+def audit(day: str, name: str) -> str:
+    """Entries of one UTC day (ISO 8601) that were written together."""
+    return f"{AUDIT}{component(day)}/{component(name)}.jsonl"
 
 
 def folder(tenant: str, kind: str) -> str:

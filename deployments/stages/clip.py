@@ -32,9 +32,13 @@ async def make_clip(
     wanted: SoundFormat,
     source: Source | None = None,
     on_progress: Callable[[float], None] = lambda fraction: None,
+    client: str = "",
+    weight: int = 1,
 ) -> Samples:
     """New audio in the format `wanted`, exactly round(duration_s * rate) samples: made from words alone, or going
     on from `source`, of which the model hears as much as it can take.
+
+    `client` takes turns with others at the generator, by its weight.
 
     Raises EngineError; cancelling the task stops the generator at its next step.
     """
@@ -52,6 +56,8 @@ async def make_clip(
         duration_s=duration_s,
         sampling=sampling,
         context=context,
+        client=client,
+        weight=weight,
     )
     take = Take(given, wanted, heard, duration_s)
     return (await listen(generator, request, take, on_progress, lambda samples: None)).new

@@ -98,8 +98,10 @@ class GenerateStage:
         owner: str,
         on_progress: Callable[[float], None],
         on_sound: OnSound,
+        weight: int = 1,
     ) -> GeneratedNode:
-        """Make the node's audio and keep it in blobs named after `owner` ({job}-{fence}).
+        """Make the node's audio and keep it in blobs named after `owner` ({job}-{fence}). `weight` is the
+        tenant's share of turns at the generator.
 
         `on_sound` hears the new audio as it comes: all together, exactly what is kept. Neither callback may
         block. Raises EngineError, BlobCorrupt, StoreError. Cancelling the task stops the generator.
@@ -116,7 +118,11 @@ class GenerateStage:
             end = await self._line_end(chain, node, info.max_context_s)
             context = await asyncio.to_thread(_context, node, end, info.max_context_s)
             seam = None if end is None else await asyncio.to_thread(seam_of, node, end, info)
-        request = await asyncio.to_thread(_request, node, info, context, chain.sample_rate_hz, seam)
+        request = replace(
+            await asyncio.to_thread(_request, node, info, context, chain.sample_rate_hz, seam),
+            client=chain.tenant,
+            weight=weight,
+        )
         wanted = SoundFormat(chain.sample_rate_hz or info.sample_rate_hz, chain.channels or info.channels)
         take = Take(
             SoundFormat(info.sample_rate_hz, info.channels),

@@ -16,6 +16,7 @@ from deployments.stages.generate import GenerateStage
 from deployments.stages.peaks import PeaksStage
 from deployments.stages.stems import StemsStage
 from deployments.telemetry.jobs import JobMeter
+from deployments.telemetry.metering import MeteredAnalyser, MeteredGenerator, MeteredSeparator, count_stored
 from deployments.worker.foresight import Foresight
 from deployments.worker.handlers.analysis import AnalysisHandler
 from deployments.worker.handlers.export import ExportHandler
@@ -61,7 +62,10 @@ def build_worker(
             SegmentStored(key.tenant, key.job_id, key.fence, key.number)
         ),
     )
-    blobs, jobs, ffmpeg = Blobs(store), Jobs(store), find_ffmpeg(settings.export.ffmpeg_path)
+    blobs, jobs, ffmpeg = Blobs(store, count_stored), Jobs(store), find_ffmpeg(settings.export.ffmpeg_path)
+    generators = {name: MeteredGenerator(generator) for name, generator in generators.items()}
+    separators = {name: MeteredSeparator(separator) for name, separator in separators.items()}
+    analyser = MeteredAnalyser(analyser) if analyser is not None else None
     in_flight = settings.separation.in_flight
     tools = PipelineTools(separators, ffmpeg, settings.export.ffmpeg_timeout_s, in_flight)
     analyse = AnalyseStage(blobs, Analyses(store), analyser, settings.analysis.max_duration_s)

@@ -14,11 +14,12 @@ from configs.settings import JobSettings
 from deployments.engines.common.errors import BadRequest, EngineError, ModelUnavailable, UnknownModel
 from deployments.export.ffmpeg import ExportError
 from deployments.telemetry.jobs import JobMeter
+from deployments.telemetry.metering import Meter, metering
 from deployments.telemetry.traces import untraced
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Pulse
 from deployments.worker.patience import patiently
-from storage.domain.jobs import Job, JobState, StageRecord, finish, release
+from storage.domain.jobs import Job, JobState, StageRecord, charge, finish, release
 from storage.domain.model import ChainDeleted, ChainNotFound, DomainError, Failure, Fenced
 from storage.domain.outcomes import CHAIN_GONE, Outcome
 from storage.repositories.blobs import BlobCorrupt
@@ -75,6 +76,7 @@ class Attempt:
         self._settings = settings
         self._on_progress = on_progress
         self._progress = 0.0
+        self._spent = Meter()
         self._look = asyncio.Event()
         self._is_open = asyncio.Event()
 
@@ -209,7 +211,8 @@ class Attempt:
             if opened is not None:
                 return opened
             self._is_open.set()
-        return await self._handler.run(self._job, self._report)
+        with metering(self._spent):
+            return await self._handler.run(self._job, self._report)
 
     async def _decided_elsewhere(self) -> Outcome:
         with untraced():
@@ -246,13 +249,14 @@ class Attempt:
         """
         job = self._job
         fence = None if job.kind.publishes_in_a_chain else job.fence
+        gpu_s, stored_bytes = self._spent.gpu_s, self._spent.stored_bytes
         was_over = False
 
         def ended(now_job: Job, now: datetime) -> Job:
             nonlocal was_over
             was_over = now_job.state.is_finished
             return finish(
-                now_job,
+                charge(now_job, gpu_s, stored_bytes),
                 end.state,
                 now,
                 fence=fence,
@@ -267,12 +271,17 @@ class Attempt:
 
     async def _release(self, failure: Failure | None, *, count_attempt: bool) -> None:
         job = self._job
+        gpu_s, stored_bytes = self._spent.gpu_s, self._spent.stored_bytes
         try:
             await self._jobs.change(
                 job.tenant,
                 job.id,
                 lambda now_job, now: release(
-                    now_job, job.fence, now, count_attempt=count_attempt, error=failure
+                    charge(now_job, gpu_s, stored_bytes),
+                    job.fence,
+                    now,
+                    count_attempt=count_attempt,
+                    error=failure,
                 ),
             )
         except Fenced as error:

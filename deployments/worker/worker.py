@@ -18,6 +18,7 @@ from deployments.worker.attempt import CHAIN_DAMAGED, After, Attempt
 from deployments.worker.foresight import Foresight
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Heart, Pulse
+from deployments.worker.pool import Lane, Pool, lane_of
 from deployments.worker.rounds import Rounds
 from storage.domain.jobs import (
     AttemptsExhausted,
@@ -32,7 +33,7 @@ from storage.domain.jobs import (
 )
 from storage.domain.model import DomainError, Failure, Fenced, Refused
 from storage.domain.outcomes import Outcome
-from storage.repositories.jobs import JobKey, Jobs
+from storage.repositories.jobs import JobKey, Jobs, key_of
 from storage.stores.document import DocumentCorrupt
 from storage.stores.object_store import StoreError, StoreUnavailable
 
@@ -43,7 +44,8 @@ CONCURRENT_LISTINGS = 8
 
 
 class Worker:
-    """Works on up to `settings.concurrent` jobs at once. `start` and `stop` belong to the running loop.
+    """Works on up to `settings.concurrent` jobs at once, and on `settings.bulk` of those that nobody waits for
+    at the screen; tenants take turns at both. `start` and `stop` belong to the running loop.
 
     `monotonic` and `heart` are this process's own clock and heart unless a simulation brings others; `foresight`
     tells clients when their jobs will be done.
@@ -70,15 +72,22 @@ class Worker:
         self._rounds = Rounds()
         self._foresight = foresight
         self._meter = meter or JobMeter()
-        self._queue: asyncio.Queue[tuple[JobKey, Sign | None]] = asyncio.Queue()
-        self._waiting: dict[JobKey, None] = {}  # in their order
+        self._pools = {
+            Lane.INTERACTIVE: Pool(settings.concurrent),
+            Lane.BULK: Pool(settings.bulk),
+        }
+        self._waiting: set[JobKey] = set()
         self._attempts: dict[JobKey, Attempt] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._announced_s: dict[str, float] = {}
         self._answered_s = monotonic()  # when the storage last did
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._consume()) for _ in range(self._settings.concurrent)]
+        self._tasks = [
+            asyncio.create_task(self._consume(pool))
+            for pool in self._pools.values()
+            for _ in range(pool.places)
+        ]
         self._tasks.append(asyncio.create_task(self._sweep_forever()))
         if self._foresight is not None:
             self._tasks.append(asyncio.create_task(self._foresight.report_forever(self._in_queue)))
@@ -98,7 +107,7 @@ class Worker:
     @property
     def queued(self) -> int:
         """How many jobs wait here for a free place."""
-        return self._queue.qsize()
+        return sum(pool.waiting for pool in self._pools.values())
 
     def is_alive(self) -> bool:
         return all(not task.done() for task in self._tasks)
@@ -143,16 +152,16 @@ class Worker:
         if job is None:
             return  # its record is being written, or never was: the collector's business
         if job.state.is_finished:
-            await self._jobs.clear_active(key)
+            await self._jobs.clear_active(job)
             return
         stale = self._watch.observe(job, self._monotonic())
         if job.state is JobState.QUEUED or stale is not None:
-            self._enqueue(key, stale)
+            self._enqueue(key_of(job), stale)
 
     def _enqueue(self, key: JobKey, stale: Sign | None) -> None:
         if key not in self._waiting and key not in self._attempts:
-            self._waiting[key] = None
-            self._queue.put_nowait((key, stale))
+            self._waiting.add(key)
+            self._pools[lane_of(key)].put(key, stale)
             self._measure_load()
 
     async def _sweep_forever(self) -> None:
@@ -165,9 +174,9 @@ class Worker:
                 logger.warning("sweep: %r", error)
             await asyncio.sleep(self._settings.sweep_s)
 
-    async def _consume(self) -> None:
+    async def _consume(self, pool: Pool) -> None:
         while True:
-            key, stale = await self._queue.get()
+            key, stale = await pool.take()
             try:
                 await self._work_on(key, stale)
             except StoreUnavailable as error:
@@ -177,7 +186,8 @@ class Worker:
             except Exception:
                 logger.exception("job %s: unexpected error", key.job_id)
             finally:
-                self._waiting.pop(key, None)
+                pool.give_back(key)
+                self._waiting.discard(key)
 
     def _doubt_silence(self, error: StoreUnavailable) -> None:
         """While the storage is in trouble, no holder can beat: their silence says nothing of them. Each gets a
@@ -256,8 +266,8 @@ class Worker:
         self._meter.loaded(running=self.running, waiting=self.queued)
 
     def _in_queue(self) -> list[JobKey]:
-        """What waits for a free place, in order."""
-        return [key for key in self._waiting if key not in self._attempts]
+        """What waits for a free place, in the order of its turns, takes before whole tracks."""
+        return [key for pool in self._pools.values() for key in pool.in_order()]
 
     def _announce_progress(self, job: Job, progress: float) -> None:
         if self._foresight is not None:

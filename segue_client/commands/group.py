@@ -38,6 +38,11 @@ class Commands:
         sub.set_defaults(command=command)
         return sub
 
+    def group(self, name: str, summary: str) -> Commands:
+        """A command with commands of its own."""
+        sub = self._subparsers.add_parser(name, help=summary, description=summary)
+        return Commands(sub.add_subparsers(required=True, metavar="COMMAND"))
+
 
 def text(value: str) -> str:
     """An argument that can be sent: bytes that are no text come in as lone surrogates."""

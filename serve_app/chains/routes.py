@@ -28,6 +28,7 @@ from serve_app.chains.takes import TakeService
 from serve_app.chains.uploads import UploadService
 from serve_app.http.dependencies import Configured, Cursor, IdempotencyKey, Limit, Progress, service
 from serve_app.http.fields import MAX_TITLE_CHARS, damaged_view
+from serve_app.http.middleware import declared_length
 from serve_app.http.multipart import receive_upload
 from serve_app.http.problems import (
     FieldError,
@@ -71,7 +72,7 @@ NEW_CHAIN_BODY = {
     status_code=201,
     response_model=ChainView,
     openapi_extra=NEW_CHAIN_BODY,
-    responses=problem_responses(413, 415, 422, 429),
+    responses=problem_responses(403, 413, 415, 422, 429),
 )
 async def create_chain(
     request: Request,
@@ -98,7 +99,10 @@ async def create_chain(
         raise UnsupportedMediaType("send multipart/form-data with a part named file, or application/json")
     with temporary_folder("spool") as folder:
         limit = settings.uploads.max_bytes
-        async with receive_upload(request, max_bytes=limit, spool_dir=folder) as received:
+        async with (
+            uploads.quotas.uploading(declared_length(request.headers), limit) as usage,
+            receive_upload(request, max_bytes=limit, spool_dir=folder) as received,
+        ):
             unknown = [
                 FieldError(name, "there is no such field") for name in received.fields if name != "title"
             ]
@@ -109,7 +113,7 @@ async def create_chain(
             if len(title) > MAX_TITLE_CHARS:
                 detail = f"the title may have at most {MAX_TITLE_CHARS} characters"
                 raise Unprocessable(detail, errors=[FieldError("title", detail)])
-            chain = await uploads.upload(caller.tenant, received, title, key)
+            chain = await uploads.upload(caller.tenant, received, title, key, usage)
     return chain_view(chain, progress)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from deployments.audio.wav import BYTES_PER_SAMPLE
 from deployments.specs.generate import GenerateSpec, ensure_node, with_takes
 from serve_app.chains.crops import CropService
 from serve_app.chains.drafts import BranchRequest, Draft, drafted_node, first_seed
@@ -14,6 +15,7 @@ from serve_app.http.problems import Conflict
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.idempotency import request_hash
 from serve_app.system.models import ServedGenerators
+from storage.domain.accounts import Amounts
 from storage.domain.ids import derived_id, random_id
 from storage.domain.jobs import Job
 from storage.domain.model import Chain, DomainError, Failure, Node, Origin
@@ -75,7 +77,7 @@ class TakeService:
             created_at=self._clock(),
             title=title,
         )
-        jobs = await self._admission.admit([draft.job(job_id, derived_id(chain_id, "root"))])
+        jobs = await self._admission.admit([draft.job(job_id, derived_id(chain_id, "root"))], _needed(wanted))
         _require_unfinished(jobs, earlier_chain)
         node = drafted_node(jobs[0])
         chain = await ensure_node(self._chains, jobs[0])
@@ -130,7 +132,8 @@ class TakeService:
             crop=crop,
         )
         jobs = await self._admission.admit(
-            [draft.job(job_id, derived_id(job_id, "node"), take) for take, job_id in enumerate(job_ids)]
+            [draft.job(job_id, derived_id(job_id, "node"), take) for take, job_id in enumerate(job_ids)],
+            _needed(wanted),
         )
         chain = await self._add(tenant, chain_id, jobs)
         self._admission.push(jobs)
@@ -159,6 +162,11 @@ def _require_unfinished(jobs: Sequence[Job], chain: Chain | None) -> None:
         if job.state.is_finished and (chain is None or chain.find(str(job.node_id)) is None):
             reason = f": {job.error.detail}" if job.error is not None else ""
             raise Conflict(f"the work of this Idempotency-Key ended ({job.state}{reason}); use a new key")
+
+
+def _needed(wanted: BranchRequest) -> Amounts:
+    """Of one take; its size is one of 48 kHz in stereo, and what it took is settled when it ends."""
+    return Amounts(1, 0.0, wanted.duration_s, round(wanted.duration_s * 48_000 * 2 * BYTES_PER_SAMPLE))
 
 
 def _probe(parent_id: str, now: datetime) -> Node:

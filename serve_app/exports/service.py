@@ -22,6 +22,7 @@ from serve_app.jobs.admission import Admission
 from serve_app.jobs.idempotency import request_hash
 from serve_app.jobs.service import JobService
 from serve_app.playback.audio import file_stem
+from storage.domain.accounts import Amounts
 from storage.domain.jobs import Job, JobKind
 from storage.domain.model import BlobRef
 from storage.repositories.blobs import Blobs
@@ -88,7 +89,9 @@ class ExportService:
             request_sha256=request,
             now=self._clock(),
         )
-        accepted = await self._admission.admit([job])
+        seconds = sum(node.duration_s for node in line.nodes)
+        stored_bytes = sum(node.blob.size_bytes for node in line.nodes)
+        accepted = await self._admission.admit([job], Amounts(1, 0.0, seconds, stored_bytes))
         self._admission.push(accepted)
         return accepted[0]
 

@@ -44,6 +44,7 @@ from serve_app.http.problems import (
     problem_responses,
     request_id_of,
 )
+from storage.domain.credentials import CredentialNotFound
 from storage.domain.jobs import JobNotFound
 from storage.domain.model import ChainDeleted, ChainNotFound, DomainError, Fenced, NodeNotFound, Refused
 from storage.repositories.blobs import BlobCorrupt
@@ -95,6 +96,7 @@ class ClientGone(ClientDisconnect):
 _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[str], Problem]]] = {
     ChainNotFound: NotFound,
     ChainDeleted: NotFound,
+    CredentialNotFound: NotFound,
     NodeNotFound: NotFound,
     JobNotFound: NotFound,
     Refused: Conflict,

@@ -9,6 +9,7 @@ Problem
 ├── Forbidden 403
 ├── NotFound 404
 ├── NotAcceptable 406
+├── RequestTimeout 408        the body did not arrive in time
 ├── Conflict 409              the state forbids it
 ├── Gone 410
 ├── PayloadTooLarge 413       `limit_bytes`
@@ -123,6 +124,10 @@ class NotAcceptable(Problem):
     status = HTTPStatus.NOT_ACCEPTABLE
 
 
+class RequestTimeout(Problem):
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
 class Conflict(Problem):
     status = HTTPStatus.CONFLICT
 
@@ -185,10 +190,22 @@ class IdempotencyMismatch(Unprocessable):
 
 
 class TooManyRequests(Problem):
+    """`headers` are more of them: what the limit is, where the client may know."""
+
     status = HTTPStatus.TOO_MANY_REQUESTS
 
-    def __init__(self, detail: str, *, retry_after_s: float, code: str | None = None) -> None:
-        super().__init__(detail, code=code, headers=_retry_after(retry_after_s))
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after_s: float,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            detail, code=code, headers={**_retry_after(retry_after_s), **(headers or {})}, members=members
+        )
 
 
 class Unavailable(Problem):
@@ -279,6 +296,7 @@ _EXAMPLES: Final[Mapping[int, Problem]] = {
         Gone("The outputs of this job have expired."),
         NotFound("no chain 9f3c"),
         NotAcceptable("There is no such audio format."),
+        RequestTimeout("The body did not arrive in time."),
         Conflict("the parent is not ready", code="not-ready"),
         PayloadTooLarge(100 * 2**20),
         UnsupportedMediaType("The body has to be multipart/form-data."),

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from configs.settings import JobSettings
+from configs.settings import Capability, Settings
 from deployments.telemetry.context import carried_by_request
-from serve_app.http.problems import IdempotencyMismatch, TooManyRequests
+from serve_app.access.audit import audited
+from serve_app.access.callers import calling
+from serve_app.access.quotas import Quotas
+from serve_app.http.problems import IdempotencyMismatch
 from serve_app.jobs.idempotency import Earlier, request_id
 from serve_app.jobs.queue import JobQueue
 from serve_app.jobs.service import JobService
-from storage.domain.accounts import NoRoom
+from storage.domain.accounts import Amounts, Held, NoRoom
 from storage.domain.ids import derived_id
 from storage.domain.jobs import Job, JobKind, JobState, finish
 from storage.domain.model import Failure
-from storage.repositories.jobs import JobKey, Jobs
+from storage.repositories.jobs import Jobs, key_of
 from storage.stores.clock import Clock, utc_now
 
-RETRY_AFTER_FULL_S = 10.0
+CAPABILITIES: Mapping[JobKind, Capability] = {
+    JobKind.GENERATE: Capability.GENERATE,
+    JobKind.STEMS: Capability.STEMS,
+    JobKind.PROCESS: Capability.STEMS,
+    JobKind.EXPORT: Capability.EXPORT,
+}
+"""What a tier needs for a job of each kind; an analysis needs nothing."""
+
+ONE_JOB = Amounts(jobs=1)
 
 Good = Callable[[Job], Awaitable[bool]]
 """Whether what an earlier job made is still good."""
@@ -31,13 +42,20 @@ class Admission:
     and pushes the jobs to the runners."""
 
     def __init__(
-        self, jobs: Jobs, service: JobService, queue: JobQueue, settings: JobSettings, clock: Clock = utc_now
+        self,
+        jobs: Jobs,
+        service: JobService,
+        queue: JobQueue,
+        quotas: Quotas,
+        settings: Settings,
+        clock: Clock = utc_now,
     ) -> None:
         self._jobs = jobs
         self._read = service.read
         self._queue = queue
-        self._settings = settings
-        self._ttl = timedelta(seconds=settings.idempotency_ttl_s)
+        self._quotas = quotas
+        self._gpu_s_per_audio_s = settings.access.gpu_s_per_audio_s
+        self._ttl = timedelta(seconds=settings.jobs.idempotency_ttl_s)
         self._clock = clock
 
     async def find(self, tenant: str, job_id: str) -> Job | None:
@@ -99,32 +117,39 @@ class Admission:
             generation += 1
 
     async def require_room(self, tenant: str, jobs: int) -> None:
-        """A look before any work is done, such as reading an upload; `accept` decides.
+        """A look before any work is done, such as reading an upload; `admit` decides.
 
         Raises TooManyRequests if the tenant has too many unfinished jobs to add so many.
         """
-        try:
-            await self._jobs.require_room(tenant, jobs, self._settings.max_active_per_tenant)
-        except NoRoom as error:
-            raise _too_many(error) from error
+        await self._quotas.require_room(tenant, Amounts(jobs=jobs))
 
-    async def admit(self, jobs: Sequence[Job]) -> list[Job]:
-        """The one door for work: reserve the jobs' places and make their records durable; those that are there
-        already stay as they are. All of one tenant.
+    async def admit(self, jobs: Sequence[Job], each: Amounts = ONE_JOB) -> list[Job]:
+        """The one door for work: hold what the jobs need and make their records durable; those that are there
+        already stay as they are. All of one tenant, by the caller. `each` is what one of them makes or works on
+        (`audio_s`) and is expected to store.
 
-        Raises IdempotencyMismatch if one is there that another request made, TooManyRequests for more unfinished
-        jobs than the tenant may have, whatever other requests do meanwhile; then nothing is there.
+        Raises IdempotencyMismatch if one is there that another request made, Forbidden for a kind that the caller's
+        tier has not, or so much as no day allows, TooManyRequests for more than the tenant may have now, whatever
+        other requests do meanwhile; then nothing is there.
         """
         # Looked for first: making a job anew would leave another entry in the list of jobs.
         found = await asyncio.gather(*(self._jobs.find(job.tenant, job.id) for job in jobs))
-        new = [job for job, old in zip(jobs, found, strict=True) if old is None]
+        caller = calling()
+        new = [
+            replace(job, weight=caller.weight, audio_s=each.audio_s)
+            for job, old in zip(jobs, found, strict=True)
+            if old is None
+        ]
         if new:
+            for capability in {CAPABILITIES[job.kind] for job in new if job.kind in CAPABILITIES}:
+                self._quotas.require(capability)
             try:
                 await self._jobs.admit(
-                    new[0].tenant, [job.id for job in new], self._settings.max_active_per_tenant
+                    new[0].tenant, {job.id: self._held(job, each) for job in new}, self._quotas.limits
                 )
             except NoRoom as error:
-                raise _too_many(error) from error
+                raise self._quotas.refusal(error) from error
+        audited(jobs=[job.id for job in new])
         origin = carried_by_request()
         made = await asyncio.gather(*(self._jobs.create(replace(job, origin=origin)) for job in new))
         created = {job.id: job for job, _ in made}
@@ -133,11 +158,15 @@ class Admission:
             raise IdempotencyMismatch("this Idempotency-Key was used for another request")
         return list(kept)
 
+    def _held(self, job: Job, each: Amounts) -> Held:
+        gpu_s = 0.0 if job.kind is JobKind.EXPORT else each.audio_s * self._gpu_s_per_audio_s
+        return Held(job.kind.value, replace(each, jobs=1, gpu_s=each.gpu_s or gpu_s))
+
     def push(self, jobs: Sequence[Job]) -> None:
         """Tell the runners."""
         for job in jobs:
             if not job.state.is_finished:
-                self._queue.submit(JobKey(job.tenant, job.id))
+                self._queue.submit(key_of(job))
 
     async def refuse(self, jobs: Sequence[Job], error: Failure) -> None:
         """End accepted jobs whose nodes the chain would not take."""
@@ -145,7 +174,3 @@ class Admission:
             await self._jobs.change(
                 job.tenant, job.id, lambda job, now: finish(job, JobState.FAILED, now, error=error)
             )
-
-
-def _too_many(error: NoRoom) -> TooManyRequests:
-    return TooManyRequests(str(error), retry_after_s=RETRY_AFTER_FULL_S)

@@ -8,6 +8,7 @@ from serve_app.http.problems import Conflict
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.idempotency import request_hash
 from storage.domain import derivations
+from storage.domain.accounts import Amounts
 from storage.domain.jobs import Job
 from storage.domain.model import Chain, Derived, DerivedKind, DomainError, Failure, Node
 from storage.repositories.chains import Chains
@@ -15,9 +16,19 @@ from storage.stores.clock import Clock, utc_now
 
 
 class Derivations:
-    def __init__(self, chains: Chains, admission: Admission, clock: Clock = utc_now) -> None:
+    """`stored_for_each`: about how many times as much as the node a job of this kind stores."""
+
+    def __init__(
+        self,
+        chains: Chains,
+        admission: Admission,
+        *,
+        stored_for_each: int = 0,
+        clock: Clock = utc_now,
+    ) -> None:
         self._chains = chains
         self._admission = admission
+        self._stored_for_each = stored_for_each
         self._clock = clock
 
     async def start(self, tenant: str, spec: DerivationSpec, key: str | None) -> Job:
@@ -57,7 +68,9 @@ class Derivations:
         chain = await self._chains.load(tenant, str(job.chain_id))
         derivations.add(chain, str(job.node_id), pending(job), now)
         await self._admission.require_room(tenant, 1)
-        return (await self._admission.admit([job]))[0]
+        node = chain.node(str(job.node_id))
+        stored_bytes = self._stored_for_each * (node.audio.blob.size_bytes if node.audio is not None else 0)
+        return (await self._admission.admit([job], Amounts(1, 0.0, node.duration_s, stored_bytes)))[0]
 
     async def _add(self, job: Job) -> Chain:
         if job.state.is_finished:

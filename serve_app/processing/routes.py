@@ -23,6 +23,7 @@ from serve_app.http.dependencies import (
     parse_form,
     service,
 )
+from serve_app.http.middleware import declared_length
 from serve_app.http.multipart import receive_upload
 from serve_app.http.problems import problem_responses
 from serve_app.http.ranges import content_disposition, ranged_response
@@ -41,6 +42,7 @@ from serve_app.processing.schemas import (
 )
 from serve_app.processing.service import ProcessService
 from serve_app.system.service import SystemService
+from storage.domain.accounts import Amounts
 from storage.domain.jobs import Job
 
 Audio = Annotated[AudioService, service(AudioService)]
@@ -71,9 +73,11 @@ async def process(
     await processing.require_room(caller.tenant, key)
     with temporary_folder("spool") as folder:
         limit = settings.process.max_bytes
-        async with receive_upload(
-            request, max_bytes=limit, spool_dir=folder, max_fields=MAX_FIELDS
-        ) as received:
+        async with (
+            processing.quotas.uploading(declared_length(request.headers), limit) as usage,
+            receive_upload(request, max_bytes=limit, spool_dir=folder, max_fields=MAX_FIELDS) as received,
+        ):
+            usage.take(Amounts(upload_bytes=received.size_bytes))
             wanted = parse_form(NewProcess, _unpacked(received.fields))
             plan = processing.plan(wanted.request())
             job = await processing.start(caller.tenant, received, plan, key)

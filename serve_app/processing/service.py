@@ -17,12 +17,15 @@ from deployments.specs.spec import new_job
 from deployments.stages.pipeline.encode import Delivery
 from deployments.stages.pipeline.normalisation import Normalisation
 from deployments.temporary import temporary_folder
+from serve_app.access.audit import audited
+from serve_app.access.quotas import Quotas
 from serve_app.http.multipart import ReceivedUpload
 from serve_app.http.problems import Conflict, Gone, NotFound
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.idempotency import request_hash
 from serve_app.jobs.service import JobService
 from serve_app.system.separators import ServedSeparators
+from storage.domain.accounts import Amounts
 from storage.domain.ids import derived_id
 from storage.domain.jobs import Job, JobKind, JobNotFound
 from storage.domain.model import Track
@@ -30,6 +33,8 @@ from storage.repositories.blobs import Blobs
 from storage.stores.clock import Clock, utc_now
 
 SOURCE = "mix"
+TRACKS_OF_A_MIX = 20
+"""About how many tracks as large as the mix the pipeline stores, normalised copies among them."""
 _READ_BYTES = 1024 * 1024
 
 
@@ -55,6 +60,7 @@ class ProcessService:
         admission: Admission,
         blobs: Blobs,
         separators: ServedSeparators,
+        quotas: Quotas,
         settings: ProcessSettings,
         uploads: UploadLimits,
         clock: Clock = utc_now,
@@ -63,6 +69,7 @@ class ProcessService:
         self._admission = admission
         self._blobs = blobs
         self._separators = separators
+        self.quotas = quotas
         self._settings = settings
         self._limits = _decode_limits(settings, uploads)
         self._kept_for = timedelta(seconds=settings.outputs_s)
@@ -99,6 +106,7 @@ class ProcessService:
 
         Raises UnsupportedMedia and BadAudio for what is no such track, IdempotencyMismatch, TooManyRequests.
         """
+        audited(sha256=received.sha256)
         request_sha256 = request_hash({"file": received.sha256, "plan": plan.to_record()})
         job_id = await self._admission.id_of_request(tenant, "process", key, request_sha256)
         earlier = await self._admission.find(tenant, job_id)
@@ -114,7 +122,9 @@ class ProcessService:
             request_sha256=request_sha256,
             now=self._clock(),
         )
-        accepted = await self._admission.admit([job])
+        accepted = await self._admission.admit(
+            [job], Amounts(1, 0.0, source.duration_s, source.blob.size_bytes * (1 + TRACKS_OF_A_MIX))
+        )
         self._admission.push(accepted)
         return accepted[0]
 

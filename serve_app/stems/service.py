@@ -26,7 +26,7 @@ class StemsRequest:
 class StemsService:
     def __init__(self, chains: Chains, admission: Admission, separators: ServedSeparators) -> None:
         self._separators = separators
-        self._derivations = Derivations(chains, admission)
+        self._derivations = Derivations(chains, admission, stored_for_each=5)
 
     async def start(
         self, tenant: str, chain_id: str, node_id: str, wanted: StemsRequest, key: str | None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from configs.settings import Capability
 from serve_app.access.callers import KnownCaller
 from serve_app.http.dependencies import service
 from serve_app.system.schemas import CapacityView, ModelListView, capacity_view, model_list_view
@@ -44,9 +45,10 @@ async def models(system: System) -> ModelListView:
 
 @router.get("/v1/gpu", response_model=CapacityView)
 async def gpu(caller: KnownCaller, system: System) -> CapacityView:
-    """GPUs in the cluster, the replicas and queues of each deployment, and the jobs; at most a second old. Where
-    keys are configured, what waits and is worked on is told only to those that send one; others read null."""
-    return capacity_view(await system.capacity(), with_work=caller is not None)
+    """GPUs in the cluster, the replicas and queues of each deployment, and the jobs; at most a second old. What
+    waits and is worked on is all tenants' together, so that only an operator's key shows it; others read null."""
+    is_operator = caller is not None and caller.may(Capability.ADMIN)
+    return capacity_view(await system.capacity(), with_work=is_operator)
 
 
 @router.get("/v1/config")

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from deployments.stages.prompting import WISHES
 from deployments.temporary import temporary_folder
-from serve_app.access.callers import CurrentCaller
+from serve_app.access.callers import CallerWithTools
 from serve_app.http.attendance import attended
 from serve_app.http.dependencies import Configured, form_body, parse_form, service
 from serve_app.http.multipart import ReceivedUpload, receive_upload
@@ -45,7 +45,7 @@ WAV_ANSWER: dict[int | str, dict[str, Any]] = {
 )
 async def analyze(
     request: Request,
-    caller: CurrentCaller,
+    caller: CallerWithTools,
     tools: Tools,
     settings: Configured,
 ) -> AnalyzeView:
@@ -65,7 +65,7 @@ async def analyze(
 async def generate(
     wanted: GenerateTool,
     request: Request,
-    caller: CurrentCaller,
+    caller: CallerWithTools,
     tools: Tools,
     settings: Configured,
 ) -> Response:
@@ -88,7 +88,7 @@ async def generate(
 )
 async def compose(
     request: Request,
-    caller: CurrentCaller,
+    caller: CallerWithTools,
     tools: Tools,
     settings: Configured,
 ) -> Response:
@@ -115,7 +115,7 @@ async def compose(
 async def carry_on(
     wanted: ContinueTool,
     request: Request,
-    caller: CurrentCaller,
+    caller: CallerWithTools,
     tools: Tools,
     settings: Configured,
 ) -> ContinuedView:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,16 @@ from deployments.engines.common.errors import EngineError
 from deployments.engines.music.protocol import MusicGenerator, Sampling
 from deployments.stages.clip import Source, make_clip
 from deployments.stages.prompting import Brief, brief_of, worded
+from deployments.telemetry.metering import Meter, MeteredAnalyser, MeteredGenerator, metering
 from deployments.temporary import temporary_folder
+from deployments.turns import Shares
+from serve_app.access.callers import calling
+from serve_app.access.quotas import Quotas
 from serve_app.http.multipart import ReceivedUpload
 from serve_app.http.problems import Forbidden, NotFound, TooManyRequests
 from serve_app.tools.log import ToolLog
 from serve_app.tools.shared_folder import SharedFolder
+from storage.domain.accounts import Amounts
 from storage.domain.seeds import SEED_COUNT
 
 STUDIO = SoundFormat(32_000, 2)
@@ -69,21 +74,30 @@ class Continued:
 
 
 class ToolService:
-    """Works on at most `tools.concurrent` requests at once. `analyser` None: there is none here.
+    """Works on at most `tools.concurrent` requests at once, of which no tenant gets the last. `analyser` None:
+    there is none here; `quotas` None: nobody's use is counted.
 
     All methods raise EngineError and TooManyRequests; cancelling their task stops the work.
     """
 
-    def __init__(self, generator: MusicGenerator, analyser: Analyser | None, settings: Settings) -> None:
+    def __init__(
+        self,
+        generator: MusicGenerator,
+        analyser: Analyser | None,
+        quotas: Quotas | None,
+        settings: Settings,
+    ) -> None:
         tools, uploads = settings.tools, settings.uploads
-        self._generator = generator
-        self._analyser = analyser
+        self._generator = MeteredGenerator(generator)
+        self._analyser = MeteredAnalyser(analyser) if analyser is not None else None
+        self._quotas = quotas
+        self._gpu_s_per_audio_s = settings.access.gpu_s_per_audio_s
         self._settings = tools
         self._folder = (
             SharedFolder(Path(tools.folder), uploads.max_bytes) if tools.folder is not None else None
         )
         self._log = ToolLog(tools)
-        self._under_way = 0
+        self._under_way = Shares(tools.concurrent)
         common: dict[str, Any] = {
             "timeout_s": uploads.decode_timeout_s,
             "memory_bytes": uploads.decode_memory_bytes,
@@ -97,7 +111,7 @@ class ToolService:
 
     async def analyse(self, received: ReceivedUpload, request_id: str, *, wants_melody: bool) -> Analysis:
         """Raises UnsupportedMedia, BadAudio (also for what is too long), NotFound where there is no analyser."""
-        with self._turn():
+        async with self._turn("analyze", upload_bytes=received.size_bytes):
             analysis = await self._heard(received.path, request_id, wants_melody=wants_melody)
         await self._log.keep("analyze", request_id, analysis.to_record(), given=received.path)
         return analysis
@@ -105,7 +119,7 @@ class ToolService:
     async def generate(
         self, text: str, wishes: Mapping[str, Any], duration_s: float, seed: int | None, request_id: str
     ) -> Clip:
-        with self._turn():
+        async with self._turn("generate", duration_s):
             clip = await self._made(worded(text, wishes), duration_s, seed, request_id)
         await self._log.keep("generate", request_id, _said(clip), made=clip.wav)
         return clip
@@ -120,7 +134,7 @@ class ToolService:
         request_id: str,
     ) -> Clip:
         """A clip as the given one sounds, but for `wishes`. Raises as `analyse`."""
-        with self._turn():
+        async with self._turn("compose", duration_s, received.size_bytes):
             heard = await self._heard(received.path, request_id, wants_melody=False)
             clip = await self._made(brief_of(heard, text, wishes), duration_s, seed, request_id)
         await self._log.keep("compose", request_id, _said(clip), given=received.path, made=clip.wav)
@@ -143,27 +157,35 @@ class ToolService:
             )
         if tenant is not None:
             folder = folder.of_tenant(tenant)
-        with self._turn(), temporary_folder("continue") as name:
-            given, made = name / "given", name / "made.wav"
-            await asyncio.to_thread(folder.fetch, wanted.audio_path, given)
-            decoded = await decode_file(given, name / "canonical.wav", self._long)
-            if (await self._generator.info()).engine == MOCK:
-                suffix = Path(wanted.audio_path).suffix
-                path = await asyncio.to_thread(folder.put_beside, wanted.audio_path, given, suffix)
-                return Continued(path, decoded.samples / decoded.rate_hz)
-            samples, rate_hz = await asyncio.to_thread(lambda: decode_wav(decoded.path.read_bytes()))
-            source = last_samples(samples, round(wanted.prompt_duration_s * rate_hz))
-            new = await make_clip(
-                self._generator,
-                request_id=request_id,
-                prompt=wanted.prompt,
-                duration_s=wanted.duration_s,
-                sampling=Sampling(_seed(wanted.seed), cfg_coef=wanted.cfg_coef),
-                wanted=SoundFormat(rate_hz, samples.shape[0]),
-                source=Source(source, rate_hz),
-            )
-            await asyncio.to_thread(made.write_bytes, encode_wav(new, rate_hz))
-            path = await asyncio.to_thread(folder.put_beside, wanted.audio_path, made, ".wav")
+        async with self._turn("continue", wanted.duration_s):
+            with temporary_folder("continue") as name:
+                return await self._carried_on(folder, wanted, request_id, name)
+
+    async def _carried_on(
+        self, folder: SharedFolder, wanted: ContinueRequest, request_id: str, name: Path
+    ) -> Continued:
+        given, made = name / "given", name / "made.wav"
+        await asyncio.to_thread(folder.fetch, wanted.audio_path, given)
+        decoded = await decode_file(given, name / "canonical.wav", self._long)
+        if (await self._generator.info()).engine == MOCK:
+            suffix = Path(wanted.audio_path).suffix
+            path = await asyncio.to_thread(folder.put_beside, wanted.audio_path, given, suffix)
+            return Continued(path, decoded.samples / decoded.rate_hz)
+        samples, rate_hz = await asyncio.to_thread(lambda: decode_wav(decoded.path.read_bytes()))
+        source = last_samples(samples, round(wanted.prompt_duration_s * rate_hz))
+        new = await make_clip(
+            self._generator,
+            request_id=request_id,
+            prompt=wanted.prompt,
+            duration_s=wanted.duration_s,
+            sampling=Sampling(_seed(wanted.seed), cfg_coef=wanted.cfg_coef),
+            client=calling().tenant,
+            weight=calling().weight,
+            wanted=SoundFormat(rate_hz, samples.shape[0]),
+            source=Source(source, rate_hz),
+        )
+        await asyncio.to_thread(made.write_bytes, encode_wav(new, rate_hz))
+        path = await asyncio.to_thread(folder.put_beside, wanted.audio_path, made, ".wav")
         await self._log.keep("continue", request_id, asdict(wanted) | {"made": path})
         return Continued(path, new.shape[1] / rate_hz)
 
@@ -187,6 +209,8 @@ class ToolService:
             duration_s=duration_s + TAIL_S,
             sampling=Sampling(chosen),
             wanted=STUDIO,
+            client=calling().tenant,
+            weight=calling().weight,
         )
         tail_samples = round(TAIL_S * STUDIO.rate_hz)
         wav = await asyncio.to_thread(lambda: encode_wav(fade_tail(samples, tail_samples), STUDIO.rate_hz))
@@ -206,17 +230,30 @@ class ToolService:
             logger.warning("a clip was not analysed: %r", error)
             return None
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._under_way >= self._settings.concurrent:
+    @asynccontextmanager
+    async def _turn(self, tool: str, audio_s: float = 0.0, upload_bytes: int = 0) -> AsyncIterator[None]:
+        """A place for a request, and what it may need of the tenant's quotas; what it took is settled at its
+        end."""
+        caller = calling()
+        if not self._under_way.take(caller.tenant, is_alone=caller.tier is None):
+            busy = self._under_way.places - self._under_way.free
             raise TooManyRequests(
-                f"{self._under_way} requests of the tools are being worked on already", retry_after_s=5
+                f"{busy} requests of the tools are being worked on already", retry_after_s=5
             )
-        self._under_way += 1
         try:
-            yield
+            with metering(Meter()) as meter:
+                if self._quotas is None:
+                    yield
+                    return
+                held = Amounts(1, audio_s * self._gpu_s_per_audio_s, audio_s, 0, upload_bytes)
+                async with self._quotas.holding(tool, held) as usage:
+                    try:
+                        yield
+                        usage.take(Amounts(audio_s=audio_s))
+                    finally:
+                        usage.take(Amounts(1, meter.gpu_s, 0.0, 0, upload_bytes))
         finally:
-            self._under_way -= 1
+            self._under_way.give_back(caller.tenant)
 
 
 def _seed(asked: int | None) -> int:

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from storage.domain.accounts import Amounts
 from storage.domain.model import DomainError, Failure, Fenced, Refused, Track
 
 
@@ -91,7 +92,11 @@ class StageRecord:
 class Job:
     """A job's record. `progress` is 0..1; `beat` rises with every sign of life under one fence. `inputs` are the
     names of the blobs that it reads and that nothing else may name. `origin` is the request that asked for it: its
-    `request_id`, and its `traceparent` where it is traced; it decides nothing."""
+    `request_id`, and its `traceparent` where it is traced; it decides nothing.
+
+    `audio_s` is how much audio it makes or works on, `weight` its tenant's share of turns. `gpu_s` and
+    `stored_bytes` are what its attempts took of models' time and of the storage.
+    """
 
     id: str
     kind: JobKind
@@ -108,6 +113,10 @@ class Job:
     lease_s: float = 0.0
     progress: float = 0.0
     cancel_requested: bool = False
+    audio_s: float = 0.0
+    weight: int = 1
+    gpu_s: float = 0.0
+    stored_bytes: int = 0
     stages: tuple[StageRecord, ...] = ()
     result: Mapping[str, Any] | None = None
     error: Failure | None = None
@@ -224,6 +233,19 @@ def finish(
         updated_at=now,
         finished_at=now,
     )
+
+
+def charge(job: Job, gpu_s: float, stored_bytes: int) -> Job:
+    """With what an attempt took added; a finished job stays as it is."""
+    if job.state.is_finished:
+        return job
+    return replace(job, gpu_s=round(job.gpu_s + gpu_s, 3), stored_bytes=job.stored_bytes + stored_bytes)
+
+
+def spent(job: Job) -> Amounts:
+    """What a job that has ended took. Audio that was not made costs nothing."""
+    made_s = job.audio_s if job.state is JobState.SUCCEEDED else 0.0
+    return Amounts(jobs=1, gpu_s=job.gpu_s, audio_s=made_s, stored_bytes=job.stored_bytes)
 
 
 def request_cancel(job: Job, now: datetime) -> Job:

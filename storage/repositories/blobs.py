@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +37,20 @@ class _Verified:
 
 
 class Blobs:
-    def __init__(self, store: ObjectStore) -> None:
+    """`on_stored` is called with the size of every blob that was written."""
+
+    def __init__(
+        self, store: ObjectStore, on_stored: Callable[[int], None] = lambda size_bytes: None
+    ) -> None:
         self._store = store
+        self._on_stored = on_stored
         self._verified: OrderedDict[str, _Verified] = OrderedDict()
 
     async def put(self, tenant: str, owner: str, data: bytes) -> BlobRef:
         sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
         ref = BlobRef(f"{owner}-{sha256}", sha256, len(data))
         await self._store.put(paths.blob(tenant, ref.name), data)
+        self._on_stored(ref.size_bytes)
         return ref
 
     async def put_file(self, tenant: str, owner: str, path: Path, sha256: str) -> BlobRef:
@@ -52,6 +58,7 @@ class Blobs:
         size_bytes = (await asyncio.to_thread(path.stat)).st_size
         ref = BlobRef(f"{owner}-{sha256}", sha256, size_bytes)
         await self._store.put_file(paths.blob(tenant, ref.name), path)
+        self._on_stored(ref.size_bytes)
         return ref
 
     async def get(self, tenant: str, ref: BlobRef) -> bytes:

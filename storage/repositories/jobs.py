@@ -7,13 +7,13 @@ markers finds every job that somebody may still have to work on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from storage import paths
-from storage.domain.accounts import NoRoom
-from storage.domain.jobs import Job, JobKind, JobNotFound, JobState
+from storage.domain.accounts import NOTHING, Amounts, Held, Limits, NoRoom
+from storage.domain.jobs import Job, JobKind, JobNotFound, JobState, spent
 from storage.domain.model import Failure
 from storage.domain.records import job_from_record, job_to_record
 from storage.repositories.accounts import Accounts
@@ -28,10 +28,17 @@ CODEC: Codec[Job] = Codec(encode=job_to_record, decode=job_from_record)
 
 @dataclass(frozen=True, slots=True)
 class JobKey:
-    """What finds a job's record."""
+    """What finds a job's record. `kind` (None: not known) and `weight` say whose turn it is before the record is
+    read; keys of one job are equal whatever they say."""
 
     tenant: str
     job_id: str
+    kind: JobKind | None = field(default=None, compare=False)
+    weight: int = field(default=1, compare=False)
+
+
+def key_of(job: Job) -> JobKey:
+    return JobKey(job.tenant, job.id, job.kind, job.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Jobs:
         self._store = store
         self._clock = clock
         self._timeline = Timeline(store, "jobs")
-        self._accounts = Accounts(store)
+        self.accounts = Accounts(store, clock, self._spent)
 
     async def create(self, job: Job) -> tuple[Job, bool]:
         """Keep a new job, its marker first: (job, True), or (the one of that id, False)."""
@@ -56,7 +63,7 @@ class Jobs:
         await self._timeline.add(job.tenant, job.id, job.created_at)
         kept, created = await self._document(job.tenant, job.id).create(job)
         if kept.state.is_finished:
-            await self.clear_active(JobKey(job.tenant, job.id))
+            await self.clear_active(kept)
         return kept, created
 
     async def find(self, tenant: str, job_id: str) -> Job | None:
@@ -82,7 +89,7 @@ class Jobs:
         except (ObjectNotFound, BadKey) as error:
             raise JobNotFound(job_id) from error
         if job.state.is_finished:
-            await self.clear_active(JobKey(tenant, job_id))
+            await self.clear_active(job)
         return job
 
     async def end_damaged(self, tenant: str, job_id: str) -> Job:
@@ -108,31 +115,31 @@ class Jobs:
         except (ObjectNotFound, BadKey) as error:
             raise JobNotFound(job_id) from error
         if job.state.is_finished:
-            await self.clear_active(JobKey(tenant, job_id))
+            await self.clear_active(job)
         return job
 
-    async def admit(self, tenant: str, job_ids: Sequence[str], most: int) -> None:
-        """Markers and places for new jobs of which the tenant may have so many unfinished ones, for all of
-        them or for
-        none; to be called before `create`. Raises NoRoom.
+    async def admit(self, tenant: str, wanted: Mapping[str, Held], limits: Limits) -> None:
+        """Markers for new jobs, and what they need held in the tenant's account, for all of them or for none; to be
+        called before `create`. Raises NoRoom.
         """
-        await self._accounts.require_room(tenant, len(job_ids), most)  # most refusals write nothing
-        keys = [paths.active(tenant, job_id) for job_id in job_ids]
+        needed = sum((held.amounts for held in wanted.values()), NOTHING)
+        await self.accounts.require_room(tenant, needed, limits)  # most refusals write nothing
+        keys = [paths.active(tenant, job_id) for job_id in wanted]
         await asyncio.gather(*(self._store.put(key, b"") for key in keys))
         try:
-            await self._accounts.reserve(tenant, job_ids, most)
+            await self.accounts.reserve(tenant, wanted, limits)
         except NoRoom:
             await asyncio.gather(*(self._store.delete(key) for key in keys))
             raise
 
-    async def require_room(self, tenant: str, jobs: int, most: int) -> None:
-        """Whether so many more would be admitted now; nothing is reserved. Raises NoRoom."""
-        await self._accounts.require_room(tenant, jobs, most)
+    async def clear_active(self, job: Job) -> None:
+        """Remove the marker of a job that has ended, and settle what it held."""
+        await self._store.delete(paths.active(job.tenant, job.id))
+        await self.accounts.settle(job.tenant, {job.id: spent(job)})
 
-    async def clear_active(self, key: JobKey) -> None:
-        """Remove the marker of a job that has ended, and give its place back."""
-        await self._store.delete(paths.active(key.tenant, key.job_id))
-        await self._accounts.give_back(key.tenant, [key.job_id])
+    async def _spent(self, tenant: str, job_id: str) -> Amounts:
+        job = await self.find(tenant, job_id)
+        return NOTHING if job is None else spent(job)
 
     async def active(self) -> list[JobKey]:
         """All unfinished jobs of all tenants, by their markers."""

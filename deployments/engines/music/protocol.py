@@ -44,7 +44,8 @@ class Sampling:
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """One take. `context` is float32 [channels, samples] at the engine's own rate and channels, at most what
-    the model can take; None in `text` and `compose` modes."""
+    the model can take; None in `text` and `compose` modes. Where takes wait, those of different `client`s take
+    turns, a client of `weight` 2 two for one."""
 
     request_id: str
     mode: GenerationMode
@@ -52,6 +53,8 @@ class GenerationRequest:
     duration_s: float
     sampling: Sampling
     context: Samples | None = None
+    client: str = ""
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)

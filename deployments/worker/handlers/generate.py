@@ -37,7 +37,7 @@ class GenerateHandler(ChainHandler):
         node = chain.node(str(job.node_id))
         async with broadcasting(self._segments, job, node.duration_s) as broadcast:
             owner = f"{job.id}-{job.fence}"
-            made = await self._stage.run(chain, node, owner, on_progress, broadcast.push)
+            made = await self._stage.run(chain, node, owner, on_progress, broadcast.push, job.weight)
             return await self.end(job, lambda chain, now: _published(chain, job, made, now))
 
 

@@ -11,7 +11,6 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from deployments.engines.music.batching.take import Stage, Take
 from deployments.engines.music.codec.stream import CodecDecoder
 from deployments.engines.music.meter import BatchState, Meter
 from deployments.engines.music.protocol import GenerationProgress
+from deployments.turns import Turns
 
 logger = logging.getLogger("segue.generator")
 
@@ -69,7 +69,7 @@ class Batch:
         self._meter = meter
         self._prepare_thread = prepare_thread
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._waiting: deque[Take] = deque()
+        self._waiting: Turns[Take] = Turns()
         self._active: list[Take] = []
         self._under_way: set[Take] = set()
         self._under_way_lock = threading.Lock()
@@ -97,9 +97,14 @@ class Batch:
         )
 
     def submit(self, take: Take) -> None:
-        """Raises EngineBusy if too many are waiting already."""
+        """Raises EngineBusy if too many are waiting already. The last fifth of the places to wait in is for
+        others than the client that has all the rest."""
+        limits, client = self._limits, take.request.client
         with self._under_way_lock:
-            if len(self._under_way) >= self._limits.takes + self._limits.waiting:
+            own = sum(other.request.client == client for other in self._under_way) if client else 0
+            if len(self._under_way) >= limits.takes + limits.waiting or (
+                own >= limits.takes + limits.waiting - limits.waiting // 5
+            ):
                 raise EngineBusy(f"{len(self._under_way)} takes are under way or waiting")
             self._under_way.add(take)
         self._conditioning.submit(self._timed, partial(self._prepare, take))
@@ -129,7 +134,8 @@ class Batch:
         except Exception as error:
             self._inbox.put(partial(self._end, take, _as_engine_error(take, error)))
         else:
-            self._inbox.put(partial(self._waiting.append, take))
+            request = take.request
+            self._inbox.put(partial(self._waiting.append, request.client, take, request.weight))
 
     # In the batch's thread.
 
@@ -167,10 +173,12 @@ class Batch:
             return
 
     def _admit(self) -> None:
-        """First come, first served: a take that does not fit yet holds up those behind it, or it might never
-        come to its turn."""
+        """Clients take turns, each with its first take: one client's burst holds up another's take until one of
+        those that step is done. A take that does not fit yet holds up those behind it, or it might never come to
+        its turn."""
         while self._waiting and len(self._active) < self._limits.takes:
-            take = self._waiting[0]
+            client = self._waiting.owners()[0]
+            take = self._waiting.first(client)
             length = take.conditions.prefix.shape[1] + take.positions
             needed = self._decoder.cache_bytes(take.rows, length)
             if needed > self._limits.kv_bytes:
@@ -184,7 +192,7 @@ class Batch:
                 continue
             if self._kv_bytes + needed > self._limits.kv_bytes:
                 return
-            self._waiting.popleft()
+            self._waiting.take(client)
             self._meter.admitted(waited_s=time.monotonic() - take.submitted_s)
             self._active.append(take)
             take.kv_bytes = needed

@@ -516,3 +516,53 @@ async def test_fewer_bits_play_at_the_same_level(dtype: str) -> None:
 def test_what_cannot_be_had_says_why(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=message):
         SegueEngine(find("tiny"), cache_dir=model_cache(), options=replace(TINY, **options))
+
+
+class NotesAtTheGate(Notes):
+    """Holds the batch after its first step until the gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def stepped(self, state: BatchState, *, seconds: float) -> None:
+        super().stepped(state, seconds=seconds)
+        self.gate.wait(20.0)
+
+
+async def test_one_clients_burst_delays_anothers_take_by_at_most_one_batch() -> None:
+    notes, ended = NotesAtTheGate(), list[str]()
+    async with _engine(notes, takes=2, waiting=16) as engine:
+        batch = engine._batch
+
+        async def ask(client: str) -> None:
+            await hear(engine, replace(make_request(duration_s=0.4), client=client))
+            ended.append(client)
+
+        asked = [asyncio.create_task(ask("ann")) for _ in range(10)]
+        await until(lambda: len(batch._under_way) == 10)
+        asked.append(asyncio.create_task(ask("bob")))
+        await until(
+            lambda: batch._inbox.qsize() + len(batch._waiting) + len(batch._active) == 11, timeout_s=20.0
+        )
+        notes.gate.set()
+        await asyncio.gather(*asked)
+    # Two takes are the batch that runs, two the one that the other's take is in.
+    assert ended.index("bob") < 4, ended
+
+
+async def test_the_last_places_to_wait_are_not_for_who_has_the_others() -> None:
+    notes = NotesAtTheGate()
+    async with _engine(notes, takes=1, waiting=5) as engine:
+
+        async def ask(client: str) -> None:
+            await hear(engine, replace(make_request(duration_s=0.2), client=client))
+
+        asked = [asyncio.create_task(ask("ann")) for _ in range(5)]
+        await until(lambda: len(engine._batch._under_way) == 5)
+        with pytest.raises(EngineBusy):
+            await ask("ann")
+        asked.append(asyncio.create_task(ask("bob")))
+        await until(lambda: len(engine._batch._under_way) == 6)
+        notes.gate.set()
+        await asyncio.gather(*asked)
