@@ -110,6 +110,12 @@ class ProcessSettings(Frozen):
 
     max_bytes: int = Field(500_000_000, description="largest track")
     max_duration_s: float = Field(3600.0, description="longest track")
+    max_decoded_bytes: int = Field(
+        2 * 1024**3, ge=1, description="largest track as 32-bit floats: an hour at 48 kHz in stereo is 1.3 GB"
+    )
+    max_disk_bytes: int = Field(
+        20 * 1024**3, ge=1, description="most temporary disk that a track may need on a runner; else 413"
+    )
     decode_timeout_s: float = Field(600.0, description="longest that decoding a track may take")
     concurrent_uploads: int = Field(2, ge=1, description="tracks decoded at once per ingress replica")
     target_db: float = Field(
@@ -171,6 +177,9 @@ class UploadLimits(Frozen):
 
     max_bytes: int = Field(100 * 1024 * 1024, description="largest file")
     max_duration_s: float = Field(600.0, description="longest clip")
+    max_decoded_bytes: int = Field(
+        256 * 1024**2, ge=1, description="largest clip as 32-bit floats: ten minutes at 48 kHz in stereo fit"
+    )
     min_duration_s: float = Field(0.1, description="shortest clip")
     max_channels: int = Field(2, description="most channels")
     min_rate_hz: int = Field(4_000, description="lowest sample rate")
@@ -238,9 +247,6 @@ class HttpSettings(Frozen):
     )
     body_idle_s: float = Field(30.0, gt=0, description="longest pause between two parts of a body; then 408")
     body_s: float = Field(1800.0, gt=0, description="longest that a body may take to arrive; then 408")
-    unread_s: float = Field(
-        60.0, gt=0, description="longest that a client may read nothing of a download; it is cut off then"
-    )
 
 
 class Capability(StrEnum):

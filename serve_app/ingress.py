@@ -78,5 +78,5 @@ class Ingress:
 
 
 IngressDeployment = serve.deployment(
-    name="Ingress", max_ongoing_requests=200, ray_actor_options={"num_cpus": 0.1}
+    name="Ingress", max_ongoing_requests=1500, ray_actor_options={"num_cpus": 0.1}
 )(serve.ingress()(Ingress))

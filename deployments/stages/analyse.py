@@ -8,17 +8,24 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from deployments.audio.resample import StreamingResampler
 from deployments.audio.samples import Samples
-from deployments.audio.wav import decode_wav
+from deployments.audio.track import BLOCK_SAMPLES, TrackReader
 from deployments.engines.analysis.analysis import Analysis
 from deployments.engines.analysis.protocol import Analyser, AnalysisRequest
 from deployments.engines.common.errors import UnknownModel
 from deployments.stages.node_audio import NodeSounds
 from deployments.stages.watch import watch
+from deployments.temporary import temporary_folder
 from storage.domain.derivations import Made
 from storage.domain.model import NodeAudio
 from storage.repositories.analyses import Analyses
 from storage.repositories.blobs import Blobs
+
+HIGHEST_RATE_HZ = 48_000
+"""No part of an analysis asks for what is above 24 kHz."""
 
 Document = dict[str, Any]
 """An analysis as `Analysis.to_record` gives it."""
@@ -47,8 +54,10 @@ class AnalyseStage:
         cached = await self._analyses.find(tenant, name)
         if cached is not None:
             return await self._keep(tenant, owner, json.loads(cached), audio.sha256, info)
-        data = await self._sounds.get(tenant, audio)
-        samples, rate_hz = await asyncio.to_thread(decode_wav, data)
+        with temporary_folder("analyse") as folder:
+            await self._sounds.fetch(tenant, audio, folder / "clip.wav")
+            reader = await asyncio.to_thread(TrackReader, folder / "clip.wav")
+            samples, rate_hz = await asyncio.to_thread(_beginning, reader, self._max_duration_s)
         with watch().stage("analysis"):
             analysis = await self.analyse(owner, samples, rate_hz, wants_melody=wants_melody)
         document = analysis.to_record()
@@ -88,6 +97,21 @@ class AnalyseStage:
             document=await self._blobs.put(tenant, owner, _encoded(document)),
             summary=summary_of(document),
         )
+
+
+def _beginning(reader: TrackReader, longest_s: float) -> tuple[Samples, int]:
+    """The clip's first `longest_s` seconds, float32 [channels, samples], and their rate: the clip's own, or
+    `HIGHEST_RATE_HZ` for one that has a higher one. Only a block of those lies in memory at a time."""
+    rate_hz = min(reader.rate_hz, HIGHEST_RATE_HZ)
+    total = min(reader.samples, round(longest_s * reader.rate_hz))
+    if rate_hz == reader.rate_hz:
+        return reader.read(0, total), rate_hz
+    resampler = StreamingResampler(reader.rate_hz, rate_hz, reader.channels)
+    blocks = [
+        resampler.push(reader.read(start, min(BLOCK_SAMPLES, total - start)))
+        for start in range(0, total, BLOCK_SAMPLES)
+    ]
+    return np.concatenate([*blocks, resampler.finish()], axis=1), rate_hz
 
 
 def summary_of(document: Mapping[str, Any]) -> dict[str, Any]:

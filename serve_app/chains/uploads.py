@@ -44,7 +44,7 @@ class UploadService:
         self._peaks = peaks
         self._analyses = analyses
         self.quotas = quotas
-        self._limits = _decode_limits(limits)
+        self._limits = DecodeLimits.of(limits)
         self._clock = clock
         self._decoding = asyncio.Semaphore(limits.concurrent)
 
@@ -111,15 +111,3 @@ class UploadService:
             original_format=decoded.container.value,
             original_name=received.filename or None,
         )
-
-
-def _decode_limits(limits: UploadLimits) -> DecodeLimits:
-    return DecodeLimits(
-        timeout_s=limits.decode_timeout_s,
-        memory_bytes=limits.decode_memory_bytes,
-        max_duration_s=limits.max_duration_s,
-        min_duration_s=limits.min_duration_s,
-        max_channels=limits.max_channels,
-        min_rate_hz=limits.min_rate_hz,
-        max_rate_hz=limits.max_rate_hz,
-    )

@@ -16,11 +16,12 @@ from deployments.specs.process import PipelinePlan, ProcessSpec, delivered
 from deployments.specs.spec import new_job
 from deployments.stages.pipeline.encode import Delivery
 from deployments.stages.pipeline.normalisation import Normalisation
+from deployments.stages.pipeline.separation import disk_bytes
 from deployments.temporary import temporary_folder
 from serve_app.access.audit import audited
 from serve_app.access.quotas import Quotas
 from serve_app.http.multipart import ReceivedUpload
-from serve_app.http.problems import Conflict, Gone, NotFound
+from serve_app.http.problems import Conflict, Gone, NotFound, PayloadTooLarge
 from serve_app.jobs.admission import Admission
 from serve_app.jobs.idempotency import request_hash
 from serve_app.jobs.service import JobService
@@ -33,6 +34,8 @@ from storage.repositories.blobs import Blobs
 from storage.stores.clock import Clock, utc_now
 
 SOURCE = "mix"
+MOST_SOURCES = 6
+"""Of any separator."""
 TRACKS_OF_A_MIX = 20
 """About how many tracks as large as the mix the pipeline stores, normalised copies among them."""
 _READ_BYTES = 1024 * 1024
@@ -71,7 +74,12 @@ class ProcessService:
         self._separators = separators
         self.quotas = quotas
         self._settings = settings
-        self._limits = _decode_limits(settings, uploads)
+        self._limits = DecodeLimits.of(
+            uploads,
+            max_duration_s=settings.max_duration_s,
+            max_output_bytes=settings.max_decoded_bytes,
+            timeout_s=settings.decode_timeout_s,
+        )
         self._kept_for = timedelta(seconds=settings.outputs_s)
         self._clock = clock
         self._decoding = asyncio.Semaphore(settings.concurrent_uploads)
@@ -173,6 +181,12 @@ class ProcessService:
         with temporary_folder("process-upload") as folder:
             async with self._decoding:
                 decoded = await decode_file(received.path, folder / "mix.wav", self._limits)
+            needed = disk_bytes(decoded.samples, decoded.rate_hz, decoded.channels, MOST_SOURCES)
+            if needed > self._settings.max_disk_bytes:
+                raise PayloadTooLarge(
+                    self._settings.max_disk_bytes,
+                    what=f"What taking this track apart needs on disk ({needed / 1e9:.1f} GB)",
+                )
             blob = await self._blobs.put_file(tenant, f"source-{job_id}", decoded.path, decoded.sha256)
         return Track(
             name=SOURCE,
@@ -185,15 +199,3 @@ class ProcessService:
             peak_dbfs=decoded.peak_dbfs,
             facts={"container": decoded.container.value, "codec": decoded.codec},
         )
-
-
-def _decode_limits(settings: ProcessSettings, uploads: UploadLimits) -> DecodeLimits:
-    return DecodeLimits(
-        timeout_s=settings.decode_timeout_s,
-        memory_bytes=uploads.decode_memory_bytes,
-        max_duration_s=settings.max_duration_s,
-        min_duration_s=uploads.min_duration_s,
-        max_channels=uploads.max_channels,
-        min_rate_hz=uploads.min_rate_hz,
-        max_rate_hz=uploads.max_rate_hz,
-    )

@@ -98,16 +98,8 @@ class ToolService:
         )
         self._log = ToolLog(tools)
         self._under_way = Shares(tools.concurrent)
-        common: dict[str, Any] = {
-            "timeout_s": uploads.decode_timeout_s,
-            "memory_bytes": uploads.decode_memory_bytes,
-            "min_duration_s": uploads.min_duration_s,
-            "max_channels": uploads.max_channels,
-            "min_rate_hz": uploads.min_rate_hz,
-            "max_rate_hz": uploads.max_rate_hz,
-        }
-        self._short = DecodeLimits(max_duration_s=tools.max_input_s, **common)
-        self._long = DecodeLimits(max_duration_s=uploads.max_duration_s, **common)
+        self._short = DecodeLimits.of(uploads, max_duration_s=tools.max_input_s)
+        self._long = DecodeLimits.of(uploads)
 
     async def analyse(self, received: ReceivedUpload, request_id: str, *, wants_melody: bool) -> Analysis:
         """Raises UnsupportedMedia, BadAudio (also for what is too long), NotFound where there is no analyser."""

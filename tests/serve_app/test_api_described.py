@@ -134,6 +134,7 @@ async def described(request: pytest.FixtureRequest) -> AsyncIterator[Described]:
         "export_id": exported.headers["x-segue-export-id"],
         "stem": "vocals",
         "track": "drums",
+        "key_id": "0123456789abcdef",
         "process": process,
     }
     overrides = {

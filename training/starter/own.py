@@ -32,6 +32,7 @@ _LIMITS = DecodeLimits(
     max_channels=2,
     min_rate_hz=8_000,
     max_rate_hz=192_000,
+    max_output_bytes=2**31,
 )
 SONG_S = 60
 LEAST_S = 31

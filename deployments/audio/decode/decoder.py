@@ -107,8 +107,8 @@ def _write(blocks: Iterator[tuple[SoundFormat, Block]], sink: BinaryIO, limits: 
         if not np.isfinite(block).all():
             raise BadAudio(BadAudioCode.NOT_FINITE, "the file has samples that are not finite numbers")
         samples += block.shape[0]
-        if samples > limits.max_duration_s * sound.rate_hz:
-            raise limits.too_long()
+        if samples > limits.most_samples(sound):
+            raise limits.too_large(sound)
         energy += float(np.square(block, dtype=np.float64).sum())
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
         sink.write(block.astype("<f4", copy=False).data)

@@ -59,8 +59,9 @@ async def run_pipeline(
 ) -> tuple[StageRecord, ...]:
     """Run the stages in order; `on_stage` keeps each one's record before the next begins.
 
-    What succeeded before (`done`, by earlier attempts) with the same parameters is not done again; what failed is
-    tried again. A broken engine ends the attempt, but in the last one it fails its stage alone.
+    Only one stage's tracks lie on this machine's disk at a time. What succeeded before (`done`, by earlier
+    attempts) with the same parameters is not done again; what failed is tried again. A broken engine ends the
+    attempt, but in the last one it fails its stage alone.
     """
     finished = {record.name: record for record in done if record.state is StageState.SUCCEEDED}
     records: list[StageRecord] = []
@@ -79,6 +80,7 @@ async def run_pipeline(
             records.append(earlier)
         else:
             record = await _run_stage(stage, workspace, report, is_last_attempt)
+            workspace.clear()
             await on_stage(record)
             records.append(record)
         passed += share

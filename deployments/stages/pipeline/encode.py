@@ -80,6 +80,7 @@ class EncodeStage:
         made = []
         for count, name in enumerate(names, 1):
             made.append(await self._encode(workspace, name))
+            workspace.drop(name)
             on_progress(count / len(names))
         return made
 

@@ -62,6 +62,7 @@ class NormalisationStage:
         made = []
         for count, name in enumerate(names, 1):
             made.append(await self._normalise(workspace, name))
+            workspace.drop(name, name + SUFFIX)
             on_progress(count / len(names))
         return made
 

@@ -12,6 +12,7 @@ import numpy as np
 from deployments.audio.resample import StreamingResampler, to_channels
 from deployments.audio.samples import Samples
 from deployments.audio.track import TrackReader, TrackWriter
+from deployments.audio.wav import BYTES_PER_SAMPLE, HEADER_BYTES
 from deployments.engines.common.describe import plain
 from deployments.engines.common.errors import UnknownModel
 from deployments.engines.separation.options import Rest, SeparationOptions
@@ -28,6 +29,18 @@ VERSION = 1
 """Raised whenever the same request would give other samples."""
 
 _CONVERTED = "mix-for-the-model"
+
+HIGHEST_MODEL_RATE_HZ = 48_000
+"""No separator works at a higher rate."""
+
+
+def disk_bytes(samples: int, rate_hz: int, channels: int, sources: int) -> int:
+    """The most temporary disk that a track with `samples` of each channel needs: the mix, the mix in the model's
+    format, the stems of so many sources and the residual. No other stage of the pipeline needs more."""
+    track = HEADER_BYTES + samples * channels * BYTES_PER_SAMPLE
+    model_s = samples / rate_hz
+    converted = HEADER_BYTES + round(model_s * HIGHEST_MODEL_RATE_HZ) * 2 * BYTES_PER_SAMPLE
+    return (2 + max(sources, 3)) * track + converted
 
 
 class SeparationStage:

@@ -23,7 +23,8 @@ FLOAT_WAV = "wav"
 
 
 class Workspace:
-    """All that is made goes into `folder`, which is somebody else's to remove, and is stored as `owner`'s."""
+    """All that is made goes into `folder`, which is somebody else's to remove, and is stored as `owner`'s. What is
+    stored need not stay in the folder: it is fetched again when it is read."""
 
     def __init__(self, folder: Path, blobs: Blobs, tenant: str, owner: str) -> None:
         self.folder = folder
@@ -65,6 +66,16 @@ class Workspace:
         sha256 = await asyncio.to_thread(_sha256_of, path)
         blob = await self._blobs.put_file(self._tenant, self._owner, path, sha256)
         return made.track(name, blob, format_name, facts)
+
+    def drop(self, *names: str) -> None:
+        """Free the disk that these tracks take here."""
+        for name in names:
+            self.path(name).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Free the disk that all takes here: what a stage has left, too."""
+        for path in self.folder.iterdir():
+            path.unlink(missing_ok=True)
 
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.wav"

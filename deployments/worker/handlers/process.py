@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +16,9 @@ from deployments.stages.pipeline.composite import CompositeStage
 from deployments.stages.pipeline.encode import EncodeStage
 from deployments.stages.pipeline.harmonic import HarmonicPercussiveStage
 from deployments.stages.pipeline.normalisation import NormalisationStage
-from deployments.stages.pipeline.separation import SeparationStage
+from deployments.stages.pipeline.separation import SeparationStage, disk_bytes
 from deployments.stages.pipeline.workspace import MIX, Workspace
-from deployments.temporary import temporary_folder
+from deployments.temporary import temporary_folder, temporary_root
 from deployments.worker.handlers.handler import Progress
 from storage.domain.jobs import Job, JobState, StageRecord, StageState, record_stage
 from storage.domain.model import Failure
@@ -56,6 +59,7 @@ class ProcessHandler:
         self._blobs = blobs
         self._tools = tools
         self._max_attempts = max_attempts
+        self._held_bytes = 0
 
     async def open(self, job: Job) -> Outcome | None:
         return await self.decided(job)
@@ -70,7 +74,7 @@ class ProcessHandler:
             )
 
         spec = ProcessSpec.from_record(job.params)
-        with temporary_folder("process") as folder:
+        with self._room(await self._needed_bytes(spec)), temporary_folder("process") as folder:
             workspace = Workspace(folder, self._blobs, job.tenant, f"{job.id}-{job.fence}")
             workspace.add(MIX, spec.source.blob)
             records = await run_pipeline(
@@ -82,6 +86,24 @@ class ProcessHandler:
                 on_progress=on_progress,
             )
         return _outcome(records)
+
+    async def _needed_bytes(self, spec: ProcessSpec) -> int:
+        separator, source = self._tools.separators.get(spec.plan.model), spec.source
+        sources = 0 if separator is None else len((await separator.info()).sources)
+        return disk_bytes(source.samples, source.sample_rate_hz, source.channels, sources)
+
+    @contextmanager
+    def _room(self, needed_bytes: int) -> Iterator[None]:
+        """Hold temporary disk for a job, beside what the others here hold. Raises OSError where there is not so
+        much: the job then waits, as it would in the middle of its work."""
+        free_bytes = shutil.disk_usage(temporary_root().own_folder()).free
+        if self._held_bytes + needed_bytes > free_bytes:
+            raise OSError(errno.ENOSPC, f"{needed_bytes} bytes of temporary disk are not free")
+        self._held_bytes += needed_bytes
+        try:
+            yield
+        finally:
+            self._held_bytes -= needed_bytes
 
     async def fail(self, job: Job, failure: Failure) -> Outcome:
         return Outcome(JobState.FAILED, error=failure)

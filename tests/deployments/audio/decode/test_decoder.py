@@ -29,6 +29,7 @@ LIMITS = DecodeLimits(
     max_channels=2,
     min_rate_hz=4000,
     max_rate_hz=192_000,
+    max_output_bytes=2**31,
 )
 
 
