@@ -13,8 +13,8 @@ import pytest
 import soundfile
 from starlette.types import Message
 
-from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.analysis.analysis import Analysis
+from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.analysis.protocol import AnalysisRequest
 from deployments.engines.music.mock import MockEngine
 from deployments.engines.separation.mock import MockSeparator
