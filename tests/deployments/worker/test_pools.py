@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from deployments.worker.handlers.handler import JobHandler, Progress
 from storage.domain.jobs import Job, JobKind, JobState
 from storage.domain.model import Failure
 from storage.domain.outcomes import Outcome
 from storage.repositories.jobs import key_of
-from tests.deployments.worker.lab import Lab, queued, working
+from storage.stores.clock import utc_now
+from tests.deployments.worker.lab import Lab, working
 from tests.support.patience import until
 
 
@@ -44,7 +44,8 @@ class Gated:
 
 
 async def accept(lab: Lab, name: str, kind: JobKind, tenant: str, weight: int = 1) -> None:
-    await lab.jobs.create(replace(queued(name, kind, {}), tenant=tenant, weight=weight))
+    now = utc_now()
+    await lab.jobs.create(Job(name, kind, tenant, now, now, "ab" * 32, weight=weight))
 
 
 async def test_takes_do_not_wait_behind_whole_tracks() -> None:
