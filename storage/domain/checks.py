@@ -16,27 +16,33 @@ def require_types(value: Any) -> None:
     Raises TypeError naming the first field that is wrong.
     """
     kind: Any = type(value)
-    for name, allowed in _declared(kind):
+    for name, allowed, takes_bool, may_nest in _declared(kind):
         found = getattr(value, name)
-        wrong_bool = isinstance(found, bool) and bool not in allowed and object not in allowed
-        if not isinstance(found, allowed) or wrong_bool:
-            raise TypeError(f"{type(value).__name__}.{name} is a {type(found).__name__}")
+        if not isinstance(found, allowed) or (not takes_bool and isinstance(found, bool)):
+            raise TypeError(f"{kind.__name__}.{name} is a {type(found).__name__}")
         if isinstance(found, float) and not math.isfinite(found):
-            raise TypeError(f"{type(value).__name__}.{name} is {found}")
+            raise TypeError(f"{kind.__name__}.{name} is {found}")
+        if not may_nest:
+            continue
         if isinstance(found, tuple):
             for element in found:
-                if is_dataclass(element):
-                    require_types(element)
-                elif not isinstance(element, str):  # tuples hold records or names
-                    raise TypeError(f"{type(value).__name__}.{name} holds a {type(element).__name__}")
+                require_types(element)
         elif is_dataclass(found):
             require_types(found)
 
 
 @cache
-def _declared(kind: Any) -> tuple[tuple[str, tuple[type, ...]], ...]:
+def _declared(kind: Any) -> tuple[tuple[str, tuple[type, ...], bool, bool], ...]:
+    """Of each field its name, its types, whether a bool is one of them, and whether a value may have dataclasses in
+    it: of most it may not, and a chain of a thousand nodes has tens of thousands of fields."""
     hints = get_type_hints(kind)
-    return tuple((field.name, tuple(_allowed(hints[field.name]))) for field in fields(kind))
+    declared = []
+    for field in fields(kind):
+        allowed = tuple(_allowed(hints[field.name]))
+        takes_bool = bool in allowed or object in allowed
+        may_nest = any(each in (tuple, object) or is_dataclass(each) for each in allowed)
+        declared.append((field.name, allowed, takes_bool, may_nest))
+    return tuple(declared)
 
 
 def _allowed(hint: Any) -> Iterator[type]:

@@ -229,10 +229,10 @@ def job_from_record(record: Mapping[str, Any]) -> Job:
             lease_s=record["lease_s"],
             progress=record["progress"],
             cancel_requested=record["cancel_requested"],
-            audio_s=record.get("audio_s", 0.0),  # not kept at first, as the next three
-            weight=record.get("weight", 1),
-            gpu_s=record.get("gpu_s", 0.0),
-            stored_bytes=record.get("stored_bytes", 0),
+            audio_s=_since_4(record, "audio_s", 0.0),
+            weight=_since_4(record, "weight", 1),
+            gpu_s=_since_4(record, "gpu_s", 0.0),
+            stored_bytes=_since_4(record, "stored_bytes", 0),
             stages=tuple(_stage_from_record(stage, record["format_version"]) for stage in record["stages"]),
             result=record["result"],
             error=_optional(_failure_from_record, record["error"]),
@@ -242,6 +242,11 @@ def job_from_record(record: Mapping[str, Any]) -> Job:
         return job
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord(f"not a job record: {error!r}") from error
+
+
+def _since_4(record: Mapping[str, Any], name: str, before: Any) -> Any:
+    """A field that records have from version 4 on, `before` in older ones."""
+    return record[name] if record["format_version"] > 3 else before
 
 
 def _inputs_from_record(record: Mapping[str, Any]) -> tuple[str, ...]:

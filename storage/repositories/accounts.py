@@ -227,20 +227,22 @@ def _to_record(account: Account) -> dict[str, Any]:
 
 
 def _from_record(record: Mapping[str, Any]) -> Account:
-    """Raises BadRecord. At first an account had only the ids of unfinished jobs."""
+    """Raises BadRecord. Up to version 3 an account had only the ids of unfinished jobs."""
     require_format(record)
     try:
-        held = record.get("held", {})
+        if record["format_version"] < 4:
+            record = {**record, "held": {}, "days": {}, "stored_bytes": 0, "settled": 0, "measured_at": None}
+        held = record["held"]
         unfinished = record["unfinished"]
         if not isinstance(unfinished, list) or not all(isinstance(job_id, str) for job_id in unfinished):
             raise TypeError("unfinished is a list of ids")
-        measured_at = record.get("measured_at")
+        measured_at = record["measured_at"]
         account = Account(
             tenant=record["tenant"],
             held={work: _held_from_record(held[work]) if work in held else Held("") for work in unfinished},
-            days={day: _day_from_record(used) for day, used in record.get("days", {}).items()},
-            stored_bytes=int(record.get("stored_bytes", 0)),
-            settled=int(record.get("settled", 0)),
+            days={day: _day_from_record(used) for day, used in record["days"].items()},
+            stored_bytes=int(record["stored_bytes"]),
+            settled=int(record["settled"]),
             measured_at=None if measured_at is None else parse_time(measured_at),
         )
         if not isinstance(account.tenant, str):
