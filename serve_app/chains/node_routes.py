@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 
-from serve_app.access.callers import CurrentCaller
+from serve_app.access.callers import CallerWhoGenerates, CurrentCaller
 from serve_app.analysis.service import AnalysisService
 from serve_app.chains.branching import branch_request
 from serve_app.chains.notices import channel_notices
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1/chains/{chain_id}/nodes", tags=["nodes"])
 async def branch(
     chain_id: str,
     wanted: NewNodes,
-    caller: CurrentCaller,
+    caller: CallerWhoGenerates,
     settings: Configured,
     takes: Takes,
     analysis: Analyses,

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from deployments.export.formats import FORMATS
-from serve_app.access.callers import CurrentCaller
+from serve_app.access.callers import CallerWithExport, CurrentCaller
 from serve_app.exports.covers import MAX_URL_CHARS
 from serve_app.exports.schemas import NewExport
 from serve_app.exports.service import ExportService
@@ -59,7 +59,7 @@ MAX_BODY_BYTES = MAX_URL_CHARS + 64 * 1024
 async def export_chain(
     chain_id: str,
     request: Request,
-    caller: CurrentCaller,
+    caller: CallerWithExport,
     exports: Exports,
     progress: Progress,
     audio: Audio,

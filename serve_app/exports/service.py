@@ -89,8 +89,8 @@ class ExportService:
             request_sha256=request,
             now=self._clock(),
         )
-        seconds = sum(node.duration_s for node in line.nodes)
-        stored_bytes = sum(node.blob.size_bytes for node in line.nodes)
+        seconds = sum(node.duration_s for node in nodes)
+        stored_bytes = sum(node.audio.blob.size_bytes for node in nodes if node.audio is not None)
         accepted = await self._admission.admit([job], Amounts(1, 0.0, seconds, stored_bytes))
         self._admission.push(accepted)
         return accepted[0]
