@@ -26,7 +26,10 @@ def require_types(value: Any) -> None:
             continue
         if isinstance(found, tuple):
             for element in found:
-                require_types(element)
+                if is_dataclass(element):
+                    require_types(element)
+                elif not isinstance(element, str):  # tuples hold records or names
+                    raise TypeError(f"{kind.__name__}.{name} holds a {type(element).__name__}")
         elif is_dataclass(found):
             require_types(found)
 
