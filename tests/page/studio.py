@@ -110,7 +110,7 @@ async def studio(browser: Chromium, url: str, **context: Any) -> AsyncIterator[S
         yield shown
     finally:
         await made.close()
-    assert shown.faults == []
+    assert not shown.faults, "\n".join(shown.faults)
 
 
 def within(whole: Samples, part: Samples) -> int:
