@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from playwright.async_api import Browser, expect
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
 from deployments.engines.separation.mock import MockSeparator
 from tests.page.studio import Studio, chromium, serve_capture, studio, within
 from tests.support.clips import encoded, music
@@ -31,8 +33,23 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CLIP = encoded(music(2.0), 44_100, "wav")
 
 
+class HeldEngine(MockEngine):
+    """Begins a generation when it may."""
+
+    def __init__(self) -> None:
+        super().__init__(channels=2, step_delay_s=0.05)
+        self.may_begin = asyncio.Event()
+        self.may_begin.set()
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
+        await self.may_begin.wait()
+        async for event in super().generate(request):
+            yield event
+
+
 @dataclass
 class Served:
+    engine: HeldEngine
     app: Running
     http: httpx.AsyncClient
     browser: Browser
@@ -59,9 +76,10 @@ class Served:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def served() -> AsyncIterator[Served]:
+    engine = HeldEngine()
     async with (
         running(
-            {"mock": MockEngine(channels=2, step_delay_s=0.1)},
+            {"mock": engine},
             separators={"mock": MockSeparator()},
             analyser=MockAnalyser(),
         ) as app,
@@ -69,7 +87,7 @@ async def served() -> AsyncIterator[Served]:
         chromium() as browser,
     ):
         serve_capture(app.api)
-        yield Served(app, http, browser)
+        yield Served(engine, app, http, browser)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -90,10 +108,13 @@ async def test_the_journey_by_mouse(served: Served, page: Studio, tmp_path: Path
 
     await page.page.get_by_label("In words").fill("marimba, warm bass")
     await page.page.get_by_label("Seconds", exact=True).fill("2")
+    served.engine.may_begin.clear()
     await page.button("Make 2 takes").click()
     await expect(page.take("Take 2")).to_be_visible()
     await page.take("Take 1").click()
     await page.button("Listen while it is made").click()
+    await expect(page.button("Pause")).to_be_visible()
+    served.engine.may_begin.set()
     await expect(page.take("Take 1, candidate")).to_be_visible()
     await expect(page.take("Take 2, candidate")).to_be_visible()
     await page.until_silent()
