@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from playwright.async_api import Browser, expect
 from deployments.audio.samples import Samples
 from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.music.mock import MockEngine
+from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
 from deployments.engines.separation.mock import MockSeparator
 from tests.page.studio import Studio, chromium, serve_capture, studio, within
 from tests.support.clips import encoded, music
@@ -29,8 +33,23 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CLIP = encoded(music(2.0), 44_100, "wav")
 
 
+class HeldEngine(MockEngine):
+    """Begins a generation when it may."""
+
+    def __init__(self) -> None:
+        super().__init__(channels=2, step_delay_s=0.05)
+        self.may_begin = asyncio.Event()
+        self.may_begin.set()
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
+        await self.may_begin.wait()
+        async for event in super().generate(request):
+            yield event
+
+
 @dataclass
 class Served:
+    engine: HeldEngine
     app: Running
     http: httpx.AsyncClient
     browser: Browser
@@ -57,9 +76,10 @@ class Served:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def served() -> AsyncIterator[Served]:
+    engine = HeldEngine()
     async with (
         running(
-            {"mock": MockEngine(channels=2, step_delay_s=0.1)},
+            {"mock": engine},
             separators={"mock": MockSeparator()},
             analyser=MockAnalyser(),
         ) as app,
@@ -67,7 +87,7 @@ async def served() -> AsyncIterator[Served]:
         chromium() as browser,
     ):
         serve_capture(app.api)
-        yield Served(app, http, browser)
+        yield Served(engine, app, http, browser)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -88,10 +108,13 @@ async def test_the_journey_by_mouse(served: Served, page: Studio, tmp_path: Path
 
     await page.page.get_by_label("In words").fill("marimba, warm bass")
     await page.page.get_by_label("Seconds", exact=True).fill("2")
+    served.engine.may_begin.clear()
     await page.button("Make 2 takes").click()
     await expect(page.take("Take 2")).to_be_visible()
     await page.take("Take 1").click()
     await page.button("Listen while it is made").click()
+    await expect(page.button("Pause")).to_be_visible()
+    served.engine.may_begin.set()
     await expect(page.take("Take 1, candidate")).to_be_visible()
     await expect(page.take("Take 2, candidate")).to_be_visible()
     await page.until_silent()
@@ -272,3 +295,104 @@ async def test_a_key_is_asked_for_and_a_wrong_one_is_told() -> None:
         await expect(page.button("Choose a file")).to_be_enabled()
         await expect(dialog).to_have_count(0)
         assert "sesame" not in page.page.url
+
+
+async def test_takes_from_the_middle_and_a_blind_comparison(served: Served, page: Studio) -> None:
+    chain, _ = await served.grown()
+    await page.open(f"#/chain/{chain['id']}")
+    await page.take("Take 1").click()
+    cut = page.page.get_by_role("slider", name="From second")
+    await cut.press("PageDown")
+    await expect(cut).to_have_attribute("aria-valuenow", "1")
+    await page.page.get_by_label("Takes", exact=True).fill("1")
+    await page.page.get_by_label("Seconds", exact=True).fill("1")
+    await page.button("Make 1 take").click()
+    await expect(page.take("Take 1, up to 0:01.0, candidate, from 0:02.0, 1 s long")).to_be_visible()
+    await expect(page.take("Take 1, candidate, from 0:03.0, 1 s long")).to_be_visible()
+
+    await page.take("Take 2").click()
+    await page.button("4 stars").click()
+    await expect(page.take("Take 2")).to_have_attribute("aria-label", re.compile("4 stars"))
+    await page.page.get_by_label("Name", exact=True).fill("The one with brass")
+    await page.page.keyboard.press("Tab")
+    await expect(page.take("The one with brass")).to_be_visible()
+
+    await page.button("Blind").click()
+    await expect(page.button("Choice 1")).to_have_attribute("aria-pressed", "true")
+    await expect(page.page.locator("[role=treeitem][aria-selected=true]")).to_have_count(0)
+    await page.page.keyboard.press("2")
+    await expect(page.button("Choice 2")).to_have_attribute("aria-pressed", "true")
+    await page.button("Reveal").click()
+    await expect(page.page.get_by_role("status").first).to_contain_text("You are hearing")
+
+
+async def test_a_track_is_taken_apart(served: Served, page: Studio) -> None:
+    await page.open("#/pipeline")
+    await page.page.locator("input[type=file]").set_input_files(
+        {"name": "song.wav", "mimeType": "audio/wav", "buffer": CLIP}
+    )
+    await expect(page.page.get_by_role("heading", name="song.wav")).to_be_visible()
+    await page.button("Download drums").wait_for()
+    await page.button("Hear drums").click()
+    await page.button("Stop").wait_for()
+    async with page.page.expect_download() as download:
+        await page.button("All as ZIP").click()
+    assert (await download.value).suggested_filename == "song.zip"
+    await page.require_accessible()
+    heard = await page.heard()
+    assert heard.any()
+
+
+async def test_it_goes_on_by_itself_when_the_server_was_gone(served: Served) -> None:
+    chain, _ = await served.grown()
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(listening(served.app.api))
+        url = str(first.base_url).rstrip("/")
+        async with studio(served.browser, url) as page:
+            await page.open(f"#/chain/{chain['id']}")
+            await expect(page.page.get_by_text("Live", exact=True)).to_be_visible()
+            await stack.aclose()
+            await expect(page.page.get_by_text("Connection lost")).to_be_visible()
+            made = await served.app.branch(chain["id"], chain["root_id"], takes=1)
+            await served.app.finished(chain["id"], made["nodes"][0]["id"])
+            async with listening(served.app.api, port=first.base_url.port or 0):
+                await expect(page.take("Take 3, candidate")).to_be_visible()
+                await expect(page.page.get_by_text("Connection lost")).to_have_count(0)
+
+
+async def test_a_large_chain_appears_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    async with (
+        running(
+            {"mock": MockEngine()}, work=False, overrides={"jobs": {"max_active_per_tenant": 500}}
+        ) as app,
+        listening(app.api) as http,
+        chromium() as browser,
+        studio(browser, str(http.base_url).rstrip("/")) as page,
+    ):
+        chain = await app.upload(CLIP, title="Two hundred")
+        for _ in range(25):
+            await app.branch(chain["id"], chain["root_id"], takes=8)
+        await page.open()
+        await page.page.get_by_role("link", name="Two hundred").wait_for()
+        painted_ms = await page.page.evaluate(
+            """async id => {
+                const began = performance.now();
+                const frame = () => new Promise(requestAnimationFrame);
+                location.hash = `#/chain/${id}`;
+                while (document.querySelectorAll("[role=treeitem]").length < 201) await frame();
+                await frame();
+                return performance.now() - began;
+            }""",
+            chain["id"],
+        )
+        with capsys.disabled():
+            print(f"\n201 takes on the timeline in {painted_ms:.0f} ms")
+        places = await page.page.evaluate(
+            """() => [...document.querySelectorAll("[role=treeitem]")].map(({style}) =>
+                [style.top, style.left, style.width].map(parseFloat))"""
+        )
+        assert len(places) == 201
+        ends: dict[float, float] = {}
+        for top, left, width in sorted(places):
+            assert ends.get(top, -1.0) <= left + 0.01, "no take lies over another"
+            ends[top] = left + width

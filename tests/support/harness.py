@@ -208,10 +208,17 @@ async def running(
 
 
 @asynccontextmanager
-async def listening(api: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that reaches `api` through a real socket, where answers stream; its lifespan runs already."""
+async def listening(api: FastAPI, port: int = 0) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that reaches `api` through a real socket, where answers stream; its lifespan runs already. `port` 0:
+    any that is free."""
     config = uvicorn.Config(
-        api, host="127.0.0.1", port=0, lifespan="off", ws="none", log_config=None, timeout_graceful_shutdown=1
+        api,
+        host="127.0.0.1",
+        port=port,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())

@@ -181,31 +181,47 @@ effect(() => {
 
 type TenantSnapshot = { chains: Summary[]; jobs: JobView[] };
 
-function onEvent({ event, data }: ServerEvent): void {
+const inbox: ServerEvent[] = [];
+const GATHERED_MS = 30;
+
+/** Events that come together are shown together: two hundred takes of one request are one change of the page. */
+function onEvent(event: ServerEvent): void {
+  if (inbox.push(event) === 1)
+    setTimeout(() => {
+      batch(() => {
+        for (const each of inbox.splice(0)) show(each);
+      });
+    }, GATHERED_MS);
+}
+
+function show({ event, data }: ServerEvent): void {
   const body: unknown = JSON.parse(data);
-  batch(() => {
-    switch (event) {
-      case "snapshot":
-        if (isTenants(body)) {
-          summaries.value = body.chains;
-          jobs.value = new Map(body.jobs.map((job) => [job.id, job]));
-        } else showChain(body as ChainView);
-        return;
-      case "open":
-        showChain(body as ChainView);
-        return;
-      case "node":
-        return showNode(body as Take);
-      case "chain":
-        return showHeader(body as Summary & Partial<Chain>);
-      case "chain_deleted":
-        return forget((body as { id: string }).id);
-      case "job":
-        return showJob(body as JobView);
-      case "progress":
-        return showProgress(body as Progress & { node_id: string | null; job_id: string });
-    }
-  });
+  switch (event) {
+    case "snapshot":
+      if (isTenants(body)) {
+        summaries.value = body.chains;
+        jobs.value = new Map(body.jobs.map((job) => [job.id, job]));
+      } else showChain(body as ChainView);
+      break;
+    case "open":
+      showChain(body as ChainView);
+      break;
+    case "node":
+      showNode(body as Take);
+      break;
+    case "chain":
+      showHeader(body as Summary & Partial<Chain>);
+      break;
+    case "chain_deleted":
+      forget((body as { id: string }).id);
+      break;
+    case "job":
+      showJob(body as JobView);
+      break;
+    case "progress":
+      showProgress(body as Progress & { node_id: string | null; job_id: string });
+      break;
+  }
 }
 
 const isTenants = (body: unknown): body is TenantSnapshot =>
@@ -269,11 +285,20 @@ function showJob(job: JobView): void {
   for (const listener of jobListeners) listener(job);
 }
 
+const foretold: (Progress & { node_id: string | null; job_id: string })[] = [];
+const PROGRESS_MS = 120;
+
 function showProgress(told: Progress & { node_id: string | null; job_id: string }): void {
-  const known = new Map(progress.peek());
-  known.set(told.job_id, told);
-  if (told.node_id) known.set(told.node_id, told);
-  progress.value = known;
+  foretold.push(told);
+  if (foretold.length > 1) return;
+  setTimeout(() => {
+    const known = new Map(progress.peek());
+    for (const each of foretold.splice(0)) {
+      known.set(each.job_id, each);
+      if (each.node_id) known.set(each.node_id, each);
+    }
+    progress.value = known;
+  }, PROGRESS_MS);
 }
 
 /** The job once it has ended: by the event stream, and by asking now and then. */

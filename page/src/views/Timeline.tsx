@@ -325,6 +325,7 @@ export function barText(open: Chain, sample: number): string | null {
 }
 
 function Tree({ open, layout: all, pxPerSample }: { open: Chain; layout: Layout; pxPerSample: number }) {
+  const families = useMemo(() => Map.groupBy(all.order, (place) => place.node.parent_id), [all]);
   const around = useMemo(() => neighbours(all), [all]);
   const onKeyDown = (event: KeyboardEvent) => {
     const at = around.get(selectedId.peek() ?? "");
@@ -344,8 +345,8 @@ function Tree({ open, layout: all, pxPerSample }: { open: Chain; layout: Layout;
           open={open}
           place={place}
           pxPerSample={pxPerSample}
-          siblings={all.order.filter((other) => other.node.parent_id === place.node.parent_id)}
-          hasChildren={all.order.some((other) => other.node.parent_id === place.node.id)}
+          siblings={families.get(place.node.parent_id) ?? []}
+          hasChildren={families.has(place.node.id)}
           focusable={focusable === place.node.id}
         />
       ))}
@@ -420,7 +421,7 @@ function tagsOf(node: Take, percent: number): [string, string][] {
     ["live", isUnfinished(node) ? (node.status === "pending" ? queueText(node) : `${percent} %`) : null],
     ["bad", node.status === "failed" ? words.take.state.failed : null],
     ["rank", node.analysis?.rank == null ? null : words.take.rank(node.analysis.rank)],
-    ["star", node.stars ? "★".repeat(node.stars) : null],
+    ["star", node.stars ? String(node.stars) : null],
     ["fact bpm", node.analysis?.bpm == null ? null : words.facts.bpm(Math.round(node.analysis.bpm))],
     ["fact key", node.analysis?.key],
   ];
