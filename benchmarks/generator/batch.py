@@ -46,6 +46,7 @@ FRAME_RATE_HZ = 50
 _KV_BYTES = 64 * 2**30
 _GRAPH_POSITIONS = 1536
 _EVENT_TIMEOUT_S = 300.0
+_UNTIL_PREPARED_S = 1e-4
 
 Events = queue.SimpleQueue[GenerationEvent | EngineError | None]
 
@@ -157,7 +158,11 @@ class SegueBatch:
 
         def submit_next() -> None:
             wish, outcome = coming.popleft()
-            self._batch.submit(self._take(wish, past, greedy, outcome))
+            take = self._take(wish, past, greedy, outcome)
+            self._batch.submit(take)
+            # A busy machine may put the thread that prepares takes aside for longer than a take of steps lasts.
+            while not hasattr(take, "conditions"):
+                time.sleep(_UNTIL_PREPARED_S)
 
         def submit_due(steps: int, is_empty: bool) -> None:
             while coming and (coming[0][0].after_steps <= steps or is_empty):
