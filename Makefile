@@ -21,7 +21,7 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
            RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1 \
            RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.proxy:middlewares
 
-.PHONY: run page page-types page-checked test test-slow fuzz test-slow-store test-s3 test-image load chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video bench-export collect wheel install install-test clean
+.PHONY: run page page-types page-checked test test-gpu test-slow fuzz test-slow-store test-s3 test-image load chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video bench-export collect wheel install install-test clean
 
 run: install
 	@$(MAKE) -s --no-print-directory page > page.log 2>&1 && rm -f page.log || \
@@ -31,6 +31,10 @@ run: install
 # Two workers: one for all that starts servers, one for the rest (tests/conftest.py).
 test: lint types imports page-checked
 	$(BIN)/python -m pytest -m "not slow" -n 2 --no-loadscope-reorder
+
+# On a machine with an NVIDIA GPU; scripts/gpu-check does it on a bare one, from a folder of wheels.
+test-gpu: install-test
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 test-slow: install-test
 	$(BIN)/python -m pytest -m slow
@@ -161,6 +165,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock | $(BIN)/python
 	$(PIP) torch==2.13.0
 	$(PIP) -e .
 	$(PIP) --no-deps audiocraft==1.3.0 torchcrepe==0.0.24
+	$(BIN)/python -c "import deployments.engines.music.batching.kernels.running"  # compiles them, once
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.generator import concurrent_takes as generator_company
+from benchmarks.generator import gpu
 from benchmarks.generator import prefill as generator_prefill
 from benchmarks.generator import steps as generator_steps
 from benchmarks.generator import whole_engine as generator_whole
 from benchmarks.generator.engines import Field
 from benchmarks.generator.findings import Findings
-from benchmarks.generator.models import CPU_MODELS, GPU_MODELS
+from benchmarks.generator.models import CPU_MODELS
 from benchmarks.kit import machine
 from benchmarks.kit.report import Report, options
+from deployments.engines.common.device import Device, choose_device
 from deployments.engines.music.audiocraft.importing import import_audiocraft
 from deployments.engines.music.audiocraft.quiet import quietly
 
@@ -64,8 +66,13 @@ QUICK = Effort(
 
 
 def main() -> None:
-    arguments = options("benchmarks.generator", "Measure the generator.").parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    parser = options("benchmarks.generator", "Measure the generator.")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument(
+        "--minutes", type=float, default=8.0, help="of a run on a GPU: begin nothing after these"
+    )
+    arguments = parser.parse_args()
+    device = choose_device(Device(arguments.device))
     about = {**machine.describe(PACKAGES), "torch's threads": str(torch.get_num_threads())}
     if device.type == "cuda":
         about["gpu"] = torch.cuda.get_device_name()
@@ -80,7 +87,12 @@ def main() -> None:
         measure()
 
     with quietly():
-        for name in GPU_MODELS if device.type == "cuda" else CPU_MODELS:
+        if device.type == "cuda":
+            run("steps on a GPU", lambda: gpu.measure(findings, minutes=arguments.minutes))
+            tables = [*findings.tables(), machine.quietness(probes)]
+            Report("Segue's generator on a GPU", about, tables, arguments.quick).give(arguments.json)
+            return
+        for name in CPU_MODELS:
             _measure_model(name, device, effort, findings, run)
         run(
             "the whole engine",

@@ -25,8 +25,10 @@ from deployments.engines.music.batching.batch import Batch, BatchLimits
 from deployments.engines.music.batching.conditions import Conditioner, Conditions
 from deployments.engines.music.batching.decoder import Cache, Decoder
 from deployments.engines.music.batching.engine import PREFILL_POSITIONS, use_threads
+from deployments.engines.music.batching.graph_stepper import CudaRecorder, GraphStepper
 from deployments.engines.music.batching.linear import Precision, linear_maker
 from deployments.engines.music.batching.sequence import pattern_delays
+from deployments.engines.music.batching.stepper import EagerStepper
 from deployments.engines.music.batching.take import Take
 from deployments.engines.music.codec.stream import CodecDecoder
 from deployments.engines.music.meter import BatchState, NoMeter
@@ -41,8 +43,10 @@ from deployments.engines.music.windows import GenerationPlan
 
 MOST_TAKES = 8
 FRAME_RATE_HZ = 50
-_KV_BYTES = 8 * 2**30
+_KV_BYTES = 64 * 2**30
+_GRAPH_POSITIONS = 1536
 _EVENT_TIMEOUT_S = 300.0
+_UNTIL_PREPARED_S = 1e-4
 
 Events = queue.SimpleQueue[GenerationEvent | EngineError | None]
 
@@ -81,22 +85,36 @@ class Outcome:
 class SegueBatch:
     """A decoder of its own in one precision, and the batch around it. Close it."""
 
-    def __init__(self, model: Model, precision: Precision, sampling: Sampling) -> None:
+    def __init__(
+        self,
+        model: Model,
+        precision: Precision,
+        sampling: Sampling,
+        *,
+        takes: int = MOST_TAKES,
+        has_graphs: bool | None = None,
+    ) -> None:
+        """`has_graphs`: steps from CUDA graphs, as in the engine on a GPU; None for where there is one."""
+        if has_graphs is None:
+            has_graphs = model.device.type == "cuda"
         self._model = model
         self._sampling = sampling
         self._delays = pattern_delays(model.lm)
         self.decoder = _WatchedDecoder(
             model.lm,
             linear_maker(model.device, precision),
-            most_rows=2 * MOST_TAKES,
+            most_rows=2 * takes,
             kv_dtype=torch.float32 if model.device.type == "cpu" else precision.dtype,
         )
         self._watch = _Watch(self.decoder)
         self._batch = Batch(
             self.decoder,
+            GraphStepper(self.decoder, CudaRecorder(), takes=takes, length=_GRAPH_POSITIONS)
+            if has_graphs
+            else EagerStepper(self.decoder),
             cast(CodecDecoder, _TokenCodec(model.codebooks)),
             cast(Conditioner, _GivenConditions(model)),
-            BatchLimits(MOST_TAKES, 2 * MOST_TAKES, _KV_BYTES, PREFILL_POSITIONS[model.device.type]),
+            BatchLimits(takes, 2 * takes, _KV_BYTES, PREFILL_POSITIONS[model.device.type]),
             self._watch,
             f"benchmark {model.name} {precision}",
             partial(use_threads, model.threads),
@@ -140,7 +158,11 @@ class SegueBatch:
 
         def submit_next() -> None:
             wish, outcome = coming.popleft()
-            self._batch.submit(self._take(wish, past, greedy, outcome))
+            take = self._take(wish, past, greedy, outcome)
+            self._batch.submit(take)
+            # A busy machine may put the thread that prepares takes aside for longer than a take of steps lasts.
+            while not hasattr(take, "conditions"):
+                time.sleep(_UNTIL_PREPARED_S)
 
         def submit_due(steps: int, is_empty: bool) -> None:
             while coming and (coming[0][0].after_steps <= steps or is_empty):

@@ -25,7 +25,6 @@ SHAPES = {
     "melody": Shape(dim=1536, heads=24, layers=48, card=2048, prepends=True),
 }
 CPU_MODELS = (SMALL, TINY)
-GPU_MODELS = (SMALL, "medium", "melody")
 
 _CPU_THREADS = {TINY: 1}
 """torch's threads where two are slower than one."""

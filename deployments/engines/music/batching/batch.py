@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from deployments.engines.common.errors import BadRequest, EngineBroken, EngineBusy, EngineError
 from deployments.engines.music.batching.conditions import Conditioner
-from deployments.engines.music.batching.decoder import Decoder, Layout
-from deployments.engines.music.batching.sampling import SamplingRows, choose
+from deployments.engines.music.batching.decoder import Decoder
+from deployments.engines.music.batching.stepper import Stepper
 from deployments.engines.music.batching.take import Stage, Take
 from deployments.engines.music.codec.stream import CodecDecoder
 from deployments.engines.music.meter import BatchState, Meter
@@ -40,12 +40,14 @@ _LONGEST_IDLE_S = 1.0
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
     """`takes` step at once, `waiting` more may wait, whose keys and values together stay below `kv_bytes`.
-    `prefill_positions` of a context are taken in between two steps of the others."""
+    `prefill_positions` of a context are taken in between two steps of the others, and where nobody steps and it
+    changes no bit, `lone_prefill_positions`."""
 
     takes: int
     waiting: int
     kv_bytes: int
     prefill_positions: int
+    lone_prefill_positions: int = 0
 
 
 class Batch:
@@ -55,6 +57,7 @@ class Batch:
     def __init__(
         self,
         decoder: Decoder,
+        stepper: Stepper,
         codec: CodecDecoder,
         conditioner: Conditioner,
         limits: BatchLimits,
@@ -63,6 +66,7 @@ class Batch:
         prepare_thread: Callable[[], None],
     ) -> None:
         self._decoder = decoder
+        self._stepper = stepper
         self._codec = codec
         self._conditioner = conditioner
         self._limits = limits
@@ -74,7 +78,7 @@ class Batch:
         self._under_way: set[Take] = set()
         self._under_way_lock = threading.Lock()
         self._kv_bytes = 0
-        self._stepping: _Stepping | None = None
+        self._is_stepping = False
         self._closed = threading.Event()
         self._last_sign_s = time.monotonic()
         self._conditioning_since_s: float | None = None
@@ -180,7 +184,7 @@ class Batch:
             client = self._waiting.owners()[0]
             take = self._waiting.first(client)
             length = take.conditions.prefix.shape[1] + take.positions
-            needed = self._decoder.cache_bytes(take.rows, length)
+            needed = self._stepper.cache_bytes(take.rows, length)
             if needed > self._limits.kv_bytes:
                 self._end(
                     take,
@@ -197,7 +201,7 @@ class Batch:
             self._active.append(take)
             take.kv_bytes = needed
             self._kv_bytes += needed
-            take.cache = self._decoder.new_cache(take.rows, length, take.conditions.text)
+            take.cache = self._stepper.new_cache(take.rows, length, take.conditions.text)
             self._begin_window(take)
 
     def _begin_window(self, take: Take) -> None:
@@ -235,7 +239,7 @@ class Batch:
             logits = sibling.start_logits
         else:
             done = take.cache.used
-            stretch = take.start[:, done : done + self._limits.prefill_positions]
+            stretch = take.start[:, done : done + self._stretch]
             logits = self._decoder.prefill(stretch, take.cache)
             if take.cache.used < take.start.shape[1]:
                 return
@@ -244,38 +248,38 @@ class Batch:
         try:
             if take.voice is None:
                 take.find_voice(self._codec)
-            self._draw(_Stepping([take], self._decoder), logits)
         except EngineError as error:
             self._end(take, error)
+            return
+        self._enter(take, self._stepper.draw(take, logits))
+
+    @property
+    def _stretch(self) -> int:
+        """How many positions are taken in before the others have their turn."""
+        nobody_waits = all(take.stage is not Stage.STEPPING for take in self._active)
+        if nobody_waits and self._decoder.prefills_alike:
+            return max(self._limits.prefill_positions, self._limits.lone_prefill_positions)
+        return self._limits.prefill_positions
 
     def _step(self) -> None:
         takes = [take for take in self._active if take.stage is Stage.STEPPING]
         if not takes:
-            if self._stepping is not None:
-                self._stepping = None
+            if self._is_stepping:
+                self._is_stepping = False
                 self._tell(rows=0, takes=0, seconds=0.0)
             return
+        self._is_stepping = True
         started_s = time.monotonic()
-        if self._stepping is None or self._stepping.takes != takes:
-            self._stepping = _Stepping(takes, self._decoder)
-        columns = torch.stack([take.column for take in takes])  # [takes, K]
-        logits = self._decoder.step(columns, self._stepping.layout)
-        self._draw(self._stepping, logits)
-        self._tell(rows=self._stepping.layout.rows, takes=len(takes), seconds=time.monotonic() - started_s)
+        drawn = self._stepper.step(takes)
+        for take, tokens in zip(takes, drawn, strict=True):
+            self._enter(take, tokens)
+        self._tell(
+            rows=sum(take.rows for take in takes), takes=len(takes), seconds=time.monotonic() - started_s
+        )
 
     def _tell(self, *, rows: int, takes: int, seconds: float) -> None:
         state = BatchState(rows, takes, len(self._waiting), self._kv_bytes, self._limits.kv_bytes)
         self._meter.stepped(state, seconds=seconds)
-
-    @torch.inference_mode()
-    def _draw(self, stepping: _Stepping, logits: Tensor) -> None:
-        """One more column for each of the takes. logits: float32 [R, K, card]"""
-        noise = torch.stack(
-            [take.next_noise(self._decoder.codebooks, self._decoder.card) for take in stepping.takes]
-        )
-        drawn = choose(stepping.guide(logits.float()), noise, stepping.sampling)  # [takes, K]
-        for take, tokens in zip(stepping.takes, drawn, strict=True):
-            self._enter(take, tokens)
 
     def _enter(self, take: Take, tokens: Tensor) -> None:
         was_silent = not take.is_audible
@@ -286,7 +290,7 @@ class Batch:
             return
         now_s = time.monotonic()
         if was_silent and take.is_audible:
-            self._meter.first_audio(after_s=now_s - take.submitted_s, steps=take.steps_made)
+            self._meter.first_audio(after_s=now_s - take.submitted_s, steps=take.draws_made)
         if take.window_is_done:
             if take.is_last_window:
                 self._meter.finished(audio_s=take.request.duration_s, after_s=now_s - take.submitted_s)
@@ -302,6 +306,7 @@ class Batch:
         if take in self._active:
             self._active.remove(take)
             self._kv_bytes -= take.kv_bytes
+            self._stepper.release(take.cache)
         elif take in self._waiting:
             self._waiting.remove(take)
         if take.unwanted_since_s is not None:
@@ -318,29 +323,16 @@ class Batch:
             self._end(take, _as_engine_error(take, error))
 
 
-class _Stepping:
-    """The takes that step together, and what is the same for all their steps."""
-
-    def __init__(self, takes: Sequence[Take], decoder: Decoder) -> None:
-        self.takes = list(takes)
-        self.layout = Layout([take.cache for take in takes], decoder.device)
-        settings = [take.request.sampling for take in takes]
-        self.sampling = SamplingRows.of(settings, decoder.card, decoder.device)
-        self._cfg_coef = torch.tensor([take.cfg_coef for take in settings], device=decoder.device)[
-            :, None, None
-        ]
-
-    def guide(self, logits: Tensor) -> Tensor:
-        """Classifier-free guidance: float32 [R, K, card] -> [takes, K, card]. A take with one row has it on
-        both sides."""
-        conditional, null = logits[self.layout.conditional], logits[self.layout.null]
-        return null + (conditional - null) * self._cfg_coef
-
-
 def _as_engine_error(take: Take, error: Exception) -> EngineError:
     if isinstance(error, EngineError):
         return error
     logger.error("take %s failed", take.request.request_id, exc_info=error)
-    failure = EngineBroken(f"{type(error).__name__}: {error}")
+    if isinstance(error, torch.OutOfMemoryError):
+        # torch's own message is pages of allocator statistics; the log has it.
+        failure = EngineBroken(
+            "this replica has no memory left for the take; shorter takes, or fewer at once, need less"
+        )
+    else:
+        failure = EngineBroken(f"{type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure

@@ -12,14 +12,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from deployments.engines.common.errors import ModelUnavailable
-from deployments.engines.music.batching.linear import Linear, MakeLinear, settle
+from deployments.engines.music.batching import kernels
+from deployments.engines.music.batching.linear import Linear, MakeLinear, settle, settle_pieces
+
+if TYPE_CHECKING:
+    from deployments.engines.music.batching.kernels.running import StepKernels, Tables
 
 
 class Cache:
@@ -53,12 +57,23 @@ class Cache:
         self.used = positions
 
 
+QUERIES = 64
+"""Prefill's attention goes over the queries in blocks of so many positions, which begin at its multiples: what a
+position gets does not depend on how many are taken in with it."""
+
+
+def _block_starts(start: int, end: int) -> list[int]:
+    return [start, *range(start - start % QUERIES + QUERIES, end, QUERIES)]
+
+
 class Layout:
     """Where the takes of a batch have their rows; made again only when the batch changes."""
 
     def __init__(self, caches: Sequence[Cache], device: torch.device) -> None:
         starts = list(accumulate((cache.rows for cache in caches), initial=0))
         self.rows = starts.pop()
+        self.tables: Tables | None = None
+        """What the kernels know of the rows."""
         self.spans = [(start, start + cache.rows, cache) for start, cache in zip(starts, caches, strict=True)]
         self.take_of_row = torch.tensor(
             [take for take, cache in enumerate(caches) for _ in range(cache.rows)], device=device
@@ -73,7 +88,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class _Norm:
+class Norm:
     """Layer normalisation, in float32 whatever the checkpoint's format."""
 
     weight: Tensor
@@ -81,7 +96,7 @@ class _Norm:
     eps: float
 
     @classmethod
-    def of(cls, norm: Any) -> _Norm:
+    def of(cls, norm: Any) -> Norm:
         return cls(norm.weight.detach().float(), norm.bias.detach().float(), norm.eps)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -89,18 +104,18 @@ class _Norm:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cross:
-    norm: _Norm
+class Cross:
+    norm: Norm
     q: Linear
     kv: tuple[Tensor, Tensor | None]
     out: Linear
 
     @classmethod
-    def of(cls, norm: Any, attention: Any, make: MakeLinear) -> _Cross:
+    def of(cls, norm: Any, attention: Any, make: MakeLinear) -> Cross:
         weight, bias = attention.in_proj_weight.detach(), attention.in_proj_bias
         d = attention.embed_dim
         return cls(
-            norm=_Norm.of(norm),
+            norm=Norm.of(norm),
             q=make(weight[:d], None if bias is None else bias[:d]),
             kv=(weight[d:].float(), None if bias is None else bias[d:].detach().float()),
             out=make(attention.out_proj.weight, attention.out_proj.bias),
@@ -108,25 +123,25 @@ class _Cross:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
-    norm_self: _Norm
+class Layer:
+    norm_self: Norm
     qkv: Linear
     out: Linear
-    cross: _Cross | None
-    norm_mlp: _Norm
+    cross: Cross | None
+    norm_mlp: Norm
     up: Linear
     down: Linear
 
     @classmethod
-    def of(cls, layer: Any, make: MakeLinear) -> _Layer:
+    def of(cls, layer: Any, make: MakeLinear) -> Layer:
         attention = layer.self_attn
         cross = layer.cross_attention
         return cls(
-            norm_self=_Norm.of(layer.norm1),
+            norm_self=Norm.of(layer.norm1),
             qkv=make(attention.in_proj_weight, attention.in_proj_bias),
             out=make(attention.out_proj.weight, attention.out_proj.bias),
-            cross=None if cross is None else _Cross.of(layer.norm_cross, cross, make),
-            norm_mlp=_Norm.of(layer.norm2),
+            cross=None if cross is None else Cross.of(layer.norm_cross, cross, make),
+            norm_mlp=Norm.of(layer.norm2),
             up=make(layer.linear1.weight, layer.linear1.bias),
             down=make(layer.linear2.weight, layer.linear2.bias),
         )
@@ -140,10 +155,19 @@ class Decoder:
     """Built once from audiocraft's `LMModel`, whose matrices it copies into its own layout.
 
     `most_rows` is how many rows a step will have at most; up to there rows do not influence one another.
+    `has_kernels`: whether steps are machine code made for this processor; None for where they can be.
     Raises ModelUnavailable for a model that has what MusicGen's have not.
     """
 
-    def __init__(self, lm: Any, make: MakeLinear, *, most_rows: int, kv_dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        lm: Any,
+        make: MakeLinear,
+        *,
+        most_rows: int,
+        kv_dtype: torch.dtype,
+        has_kernels: bool | None = None,
+    ) -> None:
         _check(lm)
         self.device = lm.emb[0].weight.device
         self.width = int(lm.dim)
@@ -152,29 +176,39 @@ class Decoder:
         self.heads = int(lm.transformer.layers[0].self_attn.num_heads)
         self.head_dim = self.width // self.heads
         self.kv_dtype = kv_dtype
-        self._layers = [_Layer.of(layer, make) for layer in lm.transformer.layers]
-        self._norm_out = _Norm.of(lm.out_norm)
+        self.blocks = [Layer.of(layer, make) for layer in lm.transformer.layers]
+        self.norm_out = Norm.of(lm.out_norm)
         biases = [linear.bias for linear in lm.linears]
-        self._head = make(
+        self.head = make(
             torch.cat([linear.weight for linear in lm.linears]),
             None if biases[0] is None else torch.cat(biases),
         )
-        self._embedding = torch.cat([table.weight.detach().float() for table in lm.emb])  # [K * (card+1), d]
-        self._embedding_offset = torch.arange(self.codebooks, device=self.device) * (self.card + 1)
+        self.embedding = torch.cat([table.weight.detach().float() for table in lm.emb])  # [K * (card+1), d]
+        self.embedding_offset = torch.arange(self.codebooks, device=self.device) * (self.card + 1)
         self._max_period = float(lm.transformer.max_period)
         self._positional_scale = float(lm.transformer.positional_scale)
-        self._positions = self._make_positions(0)
-        if self.device.type == "cpu":
+        self.positions = self.make_positions(0)
+        self.prefills_alike = False
+        """Whether a prompt gives the same bits in pieces of any multiple of `QUERIES` positions."""
+        self.kernels: StepKernels | None = None
+        if has_kernels is None:
+            has_kernels = self.device.type == "cpu" and kernels.is_available()
+        if has_kernels and self.width % 2 == 0 and kv_dtype is torch.float32:
+            from deployments.engines.music.batching.kernels.running import StepKernels
+
+            self.kernels = StepKernels(self)
+            self.prefills_alike = settle_pieces(self.linears)
+        elif self.device.type == "cpu":
             settle(self.linears, most_rows)
 
     @property
     def linears(self) -> list[Linear]:
         """Every product of a step, in its order."""
-        return [*(linear for layer in self._layers for linear in layer.linears()), self._head]
+        return [*(linear for layer in self.blocks for linear in layer.linears()), self.head]
 
     @property
     def layers(self) -> int:
-        return len(self._layers)
+        return len(self.blocks)
 
     def cache_bytes(self, rows: int, length: int) -> int:
         """What the keys and values of a take occupy."""
@@ -183,16 +217,16 @@ class Decoder:
     def new_cache(self, rows: int, length: int, text: Tensor | None) -> Cache:
         """`length`: positions of prefix and sequence together; text: float [tokens, d] or None."""
         shape = (self.layers, rows, 2, self.heads, length, self.head_dim)
-        if length > len(self._positions):
-            self._positions = self._make_positions(length)
+        if length > len(self.positions):
+            self.positions = self.make_positions(length)
         return Cache(
             kv=torch.empty(shape, dtype=self.kv_dtype, device=self.device),
-            text=None if text is None else self._read(text),
+            text=None if text is None else self.read(text),
         )
 
     def embed(self, tokens: Tensor) -> Tensor:
         """int64 [..., K] -> float32 [..., d], without positions."""
-        return functional.embedding(tokens + self._embedding_offset, self._embedding).sum(dim=-2)
+        return functional.embedding(tokens + self.embedding_offset, self.embedding).sum(dim=-2)
 
     @torch.inference_mode()
     def prefill(self, x: Tensor, cache: Cache) -> Tensor:
@@ -202,16 +236,29 @@ class Decoder:
         """
         rows, n, d = x.shape
         start, end = cache.used, cache.used + n
-        x = (x + self._positions[start:end]).reshape(rows * n, d)
+        x = (x + self.positions[start:end]).reshape(rows * n, d)
+        blocks = [(first, min(first + QUERIES - first % QUERIES, end)) for first in _block_starts(start, end)]
         # True where a query may look: at what was there before, itself and what lies between.
-        causal = torch.ones((n, end), dtype=torch.bool, device=x.device).tril(start)
-        for index, layer in enumerate(self._layers):
+        causal = {
+            block: torch.ones((block[1] - block[0], block[1]), dtype=torch.bool, device=x.device).tril(
+                block[0]
+            )
+            for block in blocks
+        }
+        for index, layer in enumerate(self.blocks):
             qkv = layer.qkv(layer.norm_self(x)).view(rows, n, 3, self.heads, self.head_dim)
             qkv = qkv.permute(0, 2, 3, 1, 4).to(self.kv_dtype)  # [rows, 3, H, n, D]
             cache.kv[index, :, :, :, start:end] = qkv[:, 1:]
-            a = functional.scaled_dot_product_attention(
-                qkv[:, 0], cache.keys[index][:, :, :end], cache.values[index][:, :, :end], attn_mask=causal
-            )
+            attended = [
+                functional.scaled_dot_product_attention(
+                    qkv[:, 0, :, first - start : last - start],
+                    cache.keys[index][:, :, :last],
+                    cache.values[index][:, :, :last],
+                    attn_mask=causal[first, last],
+                )
+                for first, last in blocks
+            ]
+            a = attended[0] if len(attended) == 1 else torch.cat(attended, dim=2)
             x = x + layer.out(a.transpose(1, 2).reshape(rows * n, d).to(x.dtype))
             if layer.cross is not None and cache.text is not None:
                 q = layer.cross.q(layer.cross.norm(x[:n])).view(1, n, self.heads, self.head_dim)
@@ -221,14 +268,16 @@ class Decoder:
                 x[:n] += layer.cross.out(a.transpose(1, 2).reshape(n, d).to(x.dtype))
             x = x + layer.down(layer.up(layer.norm_mlp(x), gelu=True))
         cache.used = end
-        return self._logits(x.view(rows, n, d)[:, -1])
+        return self.logits(x.view(rows, n, d)[:, -1])
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, layout: Layout) -> Tensor:
         """One position further for every take. tokens: int64 [takes, K] -> logits float32 [R, K, card]"""
+        if self.kernels is not None:
+            return self.kernels.step(tokens, layout)
         at = torch.tensor([cache.used for _, _, cache in layout.spans], device=self.device)
-        x = (self.embed(tokens) + self._positions[at])[layout.take_of_row]  # [R, d]
-        for index, layer in enumerate(self._layers):
+        x = (self.embed(tokens) + self.positions[at])[layout.take_of_row]  # [R, d]
+        for index, layer in enumerate(self.blocks):
             qkv = layer.qkv(layer.norm_self(x)).view(layout.rows, 3, self.heads, 1, self.head_dim)
             qkv = qkv.to(self.kv_dtype)
             # One call for each take, over just its own positions: its result has no part of another's.
@@ -254,28 +303,28 @@ class Decoder:
             x = x + layer.down(layer.up(layer.norm_mlp(x), gelu=True))
         for _, _, cache in layout.spans:
             cache.used += 1
-        return self._logits(x)
+        return self.logits(x)
 
-    def _logits(self, x: Tensor) -> Tensor:
-        return self._head(self._norm_out(x)).view(-1, self.codebooks, self.card)
+    def logits(self, x: Tensor) -> Tensor:
+        return self.head(self.norm_out(x)).view(-1, self.codebooks, self.card)
 
     def _rejoin(self, heads: Sequence[Tensor]) -> Tensor:
         """Each [rows, H, 1, D] -> [all rows, d]"""
         joined = heads[0] if len(heads) == 1 else torch.cat(list(heads))
         return joined.reshape(-1, self.width)
 
-    def _read(self, text: Tensor) -> Tensor:
+    def read(self, text: Tensor) -> Tensor:
         """float [tokens, d] -> [layers, 2, 1, H, tokens, D]"""
         tokens = text.shape[0]
         pairs = []
-        for layer in self._layers:
+        for layer in self.blocks:
             assert layer.cross is not None  # noqa: S101 - of one model all layers have it or none
             weight, bias = layer.cross.kv
             kv = functional.linear(text.to(weight.dtype), weight, bias)  # [tokens, 2 d]
             pairs.append(kv.view(1, tokens, 2, self.heads, self.head_dim).permute(2, 0, 3, 1, 4))
         return torch.stack(pairs).to(self.kv_dtype).contiguous()
 
-    def _make_positions(self, length: int) -> Tensor:
+    def make_positions(self, length: int) -> Tensor:
         """float32 [at least length, d], by audiocraft's own function."""
         from audiocraft.modules.transformer import create_sin_embedding
 

@@ -6,7 +6,9 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -14,11 +16,14 @@ from deployments.engines.common.device import choose_device
 from deployments.engines.common.errors import EngineBroken, EngineError, ModelUnavailable
 from deployments.engines.music.audiocraft.checkpoint import load_checkpoint
 from deployments.engines.music.audiocraft.importing import VERSION
+from deployments.engines.music.batching import kernels
 from deployments.engines.music.batching.batch import Batch, BatchLimits
 from deployments.engines.music.batching.conditions import Conditioner
 from deployments.engines.music.batching.decoder import Decoder
+from deployments.engines.music.batching.graph_stepper import ROWS, CudaRecorder, GraphStepper, Recorder
 from deployments.engines.music.batching.linear import Precision, linear_maker
 from deployments.engines.music.batching.sequence import pattern_delays
+from deployments.engines.music.batching.stepper import EagerStepper, Stepper
 from deployments.engines.music.batching.take import Take
 from deployments.engines.music.catalog import EngineOptions, ModelEntry
 from deployments.engines.music.checks import check_request, new_samples
@@ -39,11 +44,17 @@ _CLOSE_TIMEOUT_S = 10.0
 _WARM_UP_S = 0.3
 
 # Counted up with every change that gives other samples for the same request.
-VERSION_OF_RESULTS = 1
+VERSION_OF_RESULTS = 2
 
 # How much of a context is taken in between two steps of the other takes: about as long as a few steps. The
 # bits of a take depend on it, so it is no setting.
 PREFILL_POSITIONS = {"cpu": 64, "cuda": 512}
+# Where no other take waits for its step. Large products are the quickest, and a take let go still ends within a
+# piece.
+LONE_PREFILL_POSITIONS = {"cpu": 512, "cuda": 512}
+# A slot has room for a melody's chroma before the tokens.
+_MOST_PREFIX_POSITIONS = 512
+_KERNELS = "deployments.engines.music.batching.kernels.running"
 _KV_SHARE_OF_MEMORY = 0.25
 
 
@@ -53,7 +64,8 @@ class SegueEngine:
     `options.threads` sets torch's threads, which belong to the whole process;
     `options.gpu_memory_fraction` caps the process's share of the GPU's memory. Without `options.kv_bytes`,
     keys and values get a quarter of the machine's memory, or what the weights leave of the share of the GPU.
-    A batch that gives no sign for `stuck_after_s` makes the engine unhealthy.
+    A batch that gives no sign for `stuck_after_s` makes the engine unhealthy. `recorder`: steps with fixed shapes
+    that it captures; by default CUDA graphs on a GPU, and none on a CPU, where each take's own shapes are best.
 
     Raises ModelUnavailable.
     """
@@ -66,6 +78,7 @@ class SegueEngine:
         options: EngineOptions,
         meter: Meter | None = None,
         stuck_after_s: float = 180.0,
+        recorder: Recorder | None = None,
     ) -> None:
         device = choose_device(options.device)
         precision = _choose_precision(options.dtype, device)
@@ -73,6 +86,9 @@ class SegueEngine:
             torch.set_num_threads(options.threads)
         if options.gpu_memory_fraction is not None and device.type == "cuda":
             torch.cuda.set_per_process_memory_fraction(options.gpu_memory_fraction)
+        if device.type == "cpu" and kernels.is_available():
+            # Where they have not been compiled yet, that goes on while the checkpoint is read.
+            Thread(target=import_module, args=(_KERNELS,), name="kernels", daemon=True).start()
         checkpoint = load_checkpoint(entry, device, cache_dir)
         if checkpoint.window_s <= options.extend_stride_s:
             raise ModelUnavailable(
@@ -103,7 +119,7 @@ class SegueEngine:
         self._info = EngineInfo(
             model=entry.name,
             engine="segue",
-            engine_version=f"{VERSION_OF_RESULTS}+audiocraft{VERSION}+torch{torch.__version__}",
+            engine_version=_version(decoder),
             weights_sha256=checkpoint.weights_sha256,
             licence=entry.licence,
             sample_rate_hz=codec.sample_rate_hz,
@@ -123,15 +139,27 @@ class SegueEngine:
         )
         self._stuck_after_s = stuck_after_s
         self._is_closed = False
+        kv_bytes = options.kv_bytes or _kv_budget_bytes(device, options.gpu_memory_fraction)
+        if recorder is None and device.type == "cuda":
+            recorder = CudaRecorder()
+        stepper: Stepper = EagerStepper(decoder)
+        if recorder is not None:
+            longest = self._window_frames + max(self._delays) + _MOST_PREFIX_POSITIONS
+            slots = min(options.takes, kv_bytes // decoder.cache_bytes(ROWS, longest + 1))
+            if slots == 0:
+                raise ModelUnavailable("this share of the GPU's memory has no room for the keys of one take")
+            stepper = GraphStepper(decoder, recorder, takes=slots, length=longest)
         self._batch = Batch(
             decoder,
+            stepper,
             codec,
             conditioner,
             BatchLimits(
-                takes=options.takes,
+                takes=options.takes if recorder is None else slots,
                 waiting=options.waiting,
-                kv_bytes=options.kv_bytes or _kv_budget_bytes(device, options.gpu_memory_fraction),
+                kv_bytes=kv_bytes,
                 prefill_positions=PREFILL_POSITIONS[device.type],
+                lone_prefill_positions=LONE_PREFILL_POSITIONS[device.type],
             ),
             meter or NoMeter(),
             f"musicgen {entry.name}",
@@ -207,6 +235,14 @@ class SegueEngine:
             look_ahead=self._look_ahead_frames,
         )
         return Take(request, context, plan, self._delays, self._hop_samples, count, send)
+
+
+def _version(decoder: Decoder) -> str:
+    """What the samples of a request depend on besides the weights."""
+    parts = [f"{VERSION_OF_RESULTS}", f"audiocraft{VERSION}", f"torch{torch.__version__}"]
+    if decoder.kernels is not None:
+        parts.append(f"kernels{decoder.kernels.version}")
+    return "+".join(parts)
 
 
 def use_threads(threads: int | None) -> None:

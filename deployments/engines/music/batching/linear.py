@@ -8,6 +8,7 @@ each row's bits stay the same, and a `Linear` pads to that number.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from deployments.engines.common.errors import ModelUnavailable
+from deployments.engines.music.batching import kernels
+from deployments.engines.music.batching.kernels.packing import Panels, pack, shared_with_onednn
 
 
 class Precision(StrEnum):
@@ -44,6 +47,19 @@ class Linear(Protocol):
 
     def __call__(self, x: Tensor, *, gelu: bool = False) -> Tensor: ...
 
+    def panels(self) -> PanelWeights:
+        """The same weights for the kernels of a step, on a CPU."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PanelWeights:
+    """`bias` and `scale`: float32 [outputs]; the product's outputs are scaled before the bias is added."""
+
+    panels: Panels
+    bias: Tensor | None
+    scale: Tensor | None = None
+
 
 def _padded(x: Tensor, rows: int) -> Tensor:
     return x if x.shape[0] >= rows else functional.pad(x, (0, 0, 0, rows - x.shape[0]))
@@ -65,18 +81,25 @@ class PlainLinear:
         y = y[: x.shape[0]].to(x.dtype)
         return functional.gelu(y) if gelu else y
 
+    def panels(self) -> PanelWeights:
+        return PanelWeights(pack(self._weight), _as_float32(self._bias))
+
 
 class PackedLinear:
     """oneDNN's product with its weights prepacked; reads them at the memory's speed where torch's own reads
     them at a quarter of it (2 to 32 rows)."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, precision: Precision, rows_hint: int) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, precision: Precision, rows_hint: int, *, has_kernels: bool
+    ) -> None:
         self.out_features, self.in_features = weight.shape
         self.rows_at_least = 1
         self._dtype = precision.dtype
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(
-            weight.detach().to(self._dtype).contiguous(), rows_hint
-        )
+        plain = weight.detach().to(self._dtype).contiguous()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(plain, rows_hint)
+        self._panels = shared_with_onednn(self._weight, plain) if has_kernels else None
+        if has_kernels and self._panels is None:
+            self._panels = pack(plain)
         self._bias = None if bias is None else bias.detach().to(self._dtype)
 
     def __call__(self, x: Tensor, *, gelu: bool = False) -> Tensor:
@@ -90,6 +113,11 @@ class PackedLinear:
         )
         return y[: x.shape[0]].to(x.dtype)
 
+    def panels(self) -> PanelWeights:
+        if self._panels is None:
+            raise RuntimeError("these weights were packed for a machine without kernels")
+        return PanelWeights(self._panels, _as_float32(self._bias))
+
 
 class Int8Linear:
     """Weights in 8 bits with a scale per output; half of bfloat16's bytes, for one take at a time."""
@@ -99,16 +127,32 @@ class Int8Linear:
         self.rows_at_least = 1
         scale = weight.detach().float().abs().amax(dim=1).clamp(min=1e-8) / 127
         self._weight = (weight.detach().float() / scale[:, None]).round().to(torch.int8)
-        self._scale = scale.to(torch.bfloat16)
+        self._scale = scale
         self._bias = None if bias is None else bias.detach().float()
 
     def __call__(self, x: Tensor, *, gelu: bool = False) -> Tensor:
         rows = _padded(x, self.rows_at_least).to(torch.bfloat16)
-        y = torch._weight_int8pack_mm(rows, self._weight, self._scale)[: x.shape[0]].to(x.dtype)
+        if len(rows) < _MANY_ROWS:
+            y = torch._weight_int8pack_mm(rows, self._weight, self._scale.to(torch.bfloat16))
+            y = y[: x.shape[0]].to(x.dtype)
+        else:
+            # Every int8 is a bfloat16: a whole stretch goes through the processor's own product for those.
+            product = functional.linear(rows, self._weight.to(torch.bfloat16))
+            y = (product.float() * self._scale)[: x.shape[0]].to(x.dtype)
         if self._bias is not None:
             y = y + self._bias
         return functional.gelu(y) if gelu else y
 
+    def panels(self) -> PanelWeights:
+        return PanelWeights(pack(self._weight), self._bias, self._scale)
+
+
+def _as_float32(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.float()
+
+
+# From here on, turning int8 weights into bfloat16 costs less than a slower product does.
+_MANY_ROWS = 64
 
 # Below this, a weight stays in the processor's own cache, and what counts is the cost of the call.
 _SMALL_WEIGHT_BYTES = 256 * 1024
@@ -116,8 +160,13 @@ _SMALL_WEIGHT_BYTES = 256 * 1024
 MakeLinear = Callable[[Tensor, Tensor | None], Linear]
 
 
-def linear_maker(device: torch.device, precision: Precision, rows_hint: int = 2) -> MakeLinear:
-    """The backend that measured best for a device and precision. Raises ModelUnavailable."""
+def linear_maker(
+    device: torch.device, precision: Precision, rows_hint: int = 2, *, has_kernels: bool | None = None
+) -> MakeLinear:
+    """The backend that measured best for a device and precision. `has_kernels`: whether a step has kernels of its
+    own on these weights; None for where it can. Raises ModelUnavailable."""
+    if has_kernels is None:
+        has_kernels = device.type == "cpu" and kernels.is_available()
 
     def make(weight: Tensor, bias: Tensor | None) -> Linear:
         if precision is Precision.INT8 and device.type == "cpu":
@@ -126,7 +175,7 @@ def linear_maker(device: torch.device, precision: Precision, rows_hint: int = 2)
         has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         if device.type != "cpu" or is_small or not has_onednn:
             return PlainLinear(weight, bias, precision)
-        return PackedLinear(weight, bias, precision, rows_hint)
+        return PackedLinear(weight, bias, precision, rows_hint, has_kernels=has_kernels)
 
     return make
 
@@ -159,3 +208,39 @@ def settle(linears: Iterable[Linear], most: int) -> int:
             found[shape] = steady_rows(linear, most)
         linear.rows_at_least = found[shape]
     return max(found.values(), default=1)
+
+
+_LARGE_PIECE_ROWS = 512
+_FEW_ROWS = (1, 2, 4, 8, 16, 32)
+
+
+def settle_pieces(linears: Iterable[Linear]) -> bool:
+    """Whether every product gives a row the same bits in a small piece of a prompt as in a large one, on the
+    machine at hand, once the smallest pieces are padded as this function sets it.
+
+    True of float32 where sums run over the inputs in one order; not of bfloat16 in matrix units.
+    """
+    found: dict[tuple[int, int], int | None] = {}
+    for linear in linears:
+        shape = (linear.in_features, linear.out_features)
+        if shape not in found:
+            found[shape] = _alike_from(linear)
+        linear.rows_at_least = found[shape] or 1
+    return None not in found.values()
+
+
+def _alike_from(linear: Linear) -> int | None:
+    x = torch.randn(_LARGE_PIECE_ROWS, linear.in_features, generator=torch.Generator().manual_seed(0))
+    whole = linear(x)
+
+    def is_alike(rows: int) -> bool:
+        return torch.equal(linear(x[:rows]), whole[:rows]) and torch.equal(linear(x[-rows:]), whole[-rows:])
+
+    if not all(is_alike(rows) for rows in (64, 66, 106, 128, 256)):
+        return None
+    least = _FEW_ROWS[-1] * 2
+    for rows in reversed(_FEW_ROWS):
+        if not is_alike(rows):
+            break
+        least = rows
+    return least

@@ -17,9 +17,9 @@ _MASK = 0xFFFFFFFF
 Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def philox(counter: Words, key: tuple[int, int]) -> Words:
+def philox(counter: Words, key: tuple[int | Tensor, int | Tensor]) -> Words:
     """Four 32-bit words for each counter of four 32-bit words, all int64 tensors of one shape (or shapes that
-    broadcast) with values in 0..2^32-1."""
+    broadcast) with values in 0..2^32-1; the key likewise, or numbers."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -42,13 +42,19 @@ def gumbel(seed: int, first_step: int, steps: int, codebooks: int, card: int, de
     The value for (seed, step, codebook, token) is always the same, however the steps are asked for.
     `seed` is 0..2^32-1.
     """
-    step = torch.arange(first_step, first_step + steps, device=device)[:, None, None]
+    step = torch.arange(first_step, first_step + steps, device=device)
+    return gumbel_at(torch.full_like(step, seed), step, codebooks, card)
+
+
+def gumbel_at(seed: Tensor, step: Tensor, codebooks: int, card: int) -> Tensor:
+    """The same for seeds and steps of their own, int64 [n] both: float32 [n, codebooks, card]."""
+    device = step.device
     codebook = torch.arange(codebooks, device=device)[None, :, None]
     block = torch.arange(-(-card // 4), device=device)[None, None, :]
     zero = torch.zeros((1, 1, 1), dtype=torch.int64, device=device)
-    words = philox((block, codebook, step, zero), (seed, 0))
-    shape = (steps, codebooks, block.shape[-1])
-    bits = torch.stack([word.expand(shape) for word in words], dim=-1).reshape(steps, codebooks, -1)[
+    words = philox((block, codebook, step[:, None, None], zero), (seed[:, None, None], 0))
+    shape = (len(step), codebooks, block.shape[-1])
+    bits = torch.stack([word.expand(shape) for word in words], dim=-1).reshape(len(step), codebooks, -1)[
         ..., :card
     ]
     # 23 bits and a half: neither 0 nor 1 in float32, so both logarithms are finite.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deployments.engines.common.errors import ModelUnavailable
 
-_UNKNOWN = -1
+UNKNOWN = -1
 
 
 def pattern_delays(lm: Any) -> tuple[int, ...]:
@@ -42,7 +42,7 @@ class TokenSequence:
             (codebooks, 1 + frames + max(delays)), special, dtype=torch.int64, device=prompt.device
         )
         for codebook, delay in enumerate(delays):
-            self.columns[codebook, 1 + delay : 1 + delay + frames] = _UNKNOWN
+            self.columns[codebook, 1 + delay : 1 + delay + frames] = UNKNOWN
             self.columns[codebook, 1 + delay : 1 + delay + known] = prompt[codebook]
         self.frames = frames
         self.next = known + 1
@@ -67,7 +67,7 @@ class TokenSequence:
         drawn: int64 [codebooks] -> int64 [codebooks]
         """
         column = self.columns[:, self.next]
-        column.copy_(torch.where(column == _UNKNOWN, drawn, column))
+        column.copy_(torch.where(column == UNKNOWN, drawn, column))
         self.next += 1
         return column
 

@@ -25,6 +25,7 @@ from deployments.engines.music.protocol import (
     GenerationProgress,
     GenerationRequest,
     Prefilled,
+    Sampling,
     Segment,
 )
 from deployments.engines.music.windows import DECODER_WARM_UP_FRAMES, GenerationPlan, Window
@@ -132,9 +133,10 @@ class Take:
         self._delays = tuple(delays)
         self._hop_samples = hop_samples
         self._new_samples = new_samples
-        self._sequence: TokenSequence
+        self.sequence: TokenSequence
         self._left = 0
         self._noise: Tensor | None = None
+        self._noise_first = 0
         self._drawn = 0
         self._pushed = 0
         self._next_report_s = 0.0
@@ -171,7 +173,11 @@ class Take:
         return self._left == 0
 
     @property
-    def steps_made(self) -> int:
+    def sampling(self) -> Sampling:
+        return self.request.sampling
+
+    @property
+    def draws_made(self) -> int:
         return self._drawn
 
     def make_conditions(self, conditioner: Conditioner, window_index: int) -> Conditions:
@@ -203,31 +209,32 @@ class Take:
 
     def begin_window(self, special: int) -> Tensor:
         """Start the current window; the columns that the model takes in first, int64 [codebooks, n]."""
-        self._sequence = TokenSequence(self.prompt, self.window.length, self._delays, special)
+        self.sequence = TokenSequence(self.prompt, self.window.length, self._delays, special)
         self._left = self._steps_of(self.window_index)
         self.cache.used = 0
         self.start_logits = None
-        return self._sequence.prompt_columns
+        return self.sequence.prompt_columns
 
     def find_voice(self, codec: CodecDecoder) -> None:
         """Decode the end of the context, once the model has taken it in."""
         self.voice = Voice(codec, self.prompt, self._new_samples, self.send)
 
-    def next_noise(self, codebooks: int, card: int) -> Tensor:
+    def noise(self, codebooks: int, card: int) -> Tensor:
         """Gumbel noise for the next draw, float32 [codebooks, card]; the same for the same seed, always."""
-        at = self._drawn % _NOISE_STEPS
-        if self._noise is None or at == 0:
+        first = self._drawn - self._drawn % _NOISE_STEPS
+        if self._noise is None or self._noise_first != first:
             seed = self.request.sampling.seed
-            self._noise = gumbel(seed, self._drawn, _NOISE_STEPS, codebooks, card, self.prompt.device)
-        self._drawn += 1
-        return self._noise[at]
+            self._noise = gumbel(seed, first, _NOISE_STEPS, codebooks, card, self.prompt.device)
+            self._noise_first = first
+        return self._noise[self._drawn - first]
 
     def enter(self, drawn: Tensor) -> None:
         """Take the tokens of the next column, int64 [codebooks], and let be heard what is due."""
-        self.column = self._sequence.append(drawn)
+        self._drawn += 1
+        self.column = self.sequence.append(drawn)
         self._left -= 1
         self._report()
-        ready = self.window.start + self._sequence.complete_frames - self.plan.prompt
+        ready = self.window.start + self.sequence.complete_frames - self.plan.prompt
         if self.is_last_window and self.window_is_done:
             self._push(ready, held=self._audible_frames - self.plan.prompt - ready)
         elif ready == _next_chunk_end(self._pushed):
@@ -235,7 +242,7 @@ class Take:
 
     def next_window(self) -> None:
         """Go over to the next window, prompted with the end of this one."""
-        self.prompt = self._sequence.codes(self.plan.stride, self.window.length)
+        self.prompt = self.sequence.codes(self.plan.stride, self.window.length)
         self.window_index += 1
 
     @property
@@ -256,9 +263,9 @@ class Take:
         if self.voice is None:
             return
         offset = self.plan.prompt - self.window.start
-        codes = self._sequence.codes(offset + self._pushed, offset + ready)
+        codes = self.sequence.codes(offset + self._pushed, offset + ready)
         if held > 0:
-            last = self._sequence.codes(offset + ready - 1, offset + ready)
+            last = self.sequence.codes(offset + ready - 1, offset + ready)
             codes = torch.cat([codes, last.expand(-1, held)], dim=1)
         self.voice.push(codes)
         self._pushed = ready
