@@ -123,7 +123,10 @@ export async function begin(): Promise<void> {
       models.value = served;
     });
   });
-  if (wantsKey.value === "no") listen();
+  if (wantsKey.value !== "no") return;
+  listen();
+  const id = chainId.peek();
+  if (id !== null) void readChain(id);
 }
 
 /** One stream for all that changes, with the frames of the open chain in it. */
@@ -176,8 +179,19 @@ effect(() => {
       progress.value = new Map();
     });
   }
-  if (following !== null) listen();
+  if (following === null) return;
+  listen();
+  if (id !== null) void readChain(id);
 });
+
+/** The chain at once; the stream, which has more to say, follows. */
+async function readChain(id: string): Promise<void> {
+  try {
+    showChain(await client.get<ChainView>(`v1/chains/${id}`));
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 404) complain(error); // the stream says what is gone
+  }
+}
 
 type TenantSnapshot = { chains: Summary[]; jobs: JobView[] };
 
