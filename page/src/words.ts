@@ -59,7 +59,6 @@ export const words = {
     redoWhat: (action: string) => `Redo: ${actions[action] ?? action}`,
     undone: "Undone",
     redone: "Done again",
-    nothingToUndo: "There is nothing to undo.",
     export: "Export",
     gone: "This chain is gone.",
     loading: "Opening the chain",
@@ -102,7 +101,6 @@ export const words = {
     progress: (name: string, percent: number) => `${name}: ${percent} percent`,
     listen: "Listen",
     listenLive: "Listen while it is made",
-    listenFrom: "Play from this take",
     commit: "Commit",
     uncommit: "Take off the line",
     discard: "Discard",
@@ -120,7 +118,6 @@ export const words = {
     rank: (rank: number) => `#${rank}`,
     facts: "Facts",
     provenance: "Where it comes from",
-    notReady: "Nothing to hear yet",
     failed: (reason: string) => `It failed: ${reason}`,
     committed: (name: string) => `${name} is on the line`,
     discarded: (name: string) => `${name} discarded`,
@@ -196,7 +193,6 @@ export const words = {
     align: "Joined by",
     aligns: { none: "Nothing", phase: "Its phase", beat: "Its beats" } as Record<string, string>,
     cannot: "This take is not ready: nothing can go on from it yet.",
-    cropMissing: "This server can continue only from a take's end.",
   },
 
   transport: {
@@ -219,8 +215,6 @@ export const words = {
     volume: "Volume",
     level: "Level",
     position: "Position",
-    noLine: "This server cannot play a whole line yet; the take is played alone.",
-    noSound: "The sound could not be fetched. Trying again.",
     noContext: "This browser does not let the page play sound.",
   },
 
@@ -258,8 +252,6 @@ export const words = {
     making: "Making the file",
     done: (name: string) => `${name} is downloaded`,
     expired: "That file is no longer kept. Export it again.",
-    options: "Options",
-    region: "Only a part",
     from: "From second",
     to: "To second",
     formats: {
@@ -350,7 +342,6 @@ export const words = {
     label: "Key",
     use: "Use it",
     wrong: "That key is not known here. Check it, and try again.",
-    forget: "Forget the key",
   },
 
   problems: {
@@ -376,8 +367,6 @@ export const words = {
     close: "Close",
     cancel: "Cancel",
     dismiss: "Dismiss",
-    retry: "Try again",
-    reload: "Reload",
     seconds: "s",
   },
 

@@ -262,13 +262,16 @@ async def test_what_it_says_when_things_go_wrong(served: Served, page: Studio) -
 
 async def test_a_full_queue_is_said_with_the_time_to_wait() -> None:
     async with (
-        running({"mock": MockEngine()}, work=False, overrides={"jobs": {"max_active_per_tenant": 1}}) as app,
+        running({"mock": MockEngine()}, work=False, overrides={"jobs": {"max_active_per_tenant": 2}}) as app,
         listening(app.api) as http,
         chromium() as browser,
         studio(browser, str(http.base_url).rstrip("/")) as page,
     ):
         chain = await app.upload(CLIP, title="Full")
         await page.open(f"#/chain/{chain['id']}")
+        await page.button("Make 2 takes").click()
+        await expect(page.take("Take 2, waiting")).to_be_visible()
+        await page.take("Beginning").click()
         await page.button("Make 2 takes").click()
         await expect(page.page.locator(".toast.bad")).to_contain_text("The queue is full")
 

@@ -14,7 +14,7 @@ export function sentence(error: unknown): string {
     case 401:
       return words.key.wrong;
     case 403:
-      return code === "tier" || !detail ? own.notAllowed : `${own.notAllowed} ${upper(detail)}`;
+      return detail ? upper(detail) : own.notAllowed;
     case 404:
       return problem === null || code === "not-found" ? own.missing : upper(detail);
     case 405:

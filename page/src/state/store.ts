@@ -135,18 +135,9 @@ function listen(): void {
   const control = new AbortController();
   following = control;
   const id = chainId.peek();
-  let path = "v1/events";
   const open = async (lastEventId: string | null, signal: AbortSignal) => {
     const headers: Record<string, string> = lastEventId === null ? {} : { "Last-Event-ID": lastEventId };
-    const query = path === "v1/events" ? { chain: id ?? undefined } : {};
-    try {
-      return await client.request(path, { query, headers, signal });
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 404 || path !== "v1/events" || id === null)
-        throw error;
-      path = `v1/chains/${id}/events`; // a server without a stream for all
-      return client.request(path, { headers, signal });
-    }
+    return client.request("v1/events", { query: { chain: id ?? undefined }, headers, signal });
   };
   follow(
     {
@@ -164,8 +155,7 @@ function listen(): void {
       chain.value = null;
       chainGone.value = true;
       go({ view: "studio", chainId: null });
-    } else if (error instanceof ApiError && error.status === 404) connection.value = "live";
-    else complain(error);
+    } else complain(error);
   });
 }
 
