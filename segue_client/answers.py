@@ -202,7 +202,7 @@ class ChainPage(Answer):
 
 class Branch(Answer):
     """What a branch request began: `job_ids[i]` makes `nodes[i]`. `notices` are sentences about it; `crop` is the
-    takes' parent where they go on from within a node."""
+    takes' parent where they continue from within a node."""
 
     nodes: tuple[Node, ...]
     job_ids: tuple[Id, ...]

@@ -163,7 +163,7 @@ def create_service(model: str, gpu_id: int, settings: Settings) -> FastAPI:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serves until it is told to stop. Returns the exit status: 0, or 2 for wrong usage."""
+    """Serves until a stop signal. Returns the exit status: 0, or 2 for wrong usage."""
     parser = _parser()
     args = parser.parse_args(argv)
     # Before torch looks: then the one GPU that it sees is this one.

@@ -1,7 +1,7 @@
 """Looks before `make run` starts, in the foreground of its terminal: `python -m serve_app.preflight CONFIG.yaml`.
 
 - Every served model's name is known: Serve would go on without an application, and serve nothing.
-- A server that others reach asks for keys, or is told that it need not.
+- A server that others reach asks for keys, or its settings allow it without.
 - The port is free: Serve binds it so that two servers can share it, and two Segues would answer by turns.
 - The weights are there: they are downloaded here, with a bar, and the replicas load them without a network.
 

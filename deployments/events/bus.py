@@ -1,4 +1,4 @@
-"""Notices: best-effort word that something changed, so that clients hear of it at once.
+"""Notices: best-effort word that something changed, so that clients get it at once.
 
 Nothing depends on a notice arriving: who misses one finds the change by polling the document. A bus keeps the
 last few thousand in order; a listener asks for what came after its cursor and waits if there is nothing yet.

@@ -76,7 +76,7 @@ async def ensure_node(chains: Chains, job: Job) -> Chain:
 
 
 def with_takes(chain: Chain, nodes: Sequence[Node], crop: Node | None, now: datetime) -> Chain:
-    """With the takes of one request, and the crop that they go on from, where the request made one.
+    """With the takes of one request, and the crop that they continue from, where the request made one.
 
     Idempotent. Raises Refused, NodeNotFound, ChainDeleted.
     """

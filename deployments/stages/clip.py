@@ -16,7 +16,7 @@ from deployments.stages.take import Take
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a clip goes on from: float32 [channels, samples]."""
+    """What a clip continues from: float32 [channels, samples]."""
 
     samples: Samples
     rate_hz: int

@@ -63,7 +63,7 @@ class GeneratedNode:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What a model hears of the line that a take goes on from, in the chain's format."""
+    """What a model hears of the line that a take continues from, in the chain's format."""
 
     samples: Samples
     sha256: str
@@ -164,7 +164,7 @@ class GenerateStage:
         return GeneratedNode(audio, provenance, review)
 
     async def _brief(self, chain: Chain, node: Node, owner: str) -> Brief:
-        """What the generator is told: of a node that is composed, what is heard in its parent's line."""
+        """The prompt; of a node that is composed, the analysis of its parent's line is in it."""
         if node.parent_id is None or node.params["mode"] != GenerationMode.COMPOSE.value:
             return worded(node.prompt, node.params) if _has_wishes(node) else Brief(node.prompt, Target())
         if self._analyse is None:

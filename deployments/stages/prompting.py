@@ -1,4 +1,4 @@
-"""What a generator is told: what is heard and what is wished for, in words; and what its answer is measured by."""
+"""The prompt of a generator: the analysis and the request in words; and what its answer is measured by."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WISHES = ("bpm", "key", "mood", "style")
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What a generator is told, and what its answer is measured by."""
+    """The prompt, and what the answer is measured by."""
 
     prompt: str
     target: Target

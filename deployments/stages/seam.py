@@ -58,7 +58,7 @@ def seam_of(node: Node, end: LineEnd, info: EngineInfo) -> Seam | None:
 
 
 def seam_record(sound: Sound) -> dict[str, Any] | None:
-    """What provenance keeps of a seam, for people and for the takes that go on from this one."""
+    """What provenance keeps of a seam, for people and for the takes that continue from this one."""
     return None if sound.joint is None else {**sound.joint.to_record(), "samples": sound.new.shape[1]}
 
 

@@ -40,8 +40,8 @@ class Take:
     `seam` says how the take is joined to its parent. Without it (roots, clips, and nodes from before there was a
     choice) the new audio begins where the generator says, as loud as its reconstruction makes it.
 
-    `context` is the end of the line that the take goes on from, [channels, samples] in the format `wanted`;
-    None where it goes on from nothing. `given` is the generator's format. All methods raise EngineBroken for
+    `context` is the end of the line that the take continues from, [channels, samples] in the format `wanted`;
+    None where it continues from nothing. `given` is the generator's format. All methods raise EngineBroken for
     what no sound can be made of.
     """
 

@@ -18,7 +18,7 @@ export const words = {
 
   library: {
     title: "Chains",
-    empty: "Nothing here yet. Give Segue a clip, and it goes on from there.",
+    empty: "Nothing here yet. Give Segue a clip, and it continues from there.",
     loading: "Reading your chains",
     untitled: "Untitled",
     open: (title: string) => `Open ${title}`,
@@ -192,7 +192,7 @@ export const words = {
     copied: "Settings copied into the form",
     align: "Joined by",
     aligns: { none: "Nothing", phase: "Its phase", beat: "Its beats" } as Record<string, string>,
-    cannot: "This take is not ready: nothing can go on from it yet.",
+    cannot: "This take is not ready: nothing can continue from it yet.",
   },
 
   transport: {

@@ -50,18 +50,18 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
 
 
 def add_context(parser: argparse.ArgumentParser) -> None:
-    """`--prompt-duration`: a take goes on from audio, a root does not."""
+    """`--prompt-duration`: a take continues from audio, a root does not."""
     parser.add_argument(
         "--prompt-duration",
         dest="prompt_duration_s",
         type=number,
         metavar="SECONDS",
-        help="how much of the line's end the model goes on from (10)",
+        help="how much of the line's end the model continues from (10)",
     )
 
 
 def add_seam(parser: argparse.ArgumentParser) -> None:
-    """How a take is joined to what it goes on from."""
+    """How a take is joined to what it continues from."""
     add = parser.add_argument
     add("--align", choices=ALIGN, help="lay nothing, phase or beats of the take on the parent's (phase)")
     add("--crossfade", dest="crossfade_s", type=number, metavar="SECONDS", help="at the seam; 0: none (0.15)")

@@ -41,7 +41,7 @@ _PLAYERS = (
 
 def add_commands(commands: Commands) -> None:
     sub = commands.add("continue", branch, "continue a node in new takes; prints their ids", "chain")
-    sub.add_argument("--mode", choices=MODES, help="what to go on from (continue)")
+    sub.add_argument("--mode", choices=MODES, help="what to continue from (continue)")
     _add_branch_options(sub)
     sub = commands.add(
         "compose",
@@ -79,7 +79,7 @@ def add_commands(commands: Commands) -> None:
 def _add_branch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--node", metavar="PARENT", type=text, help="what to continue (the spine's end)")
     parser.add_argument(
-        "--at", dest="at_s", type=number, metavar="SECONDS", help="go on from this second of it (its end)"
+        "--at", dest="at_s", type=number, metavar="SECONDS", help="continue from this second of it (its end)"
     )
     parser.add_argument("--takes", type=int, metavar="N", help="how many (1)")
     add_generation(parser)
@@ -97,7 +97,7 @@ def branch(client: SegueClient, args: argparse.Namespace, terminal: Terminal) ->
     for notice in begun.notices:
         terminal.note(printable(notice, 300))
     if begun.crop is not None:
-        terminal.note(f"they go on from {begun.crop.id}: {crop_line(begun.crop)}")
+        terminal.note(f"they continue from {begun.crop.id}: {crop_line(begun.crop)}")
     if args.watch:
         follow_nodes(client, chain, terminal, {node.id for node in begun.nodes})
 

@@ -1,4 +1,4 @@
-"""Whether a server may listen where others reach it: only if it asks for keys, or is told that it need not."""
+"""Whether a server may listen where others reach it: only if it asks for keys, or its settings allow it without."""
 
 from __future__ import annotations
 

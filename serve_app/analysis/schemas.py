@@ -46,7 +46,9 @@ class AnalysisOfNodeView(BaseModel):
     emotion: str | None = None
     style_id: str | None = None
     prompt: str | None = None
-    composed_prompt: Annotated[str | None, Field(description="what the generator was told")] = None
+    composed_prompt: Annotated[str | None, Field(description="the prompt that the generator was given")] = (
+        None
+    )
     adherence: AdherenceView | None = None
     rank: Annotated[int | None, Field(description="among the takes of one request, 1 the best")] = None
     error: ErrorView | None = None

@@ -133,7 +133,7 @@ async def crop(
     key: IdempotencyKey = None,
 ) -> CropView:
     """A new candidate beside a ready node: a part of its audio, of which nothing is copied. The node stays as it
-    is, and what goes on from it stays below it. A crop of a root has no parent either: committed, it is what the
+    is, and what continues from it stays below it. A crop of a root has no parent either: committed, it is what the
     spine begins with."""
     _, node = await crops.crop(caller.tenant, chain_id, node_id, wanted.from_s, wanted.to_s, key)
     return CropView(node=node_view(chain_id, node, progress))

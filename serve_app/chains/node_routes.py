@@ -38,8 +38,8 @@ async def branch(
     progress: Progress,
     key: IdempotencyKey = None,
 ) -> BranchView:
-    """Asks for takes that go on from `parent_id`; each is a node and a job of its own. With `at_s` they go on from
-    that second of it: from a crop, which is made with them, or was made before."""
+    """Asks for takes that continue from `parent_id`; each is a node and a job of its own. With `at_s` they
+    continue from that second of it: from a crop, which is made with them, or was made before."""
     limits = settings.generation
     branched = await takes.branch(
         caller.tenant,

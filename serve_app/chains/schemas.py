@@ -78,7 +78,7 @@ class NewNodes(Generation):
     )
     at_s: Annotated[
         Number | None,
-        Field(gt=0, examples=[3.5], description="go on from this second of the parent, from a crop of it"),
+        Field(gt=0, examples=[3.5], description="continue from this second of the parent, from a crop of it"),
     ] = None
 
 

@@ -25,7 +25,7 @@ from storage.stores.clock import Clock, utc_now
 
 @dataclass(frozen=True, slots=True)
 class Branched:
-    """Accepted work: `jobs[i]` makes `nodes[i]`. `crop` is their parent, where they go on from within a node."""
+    """Accepted work: `jobs[i]` makes `nodes[i]`. `crop` is their parent, where they continue from within a node."""
 
     chain: Chain
     nodes: tuple[Node, ...]
@@ -93,7 +93,7 @@ class TakeService:
         key: str | None,
         at_s: float | None = None,
     ) -> Branched:
-        """Ask for takes that go on from `parent_id`, or from its second `at_s`: then they go on from a crop of it.
+        """Ask for takes that continue from `parent_id`, or from its second `at_s`: then from a crop of it.
 
         The records are durable before this returns; a repeated request with the same key finds them. Raises
         ChainNotFound, NodeNotFound, Refused if the parent cannot be branched from, Unprocessable,

@@ -1,6 +1,6 @@
 """The latest version of a chain, read once for all who ask at the same moment.
 
-A hundred subscribers of one chain hear of a change together; one of them reads it, the others take that.
+A hundred subscribers of one chain are woken by a change together; one of them reads it, the others take that.
 """
 
 from __future__ import annotations

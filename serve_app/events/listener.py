@@ -1,4 +1,4 @@
-"""One listener for each ingress process: hears the notice bus and wakes those who wait for a chain or a job.
+"""One listener for each ingress process: reads the notice bus and wakes those who wait for a chain or a job.
 
 When the bus is dead or lost something, everybody is woken once and polls; nobody waits for a notice longer
 than a poll interval.
@@ -63,7 +63,7 @@ class Subscription:
 
 
 def segments_of(job_id: str) -> str:
-    """The topic of a job's segments, which only those hear of who listen to them."""
+    """The topic of a job's segments, for the subscribers of that job alone."""
     return f"segments/{job_id}"
 
 

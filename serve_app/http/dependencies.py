@@ -54,7 +54,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 def form_body(form: type[BaseModel]) -> dict[str, Any]:
-    """What OpenAPI is told of a form that the route reads by itself; `api` has its schema."""
+    """The OpenAPI part of a form that the route reads by itself; `api` has its schema."""
     content = {"multipart/form-data": {"schema": {"$ref": f"#/components/schemas/{form.__name__}"}}}
     return {"requestBody": {"required": True, "content": content}}
 

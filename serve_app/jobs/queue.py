@@ -1,4 +1,4 @@
-"""How a service tells the runners about a job. Telling is only for speed: the sweep finds every job anyway."""
+"""How a service pushes a job to the runners. That is only for speed: the sweep finds every job anyway."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def live_head(wanted: LiveFormat, length: tuple[SoundFormat, int] | None) -> Res
 def live_response(request: Request, sound: LiveSound, wanted: LiveFormat) -> Response:
     """200 with all of it, or 206 with the range that was asked for. Raises RangeNotSatisfiable.
 
-    A range is no more than a place to go on from, or what some players ask for before they play: there is no
+    A range is no more than a place to continue from, or what some players ask for before they play: there is no
     ETag yet, so one under a condition (If-Range) is answered with all.
     """
     headers, media_type, header = _described(wanted, sound.format, sound.samples)

@@ -78,7 +78,7 @@ async def listen(
 ) -> Response:
     """One stem: 32-bit float WAV in the chain's rate and channels, exactly as long as the node, or FLAC or MP3
     made of it. A stem may be over full scale where the node is not: its FLAC and MP3 get less gain then, and
-    `X-Segue-Gain-Db` tells how much. Only the WAVs add up without more ado."""
+    `X-Segue-Gain-Db` holds it. Only the WAVs add up without more ado."""
     track = await stems.stem(caller.tenant, chain_id, node_id, stem, job)
     chain = await chains.read(caller.tenant, chain_id)
     name = f"{node_stem(chain, node_id)}-{track.name}"

@@ -1,7 +1,7 @@
 """Crops: nodes that are a part of another node's audio, beside it in the tree.
 
-Nothing is copied: a crop names the other's blob and a range of its samples. What goes on from the other node stays
-below it, with the context it was made from. Pure, as `edits`.
+Nothing is copied: a crop names the other's blob and a range of its samples. What continues from the other node
+stays below it, with the context it was made from. Pure, as `edits`.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def _require_bare(chain: Chain, node_id: str) -> None:
         raise Refused(f"there is no crop {node_id} any more")
     if node.decision is not Decision.CANDIDATE or children_of(chain, node_id) or node.derived:
         raise Refused(
-            f"the crop {node_id} was used since: takes go on from it, or it was analysed; discard it"
+            f"the crop {node_id} was used since: takes continue from it, or it was analysed; discard it"
         )
     if any(other.cropped_from is not None and other.cropped_from.node_id == node_id for other in chain.nodes):
         raise Refused(f"the crop {node_id} was cropped again since; discard it")
@@ -143,14 +143,14 @@ def _unlawful(chain: Chain, changed: Mapping[str, Node]) -> Iterator[str]:
         if node.decision is Decision.DISCARDED:
             for below in subtree(chain, node.id):
                 if below.decision is not Decision.DISCARDED:
-                    yield f"node {below.id} goes on from it now"
+                    yield f"node {below.id} continues from it now"
             if not all(
                 status.is_finished for status in (node.status, *(made.status for made in node.derived))
             ):
                 yield f"something is being made of node {node.id}"
         parent = nodes[node.parent_id] if node.parent_id is not None else None
         if parent is not None and parent.decision is Decision.DISCARDED is not node.decision:
-            yield f"node {node.id} goes on from node {parent.id}, which is discarded"
+            yield f"node {node.id} continues from node {parent.id}, which is discarded"
         if node.decision is Decision.COMMITTED:
             beside = [one.id for one in children_of(chain, node.parent_id) if one.decision is node.decision]
             if len(beside) > 1 or (parent is not None and parent.decision is not Decision.COMMITTED):

@@ -296,7 +296,7 @@ def node_to_record(node: Node) -> dict[str, Any]:
 
 
 def node_from_record(record: Mapping[str, Any], version: int | None = None) -> Node:
-    """`version` None: as it stands in a job's parameters, where no version is told."""
+    """`version` None: as it stands in a job's parameters, which hold no version."""
     version = version or (FORMAT_VERSION if "cropped_from" in record else 3)
     has_marks = version > 3
     return Node(

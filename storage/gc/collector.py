@@ -17,7 +17,7 @@ or is made so before it is deleted:
   between reading a chain and making its duplicate finds the chain deleted then, and deletes the duplicate.
 - *A track to be processed*: its job has ended, and nobody else reads it; or there never was a job, and then
   the record is made first, of a job that failed. *What processing made* goes when its job has ended long
-  enough ago by the store's clock: who asks later is told that it has expired.
+  enough ago by the store's clock: a later request gets 410.
 - *A segment of a job without a marker*: its job has ended, or never was, and nothing names a segment. Who
   listens to it still goes on with the node.
 - *A marker without a record*: likewise the record is made first, of a job that failed. Who comes back to

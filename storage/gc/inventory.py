@@ -203,7 +203,7 @@ def _repeated(entries: Objects) -> frozenset[str]:
 
 
 async def _time_of(store: ObjectStore, tenant: str) -> datetime:
-    """What time it is by the store's clock: an object is written to be told."""
+    """What time it is by the store's clock: an object is written for it."""
     key = paths.probe(tenant, secrets.token_hex(8))
     await store.put(key, b"")
     try:

@@ -30,7 +30,8 @@ class ChainPage:
 
 
 class Chains:
-    """`on_change` hears of every chain that was changed, after it is durable, and may hear of one that was not."""
+    """`on_change` is called with every chain that was changed, after it is durable, and perhaps with one that
+    was not."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ class SegmentKey:
 
 
 class Segments:
-    """`on_stored` hears of every segment that can be read from now on."""
+    """`on_stored` is called with every segment that can be read from now on."""
 
     def __init__(
         self, store: ObjectStore, on_stored: Callable[[SegmentKey], None] = lambda segment: None

@@ -172,7 +172,7 @@ async def test_without_a_key_the_same_export_is_still_made_once() -> None:
 
 @pytest.mark.parametrize("by_whom", ["a repetition", "a runner"])
 async def test_a_branch_that_broke_off_half_way_is_finished(by_whom: str) -> None:
-    """The job record is durable, the node never came into the chain: either process goes on from there."""
+    """The job record is durable, the node never came into the chain: either process continues from there."""
     store = ForgetfulStore()
     async with running({"mock": MockEngine()}, store=store, work=False) as app:
         chain = await app.upload(wav(tone(0.3)))

@@ -91,7 +91,7 @@ def check_shape(chain: Chain) -> Iterator[str]:
             yield f"node {node.id} comes before its parent, or has none"
             continue
         if parent.status is not NodeStatus.READY:
-            yield f"node {node.id} goes on from a parent that is {parent.status}"
+            yield f"node {node.id} continues from a parent that is {parent.status}"
         if node.decision is Decision.COMMITTED and (
             node.status is not NodeStatus.READY or parent.decision is not Decision.COMMITTED
         ):

@@ -1,4 +1,4 @@
-"""How a take is joined to what it goes on from: what a request says of it, and what was found and done."""
+"""How a take is joined to what it continues from: what a request says of it, and what was found and done."""
 
 from __future__ import annotations
 

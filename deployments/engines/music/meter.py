@@ -1,4 +1,4 @@
-"""What an engine that batches tells about itself while it works."""
+"""The figures that a batching engine reports while it works."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from deployments.engines.common.hosted import Hosted
 class GenerationMode(StrEnum):
     """What a generation is conditioned on besides its prompt's text.
 
-    `text`: nothing. `continue`: goes on from the context's audio (on a melody model also along its melody).
+    `text`: nothing. `continue`: continues from the context's audio (on a melody model also along its melody).
     `melody`: follows the context's melody without continuing its sound. `compose`: as `text`, with a prompt
     made from an analysis.
     """

@@ -129,7 +129,7 @@ test("a trim holds from its sample on", () => {
   assert.deepEqual(heard, new Float32Array(256).fill(0.5, 0, 100).fill(0.25, 100));
 });
 
-test("a pause fades, and playing goes on from there", () => {
+test("a pause fades, and playing continues from there", () => {
   const mixer = new Mixer(RATE);
   mixer.lane("take", 0, 2048, 1);
   mixer.chunk("take", 0, [new Float32Array(2048).fill(1)]);

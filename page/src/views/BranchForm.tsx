@@ -227,7 +227,7 @@ export function BranchForm({ open, parent }: { open: Chain; parent: Take }) {
 
 type CutProps = { open: Chain; take: Take; cut: number; context: number; onCut: (seconds: number) => void };
 
-/** The take's waveform with the second to go on from, and what of it is listened to. */
+/** The take's waveform with the second to continue from, and what of it is listened to. */
 function Cut({ open, take, cut, context, onCut }: CutProps) {
   const sheet = useRef<HTMLCanvasElement>(null);
   const box = useRef<HTMLDivElement>(null);

@@ -161,7 +161,7 @@ class Take:
 
     @property
     def prompting(self) -> Samples | None:
-        """What the take goes on from."""
+        """What the take continues from."""
         return self.context if self.plan.prompt else None
 
     @property
