@@ -232,6 +232,26 @@ class ExportSettings(Frozen):
     ffmpeg_timeout_s: float = Field(
         300.0, description="longest that one encoding may take, or each minute of a video"
     )
+    c2pa_key: str | None = Field(
+        None,
+        description="PEM file of the private key that exports are signed with; null: they are not signed",
+    )
+    c2pa_certificates: str | None = Field(
+        None, description="PEM file of that key's certificate, then those that vouch for it"
+    )
+
+    @property
+    def signs(self) -> bool:
+        """Whether exports are signed."""
+        return self.c2pa_key is not None
+
+    @model_validator(mode="after")
+    def _key_with_certificates(self) -> Self:
+        if (self.c2pa_key is None) != (self.c2pa_certificates is None):
+            raise ValueError(
+                "export.c2pa_key and export.c2pa_certificates belong together: set both, or neither"
+            )
+        return self
 
 
 class HttpSettings(Frozen):

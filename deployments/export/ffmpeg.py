@@ -27,7 +27,8 @@ class ExportError(Exception):
     ExportError
     ├── FfmpegMissing    there is no ffmpeg here, or it cannot be started
     ├── FfmpegFailed     it ended with an error
-    └── FfmpegTimedOut   it was killed at its time limit
+    ├── FfmpegTimedOut   it was killed at its time limit
+    └── SigningFailed    (in `c2pa`) it is there, and could not be signed
     """
 
 

@@ -50,7 +50,7 @@ class Format:
     """`rates_hz` empty: any up to MAX_RATE_HZ. `depths`: bits to ffmpeg's arguments, 32 for float; the first
     of `qualities` is the default. `exact_start`: decoded with what the container says, the first sample is
     the first one rendered; `exact_length`: and the last one the last, which for Opus holds because audio is
-    rendered at 48 kHz."""
+    rendered at 48 kHz. `holds_manifest`: a C2PA manifest has a place in it."""
 
     name: str
     suffix: str
@@ -66,6 +66,7 @@ class Format:
     tag_style: TagStyle = TagStyle.NONE
     cover: CoverPlace = CoverPlace.NONE
     wav_chunks: bool = False
+    holds_manifest: bool = False
     exact_start: bool = True
     exact_length: bool = True
     coarse_above_hz: int = MAX_RATE_HZ
@@ -121,6 +122,7 @@ FORMATS: Mapping[str, Format] = {
             muxer=("-rf64", "auto", "-f", "wav"),
             tag_style=TagStyle.RIFF_INFO,
             wav_chunks=True,
+            holds_manifest=True,
         ),
         Format(
             "flac",
@@ -138,6 +140,7 @@ FORMATS: Mapping[str, Format] = {
             muxer=("-f", "flac"),
             tag_style=TagStyle.VORBIS,
             cover=CoverPlace.PICTURE,
+            holds_manifest=True,
         ),
         Format(
             "aiff",
@@ -166,6 +169,7 @@ FORMATS: Mapping[str, Format] = {
             muxer=("-id3v2_version", "3", "-write_xing", "1", "-f", "mp3"),
             tag_style=TagStyle.ID3,
             cover=CoverPlace.PICTURE,
+            holds_manifest=True,
         ),
         Format(
             "opus",
@@ -190,6 +194,7 @@ FORMATS: Mapping[str, Format] = {
             muxer=("-movflags", "+faststart", "-f", "ipod"),
             tag_style=TagStyle.ITUNES,
             cover=CoverPlace.PICTURE,
+            holds_manifest=True,
         ),
         Format(
             "mp4",
@@ -199,6 +204,7 @@ FORMATS: Mapping[str, Format] = {
             "MP4 video",
             rates_hz=_MPEG_RATES_HZ,
             tag_style=TagStyle.ITUNES,
+            holds_manifest=True,
         ),
         Format("daw", ".zip", "application/zip", Kind.PACKAGE, "DAW package", lossless=True),
     )
