@@ -2,6 +2,7 @@
 
 - Every served model's name is known: Serve would go on without an application, and serve nothing.
 - A server that others reach asks for keys, or its settings allow it without.
+- Exports can be signed, where the settings name a key for that.
 - The port is free: Serve binds it so that two servers can share it, and two Segues would answer by turns.
 - The weights are there: they are downloaded here, with a bar, and the replicas load them without a network.
 
@@ -18,6 +19,7 @@ import yaml
 from rich.console import Console
 
 from configs.settings import Settings
+from deployments.export.c2pa import load_signer
 from serve_app.access.exposure import refusal_to_listen
 from serve_app.fetch import fetch_on_console, run, served_weights, settings_of
 
@@ -44,6 +46,7 @@ def check(config: Path, console: Console) -> None:
     refused = exposed(config, settings)
     if refused is not None:
         raise ValueError(refused)
+    load_signer(settings.export.c2pa_key, settings.export.c2pa_certificates)
     models = served_weights(settings)
     address = occupied(config)
     if address is not None:

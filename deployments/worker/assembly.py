@@ -9,6 +9,7 @@ from deployments.engines.analysis.protocol import Analyser
 from deployments.engines.music.protocol import MusicGenerator
 from deployments.engines.separation.protocol import Separator
 from deployments.events.bus import Announcer, ChainChanged, SegmentStored
+from deployments.export.c2pa import load_signer
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.stages.analyse import AnalyseStage
 from deployments.stages.export.stage import ExportStage
@@ -50,7 +51,7 @@ def build_worker(
     transfers then hold none up. `generators` and `separators` are by model name; `analyser` None: nothing is
     analysed here.
 
-    Raises FfmpegMissing.
+    Raises FfmpegMissing, SigningRefused.
     """
     chains = Chains(
         store,
@@ -81,7 +82,14 @@ def build_worker(
             JobKind.ANALYSIS: AnalysisHandler(chains, analyse),
             JobKind.PROCESS: ProcessHandler(jobs, blobs, tools, settings.jobs.max_attempts),
             JobKind.EXPORT: ExportHandler(
-                ExportStage(blobs, Exports(store), ffmpeg, settings.export.ffmpeg_timeout_s), blobs
+                ExportStage(
+                    blobs,
+                    Exports(store),
+                    ffmpeg,
+                    settings.export.ffmpeg_timeout_s,
+                    signer=load_signer(settings.export.c2pa_key, settings.export.c2pa_certificates),
+                ),
+                blobs,
             ),
         },
         settings.jobs,

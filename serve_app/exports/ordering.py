@@ -111,12 +111,17 @@ def documents_of(chain: Chain, nodes: Sequence[Node]) -> dict[str, Any]:
                 for node, kept in zip(chain.nodes, record["nodes"], strict=True)
             ],
         },
-        "provenance": {
-            "licence": licence_of_line(_licences(nodes, [])),
-            "nodes": [
-                {"node_id": node.id, "origin": node.origin.value, **(node.provenance or {})} for node in nodes
-            ],
-        },
+        "provenance": provenance_of(nodes),
+    }
+
+
+def provenance_of(nodes: Sequence[Node]) -> dict[str, Any]:
+    """What made each node of a line, and the licence that all of them have together."""
+    return {
+        "licence": licence_of_line(_licences(nodes, [])),
+        "nodes": [
+            {"node_id": node.id, "origin": node.origin.value, **(node.provenance or {})} for node in nodes
+        ],
     }
 
 

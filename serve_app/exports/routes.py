@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
@@ -9,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from deployments.export.c2pa import MANIFEST_SUFFIX, MANIFEST_TYPE
 from deployments.export.formats import FORMATS
 from serve_app.access.callers import CallerWithExport, CurrentCaller
 from serve_app.exports.covers import MAX_URL_CHARS
@@ -18,6 +20,7 @@ from serve_app.http.dependencies import IdempotencyKey, Progress, service
 from serve_app.http.middleware import lift_body_limit
 from serve_app.http.problems import (
     Conflict,
+    NotFound,
     PayloadTooLarge,
     Problem,
     UnsupportedMediaType,
@@ -112,6 +115,34 @@ async def download_export(
 ) -> Response:
     export = await exports.read(caller.tenant, export_id)
     file = AudioFile(export.blob, export.media_type, export.filename, headers=export_headers(export))
+    return await file_response(
+        request, audio, caller.tenant, file, disposition="attachment", cache_control=IMMUTABLE
+    )
+
+
+@router.head("/v1/exports/{export_id}/c2pa", tags=["jobs"], include_in_schema=False)
+@router.get(
+    "/v1/exports/{export_id}/c2pa",
+    tags=["jobs"],
+    response_class=Response,
+    responses=file_answers(MANIFEST_TYPE, problems=(404,)),
+    dependencies=REDIRECTING,
+)
+async def download_credentials(
+    export_id: str,
+    request: Request,
+    caller: CurrentCaller,
+    exports: Exports,
+    audio: Audio,
+) -> Response:
+    """The content credentials of a signed export that does not hold them itself (Opus, AIFF, packages)."""
+    export = await exports.read(caller.tenant, export_id)
+    if export.manifest is None:
+        raise NotFound(
+            "there are no content credentials beside this file: it holds them itself, or is not signed"
+        )
+    filename = str(Path(export.filename).with_suffix(MANIFEST_SUFFIX))
+    file = AudioFile(export.manifest, MANIFEST_TYPE, filename)
     return await file_response(
         request, audio, caller.tenant, file, disposition="attachment", cache_control=IMMUTABLE
     )

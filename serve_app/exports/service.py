@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from configs.settings import ExportSettings
 from deployments.export.formats import Kind
@@ -15,7 +17,7 @@ from deployments.specs.export import ExportSpec
 from deployments.specs.spec import new_job
 from deployments.stages.export.order import ExportOrder
 from serve_app.exports.covers import cover_of
-from serve_app.exports.ordering import documents_of, line_of, order_of
+from serve_app.exports.ordering import documents_of, line_of, order_of, provenance_of
 from serve_app.exports.schemas import NewExport
 from serve_app.http.problems import FieldError, NotFound, Unprocessable
 from serve_app.jobs.admission import Admission
@@ -68,8 +70,15 @@ class ExportService:
             raise _refusal(error) from error
         documents: bytes | None = None
         if order.options.form.kind is Kind.PACKAGE:
-            documents = json.dumps(documents_of(chain, nodes), sort_keys=True).encode()
-        order = replace(order, cover=_named("", cover), documents=_named("", documents))
+            documents = _json(documents_of(chain, nodes))
+        elif self._settings.signs:
+            documents = _json({"provenance": provenance_of(nodes)})
+        order = replace(
+            order,
+            cover=_named("", cover),
+            documents=_named("", documents),
+            signed=self._settings.signs,
+        )
         request = _request_hash(chain_id, wanted)
         job_id = await self._job_id(tenant, chain_id, request, key, order.plan().hash())
         earlier = await self._admission.find(tenant, job_id)
@@ -146,6 +155,10 @@ def _refusal(error: MediaError) -> Unprocessable:
     elif isinstance(error, BadPicture):
         field = "cover"
     return Unprocessable(error.detail, errors=[FieldError(field, error.detail)])
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True).encode()
 
 
 def _named(owner: str, data: bytes | None) -> BlobRef | None:

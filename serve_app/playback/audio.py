@@ -135,9 +135,11 @@ class AudioService:
 
 
 def export_headers(export: Export) -> dict[str, str]:
-    """What was lost at full scale: nothing, where `X-Segue-Clipped-Samples` is 0."""
+    """What was lost at full scale: nothing, where `X-Segue-Clipped-Samples` is 0; and where the content credentials
+    are that the file does not hold itself."""
     told = {"X-Segue-Clipped-Samples": export.clipped_samples, "X-Segue-Peak-Dbfs": export.peak_dbfs}
-    return {
+    beside = {"Link": f'</v1/exports/{export.id}/c2pa>; rel="c2pa-manifest"'}
+    return (beside if export.manifest is not None else {}) | {
         name: f"{value:.2f}" if isinstance(value, float) else str(value)
         for name, value in told.items()
         if value is not None

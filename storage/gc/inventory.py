@@ -94,7 +94,7 @@ class Holdings:
         audio = [node.audio for node in nodes]
         audio += [node.audio for kept in self.chains.values() for node in _undone(kept.record)]
         inputs = {name for job in self.unfinished.values() for name in job.inputs}
-        exported = {kept.record.blob.name for kept in self.exports.values()}
+        exported = {blob.name for kept in self.exports.values() for blob in kept.record.blobs}
         made = [derived for node in nodes for derived in node.derived]
         tracks = {track.blob.name for derived in made for track in derived.tracks}
         documents = {derived.document.name for derived in made if derived.document is not None}

@@ -32,7 +32,8 @@ class Export:
 
     `peak_dbfs` is the encoded signal's, `clipped_samples` how many of its samples were beyond full scale and are
     not in the file as they were; None in records of before they were counted. `samples` are the file's, at its
-    rate. `facts` is what else its job's result shows, JSON-able.
+    rate. `facts` is what else its job's result shows, JSON-able. `manifest` is the C2PA manifest of a signed file
+    that does not hold it itself.
     """
 
     id: str
@@ -46,6 +47,11 @@ class Export:
     peak_dbfs: float | None = None
     clipped_samples: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    manifest: BlobRef | None = None
+
+    @property
+    def blobs(self) -> tuple[BlobRef, ...]:
+        return (self.blob,) if self.manifest is None else (self.blob, self.manifest)
 
     @property
     def duration_s(self) -> float:
@@ -97,6 +103,7 @@ def _to_record(export: Export) -> dict[str, Any]:
         "peak_dbfs": export.peak_dbfs,
         "clipped_samples": export.clipped_samples,
         "facts": dict(export.facts),
+        "manifest": None if export.manifest is None else blob_to_record(export.manifest),
     }
 
 
@@ -116,6 +123,7 @@ def _from_record(record: Mapping[str, Any]) -> Export:
             peak_dbfs=record.get("peak_dbfs"),
             clipped_samples=record.get("clipped_samples"),
             facts=record.get("facts", {}),
+            manifest=None if record.get("manifest") is None else blob_from_record(record["manifest"]),
         )
         require_types(export)
         return export

@@ -35,6 +35,7 @@ ROUTES = {
     "/v1/jobs/{job_id}": {"get", "delete"},
     "/v1/jobs/{job_id}/events": {"get"},
     "/v1/exports/{export_id}/file": {"get"},
+    "/v1/exports/{export_id}/c2pa": {"get"},
     "/v1/models": {"get"},
     "/v1/gpu": {"get"},
     "/v1/config": {"get"},

@@ -77,6 +77,29 @@ def test_an_occupied_port_ends_it(
     assert f"127.0.0.1:{port} is in use" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        (
+            ["KEY", "CERTIFICATES"],
+            "The file of export.c2pa_key, /none/KEY, cannot be read: No such file or directory.\n",
+        ),
+        (["KEY"], "export.c2pa_key and export.c2pa_certificates belong together"),
+    ],
+)
+def test_a_key_that_cannot_sign_ends_it(
+    deploy_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    named: list[str],
+    sentence: str,
+) -> None:
+    for name in named:
+        monkeypatch.setenv(f"SEGUE_EXPORT__C2PA_{name}", f"/none/{name}")
+    assert _checked(deploy_file, monkeypatch) == 1
+    assert sentence in capsys.readouterr().err
+
+
 def test_weights_are_fetched_before_anything_starts(
     hub: Hub, deploy_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

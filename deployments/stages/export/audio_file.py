@@ -164,14 +164,14 @@ async def measure_file(path: Path, encoding: AudioEncoding, tools: Tools, folder
 
 def markers_of(order: ExportOrder) -> list[Marker]:
     """Where the nodes begin in the file; the first one that sounds in it begins with it."""
-    start, end = order.region
-    starts, rate_hz = order.starts, order.options.rate_hz
+    start, _ = order.region
+    rate_hz = order.options.rate_hz
     return [
         Marker(round((max(at, start) - start) * rate_hz / order.rate_hz), node.name or f"Node {number}")
-        for number, (node, at, until) in enumerate(
-            zip(order.nodes, starts[:-1], starts[1:], strict=True), start=1
+        for number, (node, at, sounds) in enumerate(
+            zip(order.nodes, order.starts[:-1], order.sounding, strict=True), start=1
         )
-        if at < end and until > start
+        if sounds
     ]
 
 

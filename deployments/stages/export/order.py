@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from deployments.export.plan import ExportOptions, ExportPiece, ExportPlan
@@ -43,7 +44,8 @@ class OtherTake:
 
 @dataclass(frozen=True, slots=True)
 class ExportOrder:
-    """`cover` is a JPEG; `documents` JSON, `{"chain": …, "provenance": …}`. `licence` is the whole line's.
+    """`cover` is a JPEG; `documents` JSON, `{"chain": …, "provenance": …}`. `licence` is the whole line's. A
+    `signed` one gets content credentials, of the provenance in `documents`.
 
     Raises ValueError for a line without audio.
     """
@@ -55,6 +57,7 @@ class ExportOrder:
     cover: BlobRef | None = None
     documents: BlobRef | None = None
     takes: tuple[OtherTake, ...] = ()
+    signed: bool = False
 
     def __post_init__(self) -> None:
         if not self.nodes:
@@ -79,6 +82,12 @@ class ExportOrder:
         """The samples of the line that get into the file, from … up to."""
         end = self.options.end
         return self.options.start, self.starts[-1] if end is None else end
+
+    @property
+    def sounding(self) -> list[bool]:
+        """Of each node whether any of it lies in the region."""
+        (start, end), starts = self.region, self.starts
+        return [at < end and until > start for at, until in pairwise(starts)]
 
     @property
     def blob_names(self) -> tuple[str, ...]:
@@ -106,6 +115,8 @@ class ExportOrder:
         for take in self.takes:
             more += [take.audio.sha256, str(take.at), take.name]
         more += [node.name for node in self.nodes]
+        if self.signed:  # the signature itself differs from run to run, and is no part of the plan
+            more.append("c2pa")
         return ExportPlan(pieces, self.options, RENDERER_VERSION, tuple(more))
 
     def to_record(self) -> dict[str, Any]:
@@ -124,6 +135,7 @@ class ExportOrder:
                 {"audio": audio_to_record(take.audio), "name": take.name, "at": take.at}
                 for take in self.takes
             ],
+            "signed": self.signed,
         }
 
     @staticmethod
@@ -146,6 +158,7 @@ class ExportOrder:
                 OtherTake(audio_from_record(take["audio"]), str(take["name"]), int(take["at"]))
                 for take in record["takes"]
             ),
+            signed=bool(record.get("signed", False)),
         )
 
 

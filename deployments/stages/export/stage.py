@@ -1,4 +1,4 @@
-"""Export a line of nodes as one file: fetch, render, encode, keep under the plan's hash."""
+"""Export a line of nodes as one file: fetch, render, encode, sign, keep under the plan's hash."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from deployments.export.c2pa import FileSigner
 from deployments.export.formats import Kind
 from deployments.export.licences import is_non_commercial
 from deployments.stages.export.audio_file import MadeFile, Tools, write_audio_file
+from deployments.stages.export.credentials import sign_file
 from deployments.stages.export.order import ExportOrder
 from deployments.stages.export.package_file import write_package_file
 from deployments.stages.export.sound import Progress, Sounds
@@ -17,6 +19,7 @@ from deployments.stages.export.video_file import write_video_file
 from deployments.stages.render import Lines
 from deployments.stages.watch import watch
 from deployments.temporary import temporary_folder
+from storage.domain.model import BlobRef
 from storage.repositories.blobs import Blobs
 from storage.repositories.exports import Export, Exports
 from storage.stores.clock import Clock, utc_now
@@ -32,11 +35,13 @@ class ExportStage:
         ffmpeg: Path,
         timeout_s: float,
         clock: Clock = utc_now,
+        signer: FileSigner | None = None,
     ) -> None:
         self._blobs = blobs
         self._exports = exports
         self._tools = Tools(ffmpeg, timeout_s)
         self._clock = clock
+        self._signer = signer
 
     async def run(self, tenant: str, order: ExportOrder, on_progress: Progress = lambda done: None) -> Export:
         """Make the file, or find the one that the same plan made before.
@@ -50,9 +55,13 @@ class ExportStage:
         with temporary_folder("export") as folder:
             with watch().stage(order.options.form.kind.value):
                 made = await self._make(tenant, order, folder, on_progress)
+            manifest: Path | None = None
+            if order.signed:
+                with watch().stage("sign"):
+                    manifest = await sign_file(made.path, order, self._signer, self._blobs, tenant, folder)
             with watch().stage("store"):
-                sha256 = await asyncio.to_thread(_sha256_of, made.path)
-                blob = await self._blobs.put_file(tenant, EXPORT_OWNER, made.path, sha256)
+                blob = await self._keep(tenant, made.path)
+                beside = None if manifest is None else await self._keep(tenant, manifest)
         form = order.options.form
         return await self._exports.keep(
             Export(
@@ -66,9 +75,14 @@ class ExportStage:
                 sample_rate_hz=made.rate_hz,
                 peak_dbfs=made.levels.peak_dbfs,
                 clipped_samples=made.levels.clipped_samples,
-                facts=_facts(order, made),
+                facts=_facts(order, made, beside),
+                manifest=beside,
             )
         )
+
+    async def _keep(self, tenant: str, path: Path) -> BlobRef:
+        sha256 = await asyncio.to_thread(_sha256_of, path)
+        return await self._blobs.put_file(tenant, EXPORT_OWNER, path, sha256)
 
     async def _make(self, tenant: str, order: ExportOrder, folder: Path, on_progress: Progress) -> MadeFile:
         sounds = Sounds(Lines(self._blobs), tenant, order, folder)
@@ -79,11 +93,13 @@ class ExportStage:
         return await write(sounds, order, self._tools, cover, folder, on_progress)
 
 
-def _facts(order: ExportOrder, made: MadeFile) -> dict[str, Any]:
+def _facts(order: ExportOrder, made: MadeFile, manifest: BlobRef | None) -> dict[str, Any]:
     """What else the result shows of a file."""
     facts: dict[str, Any] = {"sample_rate_hz": made.rate_hz, "loudness": made.report}
     if order.licence:
         facts |= {"licence": order.licence, "non_commercial": is_non_commercial(order.licence)}
+    if order.signed:
+        facts["content_credentials"] = "inside" if manifest is None else "beside"
     return facts
 
 

@@ -484,6 +484,19 @@ async def test_an_expired_export_loses_its_record_first_and_its_file_a_day_later
     assert not [key for key in store.kept if "/released/" in key or "/exports/" in key]
 
 
+async def test_a_manifest_stays_as_long_as_its_export(store: AgingStore, collector: Collector) -> None:
+    file, manifest = [await put_blob(store, "export", text) for text in ("file", "manifest")]
+    export = Export("plan", TENANT, store.now, file, "audio/ogg", "song.opus", 8, 8, manifest=manifest)
+    await Exports(store).keep(export)
+    store.pass_time(29 * DAY_S)
+    assert await collector.plan() == []
+    store.pass_time(DAY_S)
+    assert await collected(collector) == {"plan.json": Reason.EXPIRED}
+    store.pass_time(DAY_S)
+    await collector.plan()
+    assert await collected(collector) == dict.fromkeys((file.name, manifest.name), Reason.NO_EXPORT)
+
+
 async def test_a_file_that_another_export_names_stays_when_one_expires(
     store: AgingStore, collector: Collector
 ) -> None:

@@ -27,6 +27,13 @@ async def test_an_export_is_found_again_as_it_was() -> None:
     assert EXPORT.duration_s == 2.0
 
 
+async def test_a_manifest_beside_the_file_is_kept_with_it() -> None:
+    exports, signed = Exports(MemoryStore()), replace(EXPORT, manifest=blob("manifest"))
+    await exports.keep(signed)
+    assert await exports.find("t", EXPORT.id) == signed
+    assert [each.name for each in signed.blobs] == [EXPORT.blob.name, blob("manifest").name]
+
+
 async def test_of_two_made_from_one_plan_the_first_stays() -> None:
     exports = Exports(MemoryStore())
     await exports.keep(EXPORT)
