@@ -42,7 +42,7 @@ class JobRunner:
     ) -> None:
         """`handles` are of the deployments that serve `models`, by name."""
         configure_logging(settings)
-        configure_traces(settings.telemetry, serve.get_replica_context().deployment)
+        configure_traces(settings.telemetry, type(self).__name__)
         sweep_temporary_folders()
         listen_where_the_node_is()
         recorder = RayRecorder()

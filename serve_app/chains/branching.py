@@ -42,7 +42,7 @@ def branch_request(
     if mode is GenerationMode.COMPOSE and not can_compose:
         errors.append(FieldError("mode", "compose needs an analyser, and none is served here"))
     joining = _joining(wanted)
-    if joining is not None:
+    if joining is not None and not errors:
         errors += _crossfade_errors(limits, joining.crossfade_s, wanted.duration_s)
     wishes = _wishes(wanted)
     if "key" in wishes and parse_key(wishes["key"]) is None:

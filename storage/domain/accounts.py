@@ -69,8 +69,8 @@ class NoRoom(DomainError):
 
     @property
     def is_for_good(self) -> bool:
-        """True where it would be too much even if nothing else was used."""
-        return self.wanted > self.most
+        """True where it would be too much on any day. Jobs end: too many of them is a matter of time."""
+        return self.limit is not Limit.UNFINISHED_JOBS and self.wanted > self.most
 
 
 _SENTENCES = {

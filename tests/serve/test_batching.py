@@ -108,6 +108,7 @@ def test_what_the_dashboard_shows_is_on_rays_metrics_port(http: httpx.Client, se
     missing = wanted | {*OF_SERVE}
 
     def is_complete() -> bool:
+        httpx.get(f"{server.url}/readyz", timeout=10)  # an ingress that was killed has not been asked yet
         missing.difference_update(exported())
         return not missing
 

@@ -302,7 +302,7 @@ async def test_a_list_is_asked_for_properly(stage: Stage, query: str) -> None:
 
 
 async def test_nothing_is_there_and_no_method_fits(stage: Stage) -> None:
-    problem(await stage.http.get("/"), 404)
+    problem(await stage.http.get("/nothing"), 404)
     problem(await stage.http.get("/v1"), 404)
     problem(await stage.http.get("/v1/../etc/passwd"), 404)
     problem(await stage.http.put(stage.url), 405)

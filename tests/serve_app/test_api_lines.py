@@ -93,7 +93,7 @@ async def test_the_line_to_a_take_that_is_off_the_spine_begins_with_the_root(lin
     heard = await line.samples(line.take_id)
     assert heard.shape == (2, round(2.7 * RATE_HZ))
     root = await line.samples(line.chain["root_id"])
-    before_the_seam = root.shape[1] - round(0.06 * RATE_HZ)
+    before_the_seam = root.shape[1] - round(0.2 * RATE_HZ)
     assert np.array_equal(heard[:, :before_the_seam], root[:, :before_the_seam])
     own = await line.app.http.get(line.url(line.take_id, "audio"))
     assert np.array_equal(heard[:, root.shape[1] :], decode_wav(own.content)[0])

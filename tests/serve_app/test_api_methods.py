@@ -231,4 +231,4 @@ async def test_continue_keeps_tenants_apart(tmp_path: Path) -> None:
         gpu = (await app.http.get("/v1/gpu")).json()
         assert gpu["jobs"] == {"unfinished": None, "waiting": None}
         known = (await app.http.get("/v1/gpu", headers={"X-API-Key": "one"})).json()
-        assert known["jobs"]["unfinished"] == 0
+        assert known["jobs"] == {"unfinished": None, "waiting": None}  # an operator's alone

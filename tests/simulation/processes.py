@@ -33,6 +33,8 @@ from deployments.worker.handlers.export import ExportHandler
 from deployments.worker.handlers.generate import GenerateHandler
 from deployments.worker.heartbeat import keep_beating
 from deployments.worker.worker import Worker
+from serve_app.access.quotas import Quotas
+from serve_app.access.tiers import Tiers
 from serve_app.chains.crops import CropService
 from serve_app.chains.new_chains import NewChains
 from serve_app.chains.service import ChainService
@@ -207,7 +209,9 @@ class Ingress(Process):
         chains = Chains(store, around.clock)
         records = Jobs(store, around.clock)
         self.jobs = JobService(records, chains, self._queue)
-        admission = Admission(records, self.jobs, self._queue, settings.jobs, around.clock)
+        tiers = Tiers(settings.access.tiers, settings.jobs.max_active_per_tenant)
+        quotas = Quotas(records.accounts, tiers, around.clock)
+        admission = Admission(records, self.jobs, self._queue, quotas, settings, around.clock)
         self.chains = ChainService(chains, self.jobs)
         self.crops = CropService(
             chains, Blobs(store), PeaksStage(Blobs(store), Peaks(store)), settings.jobs, around.clock

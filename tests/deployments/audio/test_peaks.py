@@ -43,7 +43,7 @@ def test_every_pixel_just_covers_its_samples_however_they_come(
     for number, pixel in enumerate(pixels):
         for channel in range(channels):
             heard = np.clip(samples[channel, 256 * number : 256 * (number + 1)] * 128.0, -128, 127)
-            low, high = pixel[channel]
+            low, high = map(int, pixel[channel])
             assert low <= heard.min() < low + 1 or heard.min() == low == 127
             assert high - 1 < heard.max() <= high or heard.max() == high == -128
 

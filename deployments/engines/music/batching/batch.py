@@ -202,6 +202,7 @@ class Batch:
             take.kv_bytes = needed
             self._kv_bytes += needed
             take.cache = self._stepper.new_cache(take.rows, length, take.conditions.text)
+            take.has_cache = True
             self._begin_window(take)
 
     def _begin_window(self, take: Take) -> None:
@@ -306,7 +307,8 @@ class Batch:
         if take in self._active:
             self._active.remove(take)
             self._kv_bytes -= take.kv_bytes
-            self._stepper.release(take.cache)
+            if take.has_cache:  # not where there was no memory for it
+                self._stepper.release(take.cache)
         elif take in self._waiting:
             self._waiting.remove(take)
         if take.unwanted_since_s is not None:

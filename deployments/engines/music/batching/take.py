@@ -125,6 +125,7 @@ class Take:
         self.conditions: Conditions
         self.next_conditions: Future[Conditions] | None = None
         self.cache: Cache
+        self.has_cache = False
         self.kv_bytes = 0
         self.column: Tensor
         self.start_logits: Tensor | None = None
