@@ -25,7 +25,7 @@ async def test_a_runner_that_could_not_start_is_deleted_quietly(monkeypatch: pyt
     async def refused(*_: object, **__: object) -> None:
         raise ValueError("not a store for several writers")
 
-    monkeypatch.setattr(runner, "open_store", lambda _: Store())
+    monkeypatch.setattr(runner, "open_store", lambda *_: Store())
     monkeypatch.setattr(runner, "check_store", refused)
     # No runner itself: Python, too, would call its asynchronous `__del__`.
     half: Any = SimpleNamespace()

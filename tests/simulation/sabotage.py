@@ -16,7 +16,7 @@ from serve_app.chains import new_chains
 from serve_app.jobs import admission
 from serve_app.jobs import service as job_service
 from serve_app.jobs.admission import Admission
-from storage.domain import edits, jobs
+from storage.domain import decisions, edits, jobs
 from storage.domain.ids import random_id
 from storage.domain.jobs import Job, JobState, LeaseWatch, sign_of
 from storage.domain.model import BlobRef, Chain
@@ -140,7 +140,7 @@ def _nodes_left_to_the_ingress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _an_answer_before_anything_is_durable(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hasty(self: Admission, wanted: list[Job]) -> list[Job]:
+    async def hasty(self: Admission, wanted: list[Job], *_: Any) -> list[Job]:
         return list(wanted)
 
     monkeypatch.setattr(Admission, "admit", hasty)
@@ -155,7 +155,7 @@ def _a_cancelled_record_that_asks_no_chain(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def _siblings_both_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edits, "children_of", lambda chain, node_id: ())
+    monkeypatch.setattr(decisions, "children_of", lambda chain, node_id: ())
 
 
 _ALL: tuple[Sabotage, ...] = (

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
 
 import torch
 
@@ -87,8 +86,8 @@ class SegueEngine:
         if options.gpu_memory_fraction is not None and device.type == "cuda":
             torch.cuda.set_per_process_memory_fraction(options.gpu_memory_fraction)
         if device.type == "cpu" and kernels.is_available():
-            # Where they have not been compiled yet, that goes on while the checkpoint is read.
-            Thread(target=import_module, args=(_KERNELS,), name="kernels", daemon=True).start()
+            # Compiled where they have not been, before the checkpoint is read: both switch the process's warnings.
+            import_module(_KERNELS)
         checkpoint = load_checkpoint(entry, device, cache_dir)
         if checkpoint.window_s <= options.extend_stride_s:
             raise ModelUnavailable(
