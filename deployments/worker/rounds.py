@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from math import ceil
 
 IDLE_TENANTS = 64
@@ -31,6 +30,6 @@ class Rounds:
         count = max(IDLE_TENANTS, ceil(len(idle) / SWEEPS_PER_ROUND))
         later = [tenant for tenant in idle if tenant > self._after]
         earlier = [tenant for tenant in idle if tenant <= self._after]
-        chosen = list(islice([*later, *earlier], count))
+        chosen = [*later, *earlier][:count]
         self._after = chosen[-1] if chosen else ""
         return [*busy, *chosen]

@@ -25,12 +25,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.telemetry.context import bind, current_ids, release
 from serve_app.http.problems import BadRequest, Forbidden, MisdirectedHost, PayloadTooLarge, problem_response
+from serve_app.http.proxy import SERVER_CONTROL_HEADERS
 
 REQUEST_ID_HEADER: Final = "x-request-id"
 MAX_USER_AGENT_CHARS: Final = 200
-
-# Ray Serve obeys these from anyone: a client could outlive its own hang-up, or switch off its deadline.
-SERVER_CONTROL_HEADERS: Final = frozenset({b"x-request-disconnect-disabled", b"x-request-timeout-seconds"})
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")

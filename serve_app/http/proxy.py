@@ -18,7 +18,7 @@ IMPORT_PATH: Final = "serve_app.http.proxy:middlewares"
 ENVIRONMENT: Final = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": IMPORT_PATH}
 
 # Serve obeys these from anybody: a client could outlive its own hang-up, or switch off its deadline.
-_CONTROLS: Final = frozenset({b"x-request-disconnect-disabled", b"x-request-timeout-seconds"})
+SERVER_CONTROL_HEADERS: Final = frozenset({b"x-request-disconnect-disabled", b"x-request-timeout-seconds"})
 # Serve reads these as UTF-8, with underscores in the place of hyphens too.
 _READ_AS_TEXT: Final = frozenset({b"x-request-id", b"x-session-id", b"serve-multiplexed-model-id"})
 
@@ -38,7 +38,9 @@ class ReadableHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _CONTROLS]
+        headers = [
+            (name, value) for name, value in scope["headers"] if name.lower() not in SERVER_CONTROL_HEADERS
+        ]
         for name, value in headers:
             if name.lower().replace(b"_", b"-") in _READ_AS_TEXT and not _is_utf8(value):
                 await _refuse(name.decode("latin-1"), send)
