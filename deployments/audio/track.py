@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from deployments.audio.samples import Samples
 from deployments.audio.wav import BYTES_PER_SAMPLE, HEADER_BYTES, NotOurWav, read_header, wav_header
+from deployments.audio.written_file import WrittenFile
 
 BLOCK_SAMPLES = 2**18
 """About six seconds, 2 MiB in stereo: large enough for numpy, small enough for many at once."""
@@ -58,31 +57,18 @@ class TrackReader:
             yield self.read(start, min(count, self.samples - start))
 
 
-class TrackWriter:
+class TrackWriter(WrittenFile):
     """A float32 WAV that grows. The file is whole after `close`; leaving the context after an error removes it.
 
     Raises ValueError beyond what a WAV can hold (4 GiB), OSError.
     """
 
     def __init__(self, path: Path, rate_hz: int, channels: int) -> None:
-        self.path = path
+        super().__init__(path)
         self.rate_hz = rate_hz
         self.channels = channels
         self.samples = 0
-        self._file = path.open("wb")
         self._file.write(bytes(HEADER_BYTES))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self._file.close()
-            self.path.unlink(missing_ok=True)
 
     def append(self, samples: Samples) -> None:
         """The next stretch, float32 [channels, any number]."""
@@ -91,7 +77,6 @@ class TrackWriter:
         self.samples += samples.shape[1]
 
     def close(self) -> None:
-        """Write the header, which is known last. Once is enough."""
         if not self._file.closed:
             self._file.seek(0)
             self._file.write(wav_header(self.samples, self.channels, self.rate_hz))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from deployments.audio.samples import Samples
+from deployments.audio.written_file import WrittenFile
 from deployments.export.wav_chunks import (
     RIFF_LIMIT,
     Broadcast,
@@ -34,13 +33,12 @@ def to_24_bit(samples: Samples) -> Integers:
     return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int32)
 
 
-class BwfWriter:
+class BwfWriter(WrittenFile):
     """The file is whole after `close`; leaving the context after an error removes it."""
 
     def __init__(
         self, path: Path, rate_hz: int, channels: int, said: Broadcast, markers: Sequence[Marker] = ()
     ) -> None:
-        self.path = path
         self.samples = 0
         self._frame_bytes = _BYTES * channels
         self._markers = markers
@@ -51,20 +49,8 @@ class BwfWriter:
         head += struct.pack("<4sI", name, len(bext)) + bext + b"\0" * (len(bext) % 2)
         head += struct.pack("<4sI", b"fmt ", len(fmt)) + fmt + b"data\0\0\0\0"
         self._data_at = len(head)
-        self._file = path.open("wb")
+        super().__init__(path)
         self._file.write(head)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self._file.close()
-            self.path.unlink(missing_ok=True)
 
     def append(self, integers: Integers) -> None:
         four_bytes = np.ascontiguousarray(integers.T, "<i4").view(np.uint8).reshape(-1, 4)
