@@ -12,6 +12,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deployments.audio.resample import resample
+from deployments.audio.samples import Samples
 from training.corpus.render import RendererMissing
 from training.starter.captions import caption, vocabulary
 from training.starter.composer.phrases import PHRASE_BARS
@@ -19,7 +21,7 @@ from training.starter.composer.render import TEST_FONT, Synthesiser, find_font, 
 from training.starter.composer.song import STEMS, Song, compose_song, draw_song, section_of, time_s
 from training.starter.composer.styles import INSTRUMENTS, STYLES, VOICES
 from training.starter.own import take_folder
-from training.starter.songs import TEST_SEEDS, as_codec_hears, finished, truth_of
+from training.starter.songs import TEST_SEEDS, as_codec_hears, finished, transposed, truth_of
 
 SEEDS = st.integers(0, 120_000)
 SONG_S = 24.0
@@ -127,6 +129,35 @@ def test_captions_say_what_is_true_in_words_that_are_known(seed: int, draw: int)
         assert truth["key"].split()[1] in words
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("semitones", [-2, 3])
+def test_a_faster_tape_is_another_key_and_tempo(semitones: int) -> None:
+    """Judged by the analyser: a scale of half notes at 120 bpm, and the same from a tape."""
+    from deployments.engines.analysis.pitch.key import analyse_key
+    from training.starter import chroma, tokens
+
+    seconds = np.arange(16_000) / 16_000
+    notes_hz = [261.63 * 2 ** (step / 12) for step in (0, 4, 7, 5, 9, 0, 7, 11, 2, 7, 0, 4, 7, 0)]
+    tune = np.concatenate([np.sin(2 * np.pi * hz * seconds) * np.exp(-2 * seconds) for hz in notes_hz])
+    played = (tune * 20_000).astype(np.int16)
+    taped = tokens.at_speed(played, semitones)
+    assert len(taped) == pytest.approx(len(played) / 2 ** (semitones / 12), rel=1e-4)
+    truth = {"bpm": 120.0, "key": str(analyse_key(resample_to_listening(played)).name)}
+    moved = transposed(truth, semitones)
+    assert moved["key"] == analyse_key(resample_to_listening(taped)).name
+    assert moved["bpm"] == pytest.approx(120 * len(played) / len(taped), rel=1e-3)
+    classes = chroma.pitch_classes((played / 32768).astype(np.float32)[None], 16_000)
+    heard = chroma.pitch_classes((taped / 32768).astype(np.float32)[None], 16_000)
+    wanted = chroma.at_speed(classes, semitones)
+    frames = min(len(heard), len(wanted))
+    assert np.mean(heard[:frames] == wanted[:frames]) > 0.8
+
+
+def resample_to_listening(played: np.ndarray[tuple[int], np.dtype[np.int16]]) -> Samples:
+    """What the analyser listens to."""
+    return resample((played / 32768).astype(np.float32)[None], 16_000, 22_050)[0]
+
+
 @pytest.fixture(scope="module")
 def synthesiser() -> Synthesiser:
     try:
@@ -197,9 +228,10 @@ def test_songs_become_a_checkpoint_that_the_engine_loads(tmp_path: Path) -> None
     codec.train(argparse.Namespace(**common, batch=2, autoencoder_steps=1))
     sitting = codec.train(argparse.Namespace(**common, batch=2, autoencoder_steps=1))
     assert sitting.step == 2
-    tokens.make_tokens(tmp_path)
+    tokens.make_tokens(tmp_path, semitones=(0, 12))
     made = np.load(tmp_path / "tokens" / "000001.npz")
     assert made["codes"].shape == (4, 12 * 50)
+    assert np.load(tmp_path / "tokens" / "000001+12.npz")["codes"].shape == (4, 6 * 50)
     given_lm = argparse.Namespace(**common, batch_frames=500, short_share=1.0)
     lm.train(given_lm)
     assert lm.train(given_lm).step == 2

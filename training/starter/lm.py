@@ -10,6 +10,7 @@ some the chroma of their own music (the mode `melody`), and some that of their b
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,21 @@ from deployments.engines.separation.demucs.tiny import write_htdemucs
 from training.starter.captions import caption
 from training.starter.configs import FRAME_RATE_HZ, WINDOW_S, starter_lm_config
 from training.starter.sitting import Sitting, arguments, open_sitting, rate_of
-from training.starter.songs import songs_folder, truth_of
+from training.starter.songs import songs_folder, transposed, truth_of
 from training.starter.text_encoder import load_text_encoder, write_text_encoder
 
 BATCH_FRAMES = 6000
 RATE = 1e-3
 WINDOW_FRAMES = WINDOW_S * FRAME_RATE_HZ
 SHORT_FRAMES = 500
+LOOK_EVERY = 200
 CHROMA_HOP_S = 0.128
 CHROMA_FRAMES = 235
 NO_CHROMA = 0
 """What audiocraft's chroma makes of silence, and so of no melody at all."""
 
 BOTH_DROPPED, TEXT_DROPPED = 0.1, 0.15
+IGNORED = -100
 OWN_CHROMA, REPEATED_CHROMA = 0.25, 0.3
 
 
@@ -67,9 +70,17 @@ class StarterLm(nn.Module):
 
     def forward(self, codes: Tensor, captions: list[str], chroma: Tensor) -> Tensor:
         """Codes int64 [B, K, frames], chroma [B, CHROMA_FRAMES] -> the tokens' mean cross entropy, nats."""
+        return self.losses(codes, captions, chroma).mean()
+
+    def losses(self, codes: Tensor, captions: list[str], chroma: Tensor) -> Tensor:
+        """As `forward`, the mean of each codebook: [K]."""
         output = self.lm.compute_predictions(codes, [], self._conditions(captions, chroma))
-        logits, mask = output.logits, output.mask
-        return functional.cross_entropy(logits[mask].float(), codes[mask])
+        targets = codes.masked_fill(~output.mask, IGNORED)
+        losses = functional.cross_entropy(
+            output.logits.flatten(0, 2).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
+        ).view_as(codes)
+        means: Tensor = losses.sum((0, 2)) / output.mask.sum((0, 2))
+        return means
 
     def _conditions(self, captions: list[str], chroma: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """As `T5Conditioner` and `ChromaStemConditioner` give them, in the order in which they are fused."""
@@ -85,19 +96,31 @@ class StarterLm(nn.Module):
 
 
 class Windows:
-    """Random windows of all songs there are, each with a caption and a chroma."""
+    """Random windows of all songs there are, each with a caption and a chroma; looks for new ones from time to
+    time."""
 
     def __init__(self, runs: Path, rng: np.random.Generator, *, test: bool = False) -> None:
-        self._songs = [
-            (dict(np.load(path)), truth_of(songs_folder(runs, test=test) / path.name))
-            for path in sorted((runs / ("test-tokens" if test else "tokens")).glob("*.npz"))
-        ]
+        self._folder = runs / ("test-tokens" if test else "tokens")
+        self._truths = songs_folder(runs, test=test)
+        self._rng = rng
+        self._songs: dict[str, tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]] = {}
+        self._drawn = 0
+
+    def _look(self) -> None:
+        for path in sorted(self._folder.glob("*.npz")):
+            if path.stem not in self._songs:
+                song = dict(np.load(path))
+                truth = truth_of(self._truths / re.split("[+-]", path.stem)[0])
+                self._songs[path.stem] = song, transposed(truth, int(song["semitones"]))
         if not self._songs:
             raise SystemExit("no tokens: make them with training.starter.tokens")
-        self._rng = rng
+        self._names = list(self._songs)
 
     def draw(self, count: int, frames: int) -> tuple[Tensor, list[str], Tensor]:
         """int64 codes [count, K, frames], captions, chroma [count, CHROMA_FRAMES]."""
+        if self._drawn % LOOK_EVERY == 0:
+            self._look()
+        self._drawn += 1
         drawn = [self._one(frames) for _ in range(count)]
         codes = torch.from_numpy(np.stack([codes for codes, _, _ in drawn]))
         tunes = torch.from_numpy(np.stack([tune for _, _, tune in drawn]))
@@ -105,7 +128,7 @@ class Windows:
 
     def _one(self, frames: int) -> tuple[np.ndarray[Any, Any], str, np.ndarray[Any, Any]]:
         rng = self._rng
-        song, truth = self._songs[int(rng.integers(len(self._songs)))]
+        song, truth = self._songs[self._names[int(rng.integers(len(self._names)))]]
         start = int(rng.integers(song["codes"].shape[1] - frames + 1))
         codes = song["codes"][:, start : start + frames].astype(np.int64)
         if rng.random() < BOTH_DROPPED:

@@ -5,15 +5,16 @@ sittings.
     python -m training.starter.songs --runs RUNS --songs 64 --test
 
 A folder `songs` (or `test-songs`) has, for each seed, `000123.flac` (four stereo stems at 44.1 kHz, drums,
-bass, other, vocals: eight channels that add up to the mix), `000123.json` (what is true of it) and
-`000123.npy` (the mix, mono int16 at the codec's rate). A song is there when its `.npy` is.
+bass, other, vocals: eight channels that add up to the mix), `000123.json` (what is true of it), `000123.chroma`
+(of what is no drum and no bass) and `000123.npy` (the mix, mono int16 at the codec's rate). A song is there when
+its `.npy` is.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ import soundfile
 
 from deployments.audio.resample import resample
 from deployments.audio.samples import Samples
+from training.corpus.harmony import TONICS
+from training.starter.chroma import PitchClasses, pitch_classes
 from training.starter.composer.render import (
     RATE_HZ,
     TEST_FONT,
@@ -72,6 +75,15 @@ def truth_of(song: Path) -> dict[str, Any]:
     return truth
 
 
+def transposed(truth: Mapping[str, Any], semitones: int) -> dict[str, Any]:
+    """What of `truth` a caption says, of the song as a tape that is played so many semitones faster or slower."""
+    if semitones == 0 or "bpm" not in truth:
+        return dict(truth)
+    tonic, mode = truth["key"].split()
+    moved = TONICS[(TONICS.index(tonic) + semitones) % 12]
+    return {**truth, "bpm": truth["bpm"] * 2 ** (semitones / 12), "key": f"{moved} {mode}"}
+
+
 def stems_of(song: Path, start_s: float = 0.0, duration_s: float | None = None) -> Samples:
     """float32 [4, 2, samples] at 44.1 kHz."""
     with soundfile.SoundFile(song.with_suffix(".flac")) as file:
@@ -79,6 +91,27 @@ def stems_of(song: Path, start_s: float = 0.0, duration_s: float | None = None) 
         frames = -1 if duration_s is None else round(duration_s * RATE_HZ)
         samples: Samples = file.read(frames, dtype="float32", always_2d=True)
     return np.ascontiguousarray(samples.T).reshape(len(STEMS), 2, -1)
+
+
+def chroma_of(song: Path) -> PitchClasses:
+    """Of the stems `other` and `vocals`; of the mix where there are no stems."""
+    path = song.with_suffix(".chroma")
+    if path.exists():
+        with path.open("rb") as kept:
+            classes: PitchClasses = np.load(kept)
+        return classes
+    if song.with_suffix(".flac").exists():
+        return _keep_chroma(song, stems_of(song))
+    mix = np.load(song.with_suffix(".npy")).astype(np.float32)[None] / 32768
+    return pitch_classes(mix, CODEC_RATE_HZ)
+
+
+def _keep_chroma(song: Path, stems: Samples) -> PitchClasses:
+    tune = resample(stems[2:].sum(0).mean(0, keepdims=True), RATE_HZ, CODEC_RATE_HZ)
+    classes = pitch_classes(tune, CODEC_RATE_HZ)
+    with song.with_suffix(".chroma").open("wb") as file:
+        np.save(file, classes)
+    return classes
 
 
 def as_codec_hears(mix: Samples, rate_hz: int) -> np.ndarray[Any, np.dtype[np.int16]]:
@@ -97,6 +130,7 @@ def _make_song(folder: Path, seed: int, synthesiser: Synthesiser, font: str, son
     soundfile.write(folder / f"{name}.flac", stems.reshape(-1, stems.shape[2]).T, RATE_HZ, subtype="PCM_16")
     record = song.truth.record() | {"font": font, "duration_s": song_s}
     (folder / f"{name}.json").write_text(json.dumps(record))
+    _keep_chroma(folder / f"{name}.npy", stems)
     draft = folder / f".{name}.npy"
     np.save(draft, as_codec_hears(stems.sum(0), RATE_HZ))
     draft.replace(folder / f"{name}.npy")

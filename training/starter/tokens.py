@@ -1,31 +1,35 @@
 """Songs as the language model sees them: the codec's tokens, and the chroma of what is no drum and no bass.
 
-    python -m training.starter.tokens --runs RUNS
+    python -m training.starter.tokens --runs RUNS [--semitones 0 2 -2]
 
 A folder `tokens` has for each song `000123.npz`: `codes` uint16 [4, frames], `chroma` uint8 [chroma frames] (the
-loudest pitch class of each 128 ms). Those of another codec are made anew.
+loudest pitch class of each 128 ms), `semitones`. Songs are encoded as they are and, as `000123+2.npz`, as a tape
+played so many semitones faster or slower would sound: another key and another tempo at the cost of encoding alone.
+Tokens of another codec are made anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from deployments.audio.resample import resample
+from training.starter import chroma
 from training.starter.codec import load_codec
-from training.starter.composer.render import RATE_HZ
-from training.starter.songs import CODEC_RATE_HZ, finished, songs_folder, stems_of
+from training.starter.songs import CODEC_RATE_HZ, as_codec_hears, chroma_of, finished, songs_folder
 
-CHROMA_EXPONENT = 13
+BATCH = 8
 
 
-def make_tokens(runs: Path, *, test: bool = False, limit: int | None = None) -> Path:
-    """The folder with the tokens of all songs that there are (the first `limit` of them)."""
+def make_tokens(
+    runs: Path, *, test: bool = False, semitones: Sequence[int] = (0,), limit: int | None = None
+) -> Path:
+    """The folder with the tokens of all songs there are (the first `limit` of them), at each of `semitones`."""
     codec = load_codec(runs)
     folder = runs / ("test-tokens" if test else "tokens")
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,46 +39,53 @@ def make_tokens(runs: Path, *, test: bool = False, limit: int | None = None) -> 
         for stale in folder.glob("*.npz"):
             stale.unlink()
         mark.write_text(made_by)
-    extract = chroma_extractor()
-    for song in finished(songs_folder(runs, test=test))[:limit]:
-        path = folder / f"{song.stem}.npz"
-        if path.exists():
-            continue
-        mix = np.load(song)
-        with path.with_suffix(".draft").open("wb") as draft:
-            np.savez(draft, codes=encode(codec, mix), chroma=chroma(extract, song, mix))
-        path.with_suffix(".draft").replace(path)
+    songs = finished(songs_folder(runs, test=test))[:limit]
+    for shift in semitones:
+        for batch in _batches(folder, songs, shift):
+            mixes = [at_speed(np.load(song), shift) for song, _ in batch]
+            for (song, path), codes in zip(batch, encode(codec, mixes), strict=True):
+                tune = chroma.at_speed(chroma_of(song), shift)
+                _write(path, codes=codes, chroma=tune, semitones=np.int8(shift))
     return folder
 
 
+def _batches(folder: Path, songs: Sequence[Path], shift: int) -> Iterator[list[tuple[Path, Path]]]:
+    """Songs of one length that have no tokens yet, each with the file that is to have them."""
+    missing: dict[int, list[tuple[Path, Path]]] = {}
+    for song in songs:
+        path = folder / f"{song.stem}{shift:+d}.npz" if shift else folder / f"{song.stem}.npz"
+        if path.exists():
+            continue
+        batch = missing.setdefault(len(np.load(song, mmap_mode="r")), [])
+        batch.append((song, path))
+        if len(batch) == BATCH:
+            yield list(batch)
+            batch.clear()
+    yield from (batch for batch in missing.values() if batch)
+
+
+def _write(path: Path, **arrays: Any) -> None:
+    with path.with_suffix(".draft").open("wb") as draft:
+        np.savez(draft, **arrays)
+    path.with_suffix(".draft").replace(path)
+
+
+def at_speed(mix: np.ndarray[Any, np.dtype[np.int16]], semitones: int) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """A song as a tape that is played faster or slower, int16 [samples]."""
+    if semitones == 0:
+        return mix
+    rate_hz = round(CODEC_RATE_HZ * 2 ** (semitones / 12))
+    return as_codec_hears((mix[None] / 32768).astype(np.float32), rate_hz)
+
+
 @torch.inference_mode()
-def encode(codec: Any, mix: np.ndarray[Any, np.dtype[np.int16]]) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    """[codebooks, frames], as the engine encodes a context: all at once."""
-    audio = torch.from_numpy(mix.astype(np.float32) / 32768)[None, None]
+def encode(
+    codec: Any, mixes: Sequence[np.ndarray[Any, np.dtype[np.int16]]]
+) -> list[np.ndarray[Any, np.dtype[np.uint16]]]:
+    """[codebooks, frames] of each of some songs of one length, as the engine encodes a context: all at once."""
+    audio = torch.from_numpy(np.stack(mixes).astype(np.float32) / 32768)[:, None]
     codes, _ = codec.encode(audio)
-    made: np.ndarray[Any, np.dtype[np.uint16]] = codes[0].numpy().astype(np.uint16)
-    return made
-
-
-def chroma_extractor() -> Any:
-    from audiocraft.modules.chroma import ChromaExtractor
-
-    return ChromaExtractor(sample_rate=CODEC_RATE_HZ, n_chroma=12, radix2_exp=CHROMA_EXPONENT, argmax=True)
-
-
-@torch.inference_mode()
-def chroma(
-    extract: Any, song: Path, mix: np.ndarray[Any, np.dtype[np.int16]]
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Of the stems `other` and `vocals`; of the mix where there are no stems."""
-    if song.with_suffix(".flac").exists():
-        tune = resample(stems_of(song)[2:].sum(0).mean(0, keepdims=True), RATE_HZ, CODEC_RATE_HZ)
-    else:
-        tune = (mix.astype(np.float32)[None] / 32768).astype(np.float32)
-    classes: np.ndarray[Any, np.dtype[np.uint8]] = (
-        extract(torch.from_numpy(tune)[None])[0].argmax(-1).numpy().astype(np.uint8)
-    )
-    return classes
+    return [each.numpy().astype(np.uint16) for each in codes]
 
 
 def codec_sha256(codec: Any) -> str:
@@ -88,11 +99,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Encode the starter's corpus with its codec.")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--test", action="store_true")
+    parser.add_argument("--semitones", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    folder = make_tokens(given.runs, test=given.test)
-    print(f"{len(list(folder.glob('*.npz')))} songs in {folder}")
+    folder = make_tokens(given.runs, test=given.test, semitones=given.semitones)
+    print(f"{len(list(folder.glob('*.npz')))} files in {folder}")
 
 
 if __name__ == "__main__":

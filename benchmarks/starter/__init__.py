@@ -1,0 +1,1 @@
+"""What the starter models are worth, on songs and a sound font that nothing was learnt from."""
