@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 _UPLOAD = re.compile(r"upload-(?P<chain>.+)-[0-9a-f]{64}")
 _SOURCE = re.compile(r"source-(?P<job>.+)-[0-9a-f]{64}")
-_EXPORT = re.compile(r"export-(.+-)?[0-9a-f]{64}")
+_EXPORT = re.compile(r"export-((?P<export>[0-9a-f]{64})-[0-9a-f]{8}-|.+-)?[0-9a-f]{64}")
 _SEGMENT = re.compile(r"(?P<job>.+)-\d+-\d{4,}")
 _CLAIM = re.compile(r"(?P<job>.+)-(?P<fence>\d+)-[0-9a-f]{64}")
+
+
+EXPORT_OWNER = "export"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,10 @@ class SourceOf:
 
 @dataclass(frozen=True, slots=True)
 class ExportFile:
-    """A file exported outside any claim."""
+    """A file that was written for an export's record to name; None where an older version wrote it, which did not
+    say for which."""
+
+    export_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +54,8 @@ def owner_of(blob_name: str) -> Owner | None:
         return UploadOf(found["chain"])
     if found := _SOURCE.fullmatch(blob_name):
         return SourceOf(found["job"])
-    if _EXPORT.fullmatch(blob_name):
-        return ExportFile()
+    if found := _EXPORT.fullmatch(blob_name):
+        return ExportFile(found["export"])
     if found := _CLAIM.fullmatch(blob_name):
         return ClaimOf(found["job"], int(found["fence"]))
     return None

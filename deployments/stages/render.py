@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from deployments.audio.seam.line import (
     Piece,
     PieceLength,
     Stretch,
+    Window,
     plan_window,
     render_line,
     render_tail,
@@ -41,23 +43,21 @@ class Lines:
         pieces = [await self._piece(tenant, audio, line[0]) for audio in line]
         return await asyncio.to_thread(render_line, pieces, line[0].sample_rate_hz)
 
-    async def blocks(self, tenant: str, line: Sequence[NodeAudio], folder: Path) -> AsyncIterator[Samples]:
-        """What `render` gives, a block at a time: one node's file at a time lies in `folder`, and memory holds a
+    async def blocks(
+        self, tenant: str, line: Sequence[NodeAudio], folder: Path, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[Samples]:
+        """What `window` gives, a block at a time: one node's file at a time lies in `folder`, and memory holds a
         few blocks, however long the line is. Raises BlobCorrupt, StoreError, OSError."""
         like = line[0]
-        lengths = [_length_like(audio, like.sample_rate_hz) for audio in line]
-        renderer = LineRenderer(lengths, like.channels, like.sample_rate_hz)
-        file = folder / "piece.wav"
-        for audio in line:
-            renderer.begin(await self._lead_in(tenant, audio, like))
-            await self._sounds.fetch(tenant, audio, file)
-            reader = await asyncio.to_thread(TrackReader, file)
-            resampler = StreamingResampler(reader.rate_hz, like.sample_rate_hz, reader.channels)
-            async for block in blocks_of(reader):
-                resampled = await asyncio.to_thread(resampler.push, block)
-                yield renderer.push(to_channels(resampled, like.channels))
-            yield renderer.push(to_channels(await asyncio.to_thread(resampler.finish), like.channels))
-            await asyncio.to_thread(file.unlink)
+        window = _plan(line, start, line_samples(line) if end is None else end)
+        renderer = LineRenderer(window, like.channels)
+        for stretch in window.stretches:
+            audio = line[stretch.piece]
+            renderer.begin(
+                await self._lead_in(tenant, audio, like) if stretch.piece in window.lead_ins else None
+            )
+            async for block in self._sound(tenant, audio, like, stretch, folder):
+                yield renderer.push(block)
 
     async def window(self, tenant: str, line: Sequence[NodeAudio], start: int, end: int) -> Samples:
         """Samples `start` to `end` (excluded) of the line as `render` gives it, float32 [channels, end - start].
@@ -66,9 +66,13 @@ class Lines:
         Raises BlobCorrupt, StoreError.
         """
         like = line[0]
-        lengths = [_length_like(audio, like.sample_rate_hz) for audio in line]
-        window = plan_window(lengths, like.sample_rate_hz, start, end)
-        stretches = [await self._stretch(tenant, line[each.piece], like, each) for each in window.stretches]
+        window = _plan(line, start, end)
+        stretches = [
+            np.concatenate(
+                [block async for block in self._sound(tenant, line[each.piece], like, each)], axis=1
+            )
+            for each in window.stretches
+        ]
         lead_ins = {
             index: lead_in
             for index in window.lead_ins
@@ -78,22 +82,53 @@ class Lines:
             return np.zeros((like.channels, 0), np.float32)
         return await asyncio.to_thread(window.render, stretches, lead_ins)
 
-    async def _stretch(self, tenant: str, audio: NodeAudio, like: NodeAudio, wanted: Stretch) -> Samples:
-        if audio.sample_rate_hz == like.sample_rate_hz:
-            own = await read_samples(self._blobs, tenant, audio, wanted.start, wanted.end - wanted.start)
-            return to_channels(own, like.channels)
+    async def _sound(
+        self, tenant: str, audio: NodeAudio, like: NodeAudio, wanted: Stretch, folder: Path | None = None
+    ) -> AsyncIterator[Samples]:
+        """A stretch of a node in the line's format, in blocks, of which one at least. A whole node is fetched into
+        `folder`, if there is one: as a stretch its blob would be read twice, once to be checked."""
+        yield np.zeros((like.channels, 0), np.float32)
+        if wanted.start == wanted.end:
+            return
         # At another rate a sample depends on all before it: the node is resampled from its beginning on.
+        is_resampled = audio.sample_rate_hz != like.sample_rate_hz
+        first, last = (0, audio.samples) if is_resampled else (wanted.start, wanted.end)
+        is_whole = wanted.end - wanted.start == _length_like(audio, like.sample_rate_hz).samples
+        own = (
+            self._fetched(tenant, audio, folder / "piece.wav")
+            if folder is not None and is_whole
+            else self._read(tenant, audio, first, last)
+        )
         resampler = StreamingResampler(audio.sample_rate_hz, like.sample_rate_hz, audio.channels)
-        kept, position = list[Samples](), 0
-        for start in range(0, audio.samples, BLOCK_SAMPLES):
-            count = min(BLOCK_SAMPLES, audio.samples - start)
-            block = await read_samples(self._blobs, tenant, audio, start, count)
-            resampled = await asyncio.to_thread(resampler.push, block)
-            if start + count == audio.samples:
-                resampled = np.concatenate([resampled, await asyncio.to_thread(resampler.finish)], axis=1)
-            kept.append(resampled[:, max(0, wanted.start - position) : max(0, wanted.end - position)])
+        position = first
+
+        def cut(resampled: Samples) -> Samples:
+            nonlocal position
+            block = resampled[:, max(0, wanted.start - position) : max(0, wanted.end - position)]
             position += resampled.shape[1]
-        return to_channels(np.concatenate(kept, axis=1), like.channels)
+            return to_channels(block, like.channels)
+
+        async with aclosing(own):
+            async for block in own:
+                yield cut(await asyncio.to_thread(resampler.push, block))
+                if position >= wanted.end:
+                    return
+        yield cut(await asyncio.to_thread(resampler.finish))
+
+    async def _fetched(self, tenant: str, audio: NodeAudio, file: Path) -> AsyncGenerator[Samples, None]:
+        """A whole node, block by block, by way of a file."""
+        try:
+            await self._sounds.fetch(tenant, audio, file)
+            async for block in blocks_of(await asyncio.to_thread(TrackReader, file)):
+                yield block
+        finally:
+            await asyncio.to_thread(file.unlink, missing_ok=True)
+
+    async def _read(
+        self, tenant: str, audio: NodeAudio, first: int, last: int
+    ) -> AsyncGenerator[Samples, None]:
+        for start in range(first, last, BLOCK_SAMPLES):
+            yield await read_samples(self._blobs, tenant, audio, start, min(BLOCK_SAMPLES, last - start))
 
     async def render_tail(self, tenant: str, line: Sequence[NodeAudio], duration_s: float) -> Samples:
         """The last `duration_s` of the line as `render` gives it; all of it if it is shorter.
@@ -122,6 +157,11 @@ def line_samples(line: Sequence[NodeAudio]) -> int:
     return sum(_length_like(audio, line[0].sample_rate_hz).samples for audio in line)
 
 
+def _plan(line: Sequence[NodeAudio], start: int, end: int) -> Window:
+    rate_hz = line[0].sample_rate_hz
+    return plan_window([_length_like(audio, rate_hz) for audio in line], rate_hz, start, end)
+
+
 def _decode_like(data: bytes, rate_hz: int, channels: int) -> Samples:
     samples, own_rate_hz = decode_wav(data)
     return to_channels(resample(samples, own_rate_hz, rate_hz), channels)
@@ -139,8 +179,6 @@ def _length_like(audio: NodeAudio, rate_hz: int) -> PieceLength:
 
 def _sounding_in_tail(line: Sequence[NodeAudio], duration_s: float) -> Sequence[NodeAudio]:
     """The last nodes that reach over `duration_s`, and those before them that a seam within it reaches back to."""
-    rate_hz = line[0].sample_rate_hz
-    lengths = [_length_like(audio, rate_hz) for audio in line]
-    total = sum(length.samples for length in lengths)
-    window = plan_window(lengths, rate_hz, max(0, total - round(duration_s * rate_hz)), total)
+    total = line_samples(line)
+    window = _plan(line, max(0, total - round(duration_s * line[0].sample_rate_hz)), total)
     return line[min((stretch.piece for stretch in window.stretches), default=len(line) - 1) :]

@@ -25,6 +25,9 @@ or is made so before it is deleted:
 - *A list entry without a record*: as the marker, or as the upload. An entry beside a record with another time
   leads nowhere, for no record changes its time.
 - *Audio of a deleted chain* goes a day after the deletion: who is listening may listen to the end.
+- *An exported file without a record*: its writer may still be about to write the record, or the write may be on its
+  way. So the collector puts a barrier in the record's place first: either that fails, and the file stays if the
+  record names it, or the record does not land, and its writer writes the file again, under another name.
 - *An expired export*: first the note `released/{blob}`, then the record, and the file once the note is a day
   old. So a download that has begun, or an export that has just found the record, finds the file.
 
@@ -34,10 +37,9 @@ or is made so before it is deleted:
   chain speaks of it. Ids derive from Idempotency-Keys and from the work: a job made anew under the id of a node
   that is there would find that node, not make its own.
 
-Time alone is believed three times. An exported file without a record goes after a day; its writer needs seconds
-from one to the other, and if it stood still for a day there is a record without a file, and the file can be made
-again. A tombstone goes after a month; a process that stood still for that long could make the chain anew. So could
-a request that stood still for that long make a job anew.
+Time alone is believed three times. A tombstone goes after a month, and a barrier; a process that stood still for
+that long could make the chain anew, or name a file that is gone. So could a request that stood still for that long
+make a job anew.
 
 Whatever fails, fails alone: every deletion is lawful by itself, and the next run finds what is left. Several
 collectors may run at once, and a plan may be carried out at any later time.
@@ -49,14 +51,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from storage import paths
-from storage.blob_names import SourceOf, UploadOf, owner_of
+from storage.blob_names import ExportFile, SourceOf, UploadOf, owner_of
 from storage.domain import edits
 from storage.domain.jobs import Job, JobKind, JobState
 from storage.domain.model import Chain, Failure
 from storage.gc.inventory import look, names_of
 from storage.gc.rules import Doomed, Reason, Retention, find_garbage, leads_to
 from storage.repositories.chains import CODEC as CHAIN_CODEC
-from storage.repositories.exports import Exports
+from storage.repositories.exports import Barrier, Exports
 from storage.repositories.jobs import CODEC as JOB_CODEC
 from storage.repositories.jobs import Jobs
 from storage.stores.document import Document, DocumentCorrupt
@@ -136,6 +138,12 @@ class Collector:
                 if doomed.key.startswith(paths.timeline_folder(tenant, "jobs")):
                     job_id = paths.id_of_timeline_entry(name)
                 return await self._has_ended(tenant, job_id)
+            case Reason.NO_EXPORT:
+                owner = owner_of(name)
+                if not isinstance(owner, ExportFile) or owner.export_id is None:
+                    return True  # written by a version of the code that runs no more
+                barrier = Barrier(owner.export_id, tenant, written_at)
+                return await Exports(self._store).bar(barrier, name)
             case Reason.EXPIRED:
                 export = await Exports(self._store).find(tenant, name)
                 if export is not None:

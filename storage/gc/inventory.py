@@ -21,7 +21,7 @@ from storage.blob_names import ClaimOf, SourceOf, owner_of
 from storage.domain.jobs import Job
 from storage.domain.model import Chain, Node, NodeAudio
 from storage.repositories.chains import Chains
-from storage.repositories.exports import Export, Exports
+from storage.repositories.exports import Barrier, Export, Exports
 from storage.repositories.jobs import Jobs
 from storage.stores.document import DocumentCorrupt
 from storage.stores.object_store import ObjectInfo, ObjectStore
@@ -70,6 +70,7 @@ class Holdings:
     aged_jobs: dict[str, Job]
     chains: dict[str, Kept[Chain]]
     exports: dict[str, Kept[Export]]
+    barriers: Objects
     damaged_chains: frozenset[str]
     damaged_jobs: frozenset[str]
     damaged_exports: Objects
@@ -128,9 +129,7 @@ async def look(store: ObjectStore, tenant: str, *, jobs_s: float | None = None) 
     marked = await _read(markers, lambda job_id: jobs.find(tenant, job_id), damaged_jobs)
     kept_chains, found_chains = await _look_at_chains(store, tenant, damaged_chains)
     kept_exports = await _list(store, paths.folder(tenant, "exports"))
-    found_exports = _join(
-        kept_exports, await _read(kept_exports, lambda name: exports.find(tenant, name), set())
-    )
+    found_exports = await _read(kept_exports, lambda name: exports.read(tenant, name), set())
     seen = Holdings(
         tenant=tenant,
         now=now,
@@ -148,7 +147,12 @@ async def look(store: ObjectStore, tenant: str, *, jobs_s: float | None = None) 
         aged_jobs={},
         repeated=await _read(_repeated(job_entries), lambda job_id: jobs.find(tenant, job_id), damaged_jobs),
         chains=_join(kept_chains, found_chains),
-        exports=found_exports,
+        exports=_join(
+            kept_exports, {name: found for name, found in found_exports.items() if isinstance(found, Export)}
+        ),
+        barriers={
+            name: kept_exports[name] for name, found in found_exports.items() if isinstance(found, Barrier)
+        },
         damaged_chains=frozenset(damaged_chains),
         damaged_jobs=frozenset(damaged_jobs),
         damaged_exports={name: info for name, info in kept_exports.items() if name not in found_exports},

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     SAID = "analysis in the cache, long ago"
     OUTLINE = "peaks of audio that is gone"
     TOMBSTONE = "tombstone of a chain deleted long ago"
+    BARRIER = "barrier against a record that did not come"
     OLD_JOB = "job that ended long ago"
 
 
@@ -47,10 +48,10 @@ OWN_TIME = frozenset({Reason.PROCESSED, Reason.OLD_OUTPUT})
 class Retention:
     """How long things are kept, in seconds by the store's clock; None: for good.
 
-    `grace_s` is for garbage, `exports_s` for exported files, `tombstones_s` for what is left of deleted
-    chains, `outputs_s` for what was made by processing, counted from its end, `analyses_s` for the cache of
-    analyses (nodes keep their own), `jobs_s` for the records of jobs, counted from their end. `keys_s` is how long
-    an Idempotency-Key is remembered: no job's record is kept for less.
+    `grace_s` is for garbage, `exports_s` for exported files, `tombstones_s` for what is left of deleted chains
+    and of files that came to no export, `outputs_s` for what was made by processing, counted from its end,
+    `analyses_s` for the cache of analyses (nodes keep their own), `jobs_s` for the records of jobs, counted from
+    their end. `keys_s` is how long an Idempotency-Key is remembered: no job's record is kept for less.
 
     Raises ValueError if `exports_s`, `tombstones_s` or `jobs_s` is shorter than the grace.
     """
@@ -99,6 +100,7 @@ def find_garbage(holdings: Holdings, retention: Retention) -> Iterator[Doomed]:
         *_analyses(holdings, retention),
         *_peaks(holdings, retention),
         *_tombstones(holdings, retention),
+        *_barriers(holdings, retention),
         *_jobs(holdings, retention),
     )
     for info, reason in found:
@@ -281,6 +283,12 @@ def _tombstones(holdings: Holdings, retention: Retention) -> _Found:
             and holdings.age_s(kept.info) >= retention.tombstones_s
         ):
             yield kept.info, Reason.TOMBSTONE
+
+
+def _barriers(holdings: Holdings, retention: Retention) -> _Found:
+    for info in holdings.barriers.values():
+        if retention.tombstones_s is not None and holdings.age_s(info) >= retention.tombstones_s:
+            yield info, Reason.BARRIER
 
 
 def _jobs(holdings: Holdings, retention: Retention) -> _Found:

@@ -28,7 +28,7 @@ from storage.repositories.blobs import Blobs
 from storage.repositories.chains import CODEC as CHAINS
 from storage.repositories.chains import Chains
 from storage.repositories.exports import CODEC as EXPORTS
-from storage.repositories.exports import Export, Exports
+from storage.repositories.exports import Barrier, Export, Exports
 from storage.repositories.jobs import CODEC as JOBS
 from storage.repositories.jobs import Jobs
 from storage.stores.object_store import ObjectStore
@@ -39,6 +39,7 @@ from tests.storage.domain.builders import PROVENANCE, pending, queued_job, uploa
 
 HOUR_S = 3600.0
 TENANT = "t"
+PLAN = "ab" * 32
 CHAINS_MADE, TAKES = 3, 3
 
 
@@ -117,13 +118,14 @@ class Studio:
     async def delete(self, store: ObjectStore, chain_id: str) -> None:
         await Chains(store, self._truth.clock).delete(TENANT, chain_id)
 
-    async def export(self, store: ObjectStore, export_id: str) -> None:
-        """Make a file, or find the record of one; the same file for every plan."""
-        exports = Exports(store)
-        if await exports.find(TENANT, export_id) is None:
-            now = self._truth.clock()
-            blob = await Blobs(store).put(TENANT, f"export-{export_id}-{self._luck.random():.9f}", b"file")
-            await exports.keep(Export(export_id, TENANT, now, blob, "audio/wav", "song.wav", 8, 8))
+    async def export(self, store: ObjectStore) -> None:
+        """Make a file, or find the record of one."""
+
+        async def write(owner: str) -> Export:
+            blob = await Blobs(store).put(TENANT, owner, b"file")
+            return Export(PLAN, TENANT, self._truth.clock(), blob, "audio/wav", "song.wav", 8, 8)
+
+        await Exports(store).publish(TENANT, PLAN, write)
 
     async def collect(self, store: ObjectStore) -> None:
         collector = Collector(store)
@@ -167,8 +169,8 @@ def _play_by(luck: random.Random) -> Truth:
             for again in range(2):
                 cast(f"take {name} {again}", partial(studio.take, chain_id=chain_id, name=name))
     cast("delete", partial(studio.delete, chain_id="c0"))
-    for again in range(3):  # within a day from file to record: what the collector asks of exports
-        cast(f"export {again}", partial(studio.export, export_id="plan"), longest_h=11.0)
+    for again in range(3):
+        cast(f"export {again}", studio.export, stalls=0.4)
     for again in range(2):
         cast(f"collector {again}", studio.collect, stalls=0.02, dies=0.0)
     loop.set_exception_handler(lambda loop, context: None)
@@ -212,7 +214,9 @@ def _dangling(history: list[Write]) -> list[str]:
                 chain = CHAINS.decode(json.loads(write.data)["record"])
                 named[write.key] = names_of(node.audio for node in chain.nodes)
             elif "/exports/" in write.key:
-                named[write.key] = frozenset({EXPORTS.decode(json.loads(write.data)["record"]).blob.name})
+                export = EXPORTS.decode(json.loads(write.data)["record"])
+                blobs = export.blobs if isinstance(export, Export) else ()
+                named[write.key] = frozenset(blob.name for blob in blobs)
             elif "/jobs/" in write.key and write.key.endswith(".json"):
                 job = JOBS.decode(json.loads(write.data)["record"])
                 guarded.pop(write.key, None)
@@ -245,15 +249,23 @@ def test_the_races_are_run() -> None:
             if write.data is None and kind != "probes":
                 gone.add(kind + ("" if kind != "blobs" else write.key.split("/")[3][0]))
             barred += b'"code":"abandoned"' in (write.data or b"") or b'"root_id":""' in (write.data or b"")
-    assert {"active", "blobsu", "blobsc"} <= gone
+    assert {"active", "blobsu", "blobsc", "blobse"} <= gone
     assert barred >= 3
 
 
-@pytest.mark.parametrize("careless", ["no tombstone first", "no failed job first", "blind to markers"])
+@pytest.mark.parametrize(
+    "careless", ["no tombstone first", "no failed job first", "no barrier first", "blind to markers"]
+)
 def test_a_careless_collector_is_caught(careless: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if careless == "blind to markers":
         monkeypatch.setattr("storage.gc.inventory.Holdings.unfinished", property(lambda self: {}))
         monkeypatch.setattr("storage.gc.rules._made_under_a_claim", lambda *args: Reason.UNPUBLISHED)
+    elif careless == "no barrier first":
+
+        async def leave_alone(self: Exports, barrier: Barrier, blob_name: str) -> bool:
+            return True
+
+        monkeypatch.setattr(Exports, "bar", leave_alone)
     else:
         wanted = "_bar_chain" if careless == "no tombstone first" else "_bar_job"
 

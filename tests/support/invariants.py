@@ -19,6 +19,7 @@ from storage.domain.model import BlobRef, Chain, Decision, Node, NodeStatus
 from storage.domain.outcomes import CHAIN_GONE, outcome_in_chain
 from storage.repositories.chains import CODEC as CHAINS
 from storage.repositories.exports import CODEC as EXPORTS
+from storage.repositories.exports import Export
 from storage.repositories.jobs import CODEC as JOBS
 
 
@@ -216,7 +217,8 @@ def check_blobs(
         folder, _, name = key.removeprefix(_folder_of(tenant)).partition("/")
         if folder == "exports":
             export = EXPORTS.decode(json.loads(objects[key])["record"])
-            yield from _check_blob(f"export {name}", export.blob, objects, tenant)
+            if isinstance(export, Export):
+                yield from _check_blob(f"export {name}", export.blob, objects, tenant)
         if folder == "blobs" and not name.startswith(("upload-", "export-")):
             job_id, _, fence = name.rsplit("-", 1)[0].rpartition("-")
             attempts = {job.fence: job.attempt for _, job in versions.jobs[job_id]}

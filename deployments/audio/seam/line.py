@@ -56,69 +56,6 @@ class PieceLength:
     lead_in_samples: int = 0
 
 
-class LineRenderer:
-    """`render_line` for pieces that come in order, block by block: the same samples, bit for bit.
-
-    Only what a seam that is still to come may change is held back: about as much as the longest lead-in. Call
-    `begin` for each piece and then `push` all of it. Raises ValueError where a piece is not as long as announced.
-    """
-
-    def __init__(self, lengths: Sequence[PieceLength], channels: int, rate_hz: int) -> None:
-        if not lengths:
-            raise ValueError("a line needs at least one piece")
-        self._starts = list(accumulate((length.samples for length in lengths), initial=0))
-        fade_samples = round(FADE_S * rate_hz)
-        seams = [
-            _plan_seam(index, length.lead_in_samples, self._starts, fade_samples)
-            for index, length in enumerate(lengths)
-            if index
-        ]
-        # Paired with the first sample that this seam, or any after it, changes.
-        firsts = list(accumulate((seam.start for seam in reversed(seams)), min))[::-1]
-        self._seams = deque(zip(seams, firsts, strict=True))
-        self._held: Samples = np.zeros((channels, 0), np.float32)
-        self._given = 0
-        self._piece = -1
-
-    @property
-    def _filled(self) -> int:
-        return self._given + int(self._held.shape[1])
-
-    def begin(self, lead_in: Samples | None) -> None:
-        """The next piece begins. Its lead-in is not needed again."""
-        self._piece += 1
-        if self._filled != self._starts[self._piece]:
-            raise ValueError(f"piece {self._piece - 1} is not as long as it was announced")
-        self._fade_what_is_there()
-        if self._seams and self._seams[0][0].index == self._piece and self._seams[0][0].crossfade:
-            if lead_in is None:
-                raise ValueError(f"piece {self._piece} has no lead-in, though one was announced")
-            seam = self._seams.popleft()[0]
-            _crossfade(self._held[:, seam.start - self._given : seam.at - self._given], lead_in)
-
-    def push(self, samples: Samples) -> Samples:
-        """The next stretch of the piece; returns what of the line is finished with it, perhaps nothing."""
-        self._held = np.concatenate([self._held, samples], axis=1)
-        if self._filled > self._starts[self._piece + 1]:
-            raise ValueError(f"piece {self._piece} is longer than it was announced")
-        self._fade_what_is_there()
-        unchanging = min(self._filled, self._seams[0][1]) if self._seams else self._filled
-        finished, self._held = np.split(self._held, [max(0, unchanging - self._given)], axis=1)
-        self._given += finished.shape[1]
-        return finished
-
-    def _fade_what_is_there(self) -> None:
-        """Both sides of a fade have to be there; of one behind an empty piece, they are before the next begins."""
-        while (
-            self._seams
-            and self._seams[0][0].index <= self._piece
-            and not self._seams[0][0].crossfade
-            and self._seams[0][0].end <= self._filled
-        ):
-            seam = self._seams.popleft()[0]
-            _fade(self._held, seam, self._given)
-
-
 def render_line(pieces: Sequence[Piece], rate_hz: int) -> Samples:
     """float32 [channels, samples] of the whole line; `pieces` are its nodes in order, at least one, all of one
     rate and one number of channels."""
@@ -148,7 +85,7 @@ def _render(pieces: Sequence[Piece], rate_hz: int, first_sample: int) -> Samples
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Samples `start` to `end` (excluded) of piece number `piece`."""
+    """Samples `start` to `end` (excluded) of piece number `piece`; none of one whose lead-in alone sounds."""
 
     piece: int
     start: int
@@ -181,6 +118,60 @@ class Window:
         return line[:, self.start - self._first : self.end - self._first]
 
 
+class LineRenderer:
+    """`Window.render` for stretches that come in order, block by block: the same samples, bit for bit.
+
+    Only what a seam that is still to come may change is held back: about as much as the longest lead-in. Call
+    `begin` for each stretch of the window and then `push` all of it. Raises ValueError where a stretch is not as
+    long as it was planned.
+    """
+
+    def __init__(self, window: Window, channels: int) -> None:
+        self._window = window
+        # Paired with the first sample that this seam, or any after it, changes.
+        firsts = list(accumulate((seam.start for seam in reversed(window._seams)), min))[::-1]
+        self._seams = deque(zip(window._seams, firsts, strict=True))
+        self._stretches = deque(window.stretches)
+        self._held: Samples = np.zeros((channels, 0), np.float32)
+        self._given = self._stretch_end = window._first
+        self._piece = 0
+
+    @property
+    def _filled(self) -> int:
+        return self._given + int(self._held.shape[1])
+
+    def begin(self, lead_in: Samples | None) -> None:
+        """The next stretch begins. The lead-in of its piece is not needed again."""
+        if self._filled != self._stretch_end:
+            raise ValueError(f"the stretch of piece {self._piece} is not as long as it was planned")
+        stretch = self._stretches.popleft()
+        self._piece, self._stretch_end = stretch.piece, self._filled + stretch.end - stretch.start
+        self._fade_what_is_there()
+        if self._seams and self._seams[0][0].index == self._piece and self._seams[0][0].crossfade:
+            if lead_in is None:
+                raise ValueError(f"piece {self._piece} has no lead-in, though one was announced")
+            seam = self._seams.popleft()[0]
+            _crossfade(self._held[:, seam.start - self._given : seam.at - self._given], lead_in)
+
+    def push(self, samples: Samples) -> Samples:
+        """The next part of the stretch; returns what of the window is finished with it, perhaps nothing."""
+        self._held = np.concatenate([self._held, samples], axis=1)
+        if self._filled > self._stretch_end:
+            raise ValueError(f"the stretch of piece {self._piece} is longer than it was planned")
+        self._fade_what_is_there()
+        unchanging = min(self._filled, self._seams[0][1]) if self._seams else self._filled
+        finished, self._held = np.split(self._held, [max(0, unchanging - self._given)], axis=1)
+        position = self._given
+        self._given += finished.shape[1]
+        return finished[:, max(0, self._window.start - position) : max(0, self._window.end - position)]
+
+    def _fade_what_is_there(self) -> None:
+        """Both sides of a fade have to be there."""
+        while self._seams and not self._seams[0][0].crossfade and self._seams[0][0].end <= self._filled:
+            seam = self._seams.popleft()[0]
+            _fade(self._held, seam, self._given)
+
+
 def plan_window(lengths: Sequence[PieceLength], rate_hz: int, start: int, end: int) -> Window:
     """What has to be at hand for samples `start` to `end` (excluded) of the line of these pieces."""
     if not lengths:
@@ -195,12 +186,12 @@ def plan_window(lengths: Sequence[PieceLength], rate_hz: int, start: int, end: i
         if seam.end > first and seam.start < last:
             seams.append(seam)
             first, last = min(first, seam.start), max(last, seam.end)
+    lead_ins = tuple(seam.index for seam in reversed(seams) if seam.crossfade)
     stretches = tuple(
         Stretch(index, max(first, begin) - begin, min(last, stop) - begin)
         for index, (begin, stop) in enumerate(pairwise(starts))
-        if max(first, begin) < min(last, stop)
+        if max(first, begin) < min(last, stop) or index in lead_ins
     )
-    lead_ins = tuple(seam.index for seam in reversed(seams) if seam.crossfade)
     return Window(start, end, stretches, lead_ins, first, tuple(reversed(seams)))
 
 

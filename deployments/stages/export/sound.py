@@ -11,13 +11,12 @@ import numpy as np
 
 from deployments.audio.resample import to_channels
 from deployments.audio.samples import Samples
-from deployments.audio.seam.line import FADE_S
 from deployments.audio.track import TrackReader, TrackWriter
-from deployments.audio.wav import BYTES_PER_SAMPLE, HEADER_BYTES
+from deployments.audio.wav import BYTES_PER_SAMPLE
 from deployments.export.mixing import remixed
 from deployments.export.shaping import Shape, Shaper, shaped
 from deployments.export.source import SourceLevels, SourceWriter
-from deployments.stages.export.order import ExportOrder, starts_of
+from deployments.stages.export.order import ExportOrder
 from deployments.stages.render import Lines
 from deployments.stopping import Stop, in_thread
 from storage.domain.model import NodeAudio, Track
@@ -115,31 +114,14 @@ class Sounds:
             await asyncio.to_thread(path.unlink)
 
     async def _region(self, line: Sequence[NodeAudio], on_progress: Progress) -> AsyncIterator[Samples]:
-        """The samples of a line that lie in the region; what comes after it is not fetched."""
+        """The samples of a line that lie in the region; only what sounds in them is fetched."""
         start, end = self._order.region
-        position = 0
-        blocks = self._lines.blocks(self._tenant, sounding_before(line, end), self._folder)
-        async for block in blocks:
-            first, last = max(0, start - position), min(block.shape[1], end - position)
-            position += block.shape[1]
-            if first < last:
-                yield block[:, first:last]
-            on_progress(min(1.0, position / end))
-
-
-def sounding_before(line: Sequence[NodeAudio], end: int) -> Sequence[NodeAudio]:
-    """The nodes that change any sample of the line before `end`: a seam mixes over what comes before it."""
-    starts = starts_of(line)
-    fade = round(FADE_S * line[0].sample_rate_hz)
-    needed = 1
-    for index, audio in enumerate(line):
-        lead_in = 0
-        if audio.lead_in is not None:
-            frames = (audio.lead_in.size_bytes - HEADER_BYTES) // (audio.channels * BYTES_PER_SAMPLE)
-            lead_in = round(frames * line[0].sample_rate_hz / audio.sample_rate_hz)
-        if starts[index] - max(lead_in, fade) < end:
-            needed = index + 1
-    return line[:needed]
+        done = 0
+        async for block in self._lines.blocks(self._tenant, line, self._folder, start, end):
+            if block.shape[1]:
+                yield block
+            done += block.shape[1]
+            on_progress(done / (end - start))
 
 
 def stem_audio(stems: Iterable[Track], name: str) -> NodeAudio:

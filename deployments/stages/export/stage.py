@@ -24,8 +24,6 @@ from storage.repositories.blobs import Blobs
 from storage.repositories.exports import Export, Exports
 from storage.stores.clock import Clock, utc_now
 
-EXPORT_OWNER = "export"
-
 
 class ExportStage:
     def __init__(
@@ -59,30 +57,31 @@ class ExportStage:
             if order.signed:
                 with watch().stage("sign"):
                     manifest = await sign_file(made.path, order, self._signer, self._blobs, tenant, folder)
-            with watch().stage("store"):
-                blob = await self._keep(tenant, made.path)
-                beside = None if manifest is None else await self._keep(tenant, manifest)
-        form = order.options.form
-        return await self._exports.keep(
-            Export(
-                id=export_id,
-                tenant=tenant,
-                created_at=self._clock(),
-                blob=blob,
-                media_type=form.mime_type,
-                filename=order.filename,
-                samples=made.samples,
-                sample_rate_hz=made.rate_hz,
-                peak_dbfs=made.levels.peak_dbfs,
-                clipped_samples=made.levels.clipped_samples,
-                facts=_facts(order, made, beside),
-                manifest=beside,
-            )
-        )
 
-    async def _keep(self, tenant: str, path: Path) -> BlobRef:
+            async def write(owner: str) -> Export:
+                blob = await self._put(tenant, owner, made.path)
+                beside = None if manifest is None else await self._put(tenant, owner, manifest)
+                return Export(
+                    id=export_id,
+                    tenant=tenant,
+                    created_at=self._clock(),
+                    blob=blob,
+                    media_type=order.options.form.mime_type,
+                    filename=order.filename,
+                    samples=made.samples,
+                    sample_rate_hz=made.rate_hz,
+                    peak_dbfs=made.levels.peak_dbfs,
+                    clipped_samples=made.levels.clipped_samples,
+                    facts=_facts(order, made, beside),
+                    manifest=beside,
+                )
+
+            with watch().stage("store"):
+                return await self._exports.publish(tenant, export_id, write)
+
+    async def _put(self, tenant: str, owner: str, path: Path) -> BlobRef:
         sha256 = await asyncio.to_thread(_sha256_of, path)
-        return await self._blobs.put_file(tenant, EXPORT_OWNER, path, sha256)
+        return await self._blobs.put_file(tenant, owner, path, sha256)
 
     async def _make(self, tenant: str, order: ExportOrder, folder: Path, on_progress: Progress) -> MadeFile:
         sounds = Sounds(Lines(self._blobs), tenant, order, folder)

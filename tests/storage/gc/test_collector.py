@@ -510,6 +510,39 @@ async def test_a_file_that_another_export_names_stays_when_one_expires(
     assert await Blobs(store).get(TENANT, old.blob) == b"file of plan"
 
 
+async def test_a_record_that_comes_after_its_file_was_taken_does_not_land(
+    store: AgingStore, collector: Collector
+) -> None:
+    """Nor one that was to replace an earlier barrier. Its writer writes the file again."""
+    export_id, exports, written = "ab" * 32, Exports(store), list[BlobRef]()
+
+    async def write(owner: str) -> Export:
+        written.append(await put_blob(store, owner, "file"))
+        if len(written) <= 2:  # and stands still for longer than a day
+            store.pass_time(DAY_S)
+            assert await collected(collector) == {written[-1].name: Reason.NO_EXPORT}
+            assert await exports.find(TENANT, export_id) is None
+        return Export(export_id, TENANT, store.now, written[-1], "audio/wav", "song.wav", 8, 8)
+
+    kept = await exports.publish(TENANT, export_id, write)
+    assert kept.blob == written[2]
+    assert [paths.blob(TENANT, blob.name) in store.kept for blob in written] == [False, False, True]
+    store.pass_time(2 * DAY_S)
+    assert await collector.plan() == []
+
+
+async def test_a_barrier_goes_when_nobody_comes_any_more(store: AgingStore, collector: Collector) -> None:
+    export_id = "ab" * 32
+    await put_blob(store, f"export-{export_id}-12345678")
+    store.pass_time(DAY_S)
+    await collected(collector)
+    store.pass_time(29 * DAY_S)
+    assert await collector.plan() == []
+    store.pass_time(DAY_S)
+    assert await collected(collector) == {f"{export_id}.json": Reason.BARRIER}
+    assert not store.kept
+
+
 async def test_the_file_of_an_export_that_is_being_made_stays(
     store: AgingStore, collector: Collector
 ) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from storage.repositories.exports import Export, Exports
+import pytest
+
+from storage.repositories.exports import Barrier, Export, ExportBarred, Exports
 from storage.stores.memory import MemoryStore
 from tests.storage.domain.builders import NOW, START, blob
 
@@ -38,6 +40,23 @@ async def test_of_two_made_from_one_plan_the_first_stays() -> None:
     exports = Exports(MemoryStore())
     await exports.keep(EXPORT)
     assert await exports.keep(replace(EXPORT, blob=blob("other"), created_at=NOW)) == EXPORT
+
+
+async def test_a_barrier_is_no_export_and_only_who_saw_it_replaces_it() -> None:
+    exports, seen = Exports(MemoryStore()), Barrier(EXPORT.id, "t", START)
+    assert await exports.bar(seen, EXPORT.blob.name)
+    assert await exports.find("t", EXPORT.id) is None
+    assert await exports.read("t", EXPORT.id) == seen
+    with pytest.raises(ExportBarred):
+        await exports.keep(EXPORT)
+    another = Barrier(EXPORT.id, "t", START)
+    assert await exports.bar(another, EXPORT.blob.name)
+    with pytest.raises(ExportBarred):
+        await exports.keep(EXPORT, over=seen)
+    assert await exports.keep(EXPORT, over=another) == EXPORT
+    assert not await exports.bar(Barrier(EXPORT.id, "t", START), EXPORT.blob.name)
+    assert await exports.bar(Barrier(EXPORT.id, "t", START), "another file")
+    assert await exports.find("t", EXPORT.id) == EXPORT
 
 
 async def test_what_was_not_made_is_not_found() -> None:

@@ -59,34 +59,42 @@ def test_a_line_is_as_long_as_its_pieces_and_finite(pieces: list[Piece]) -> None
 
 
 @settings(max_examples=300, deadline=None)
-@given(pieces_of_a_line(), st.integers(1, 700))
-def test_a_line_that_comes_in_blocks_is_the_same_bit_for_bit(pieces: list[Piece], block: int) -> None:
+@given(pieces_of_a_line(), st.integers(1, 700), st.data())
+def test_any_part_of_a_line_that_comes_in_blocks_is_the_same_bit_for_bit(
+    pieces: list[Piece], block: int, data: st.DataObject
+) -> None:
     channels = pieces[0].samples.shape[0]
     lengths = [
         PieceLength(piece.samples.shape[1], 0 if piece.lead_in is None else piece.lead_in.shape[1])
         for piece in pieces
     ]
-    renderer = LineRenderer(lengths, channels, RATE_HZ)
+    total = sum(length.samples for length in lengths)
+    first = data.draw(st.integers(0, total) | st.just(0), label="first")
+    last = data.draw(st.integers(first, total) | st.just(total), label="last")
+    window = plan_window(lengths, RATE_HZ, first, last)
+    renderer = LineRenderer(window, channels)
     longest = 2 * round(0.01 * RATE_HZ) + max(length.lead_in_samples for length in lengths)
     given, taken, finished = 0, 0, []
-    for piece in pieces:
+    for planned in window.stretches:
+        piece = pieces[planned.piece]
         renderer.begin(piece.lead_in)
-        for start in range(0, piece.samples.shape[1] + 1, block):
-            stretch = piece.samples[:, start : start + block]
+        for start in range(planned.start, planned.end + 1, block):
+            stretch = piece.samples[:, start : min(start + block, planned.end)]
             finished.append(renderer.push(stretch))
             given += finished[-1].shape[1]
             taken += stretch.shape[1]
-            assert taken - given <= longest
+            assert taken - given <= longest * (1 if (first, last) == (0, total) else len(pieces))
     line = np.concatenate([np.zeros((channels, 0), np.float32), *finished], axis=1)
-    assert line.tobytes() == render_line(pieces, RATE_HZ).tobytes()
+    assert line.tobytes() == render_line(pieces, RATE_HZ)[:, first:last].tobytes()
 
 
 def test_a_piece_of_another_length_than_announced_is_refused() -> None:
-    renderer = LineRenderer([PieceLength(10), PieceLength(10)], 1, RATE_HZ)
+    window = plan_window([PieceLength(10), PieceLength(10)], RATE_HZ, 0, 20)
+    renderer = LineRenderer(window, 1)
     renderer.begin(None)
     with pytest.raises(ValueError, match="longer"):
         renderer.push(_noise(11))
-    renderer = LineRenderer([PieceLength(10), PieceLength(10)], 1, RATE_HZ)
+    renderer = LineRenderer(window, 1)
     renderer.begin(None)
     renderer.push(_noise(9))
     with pytest.raises(ValueError, match="not as long"):
