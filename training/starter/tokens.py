@@ -3,9 +3,9 @@
     python -m training.starter.tokens --runs RUNS [--semitones 0 2 -2]
 
 A folder `tokens` has for each song `000123.npz`: `codes` uint16 [4, frames], `chroma` uint8 [chroma frames] (the
-loudest pitch class of each 128 ms), `semitones`. Songs are encoded as they are and, as `000123+2.npz`, as a tape
-played so many semitones faster or slower would sound: another key and another tempo at the cost of encoding alone.
-Tokens of another codec are made anew.
+loudest pitch class of each 128 ms), `mix_chroma` (that of everything), `semitones`. Songs are encoded as they are
+and, as `000123+2.npz`, as a tape that is played so many semitones faster or slower: another key and tempo at the
+cost of encoding alone. Tokens of another codec are made anew.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def make_tokens(
     for shift in semitones:
         for batch in _batches(folder, songs, shift):
             mixes = [at_speed(np.load(song), shift) for song, _ in batch]
-            for (song, path), codes in zip(batch, encode(codec, mixes), strict=True):
+            for (song, path), mix, codes in zip(batch, mixes, encode(codec, mixes), strict=True):
                 tune = chroma.at_speed(chroma_of(song), shift)
-                _write(path, codes=codes, chroma=tune, semitones=np.int8(shift))
+                everything = chroma.pitch_classes((mix[None] / 32768).astype(np.float32), CODEC_RATE_HZ)
+                _write(path, codes=codes, chroma=tune, mix_chroma=everything, semitones=np.int8(shift))
     return folder
 
 
