@@ -1,9 +1,9 @@
 """Flow control for answers, from the client's connection back to the replica that makes them.
 
-Ray Serve has none: the messages of an answer pass a queue in the replica and one in the proxy, both without a bound,
-so a client that stops reading would have all of it kept in memory. Here the proxy acknowledges the bytes that the
-connection has taken. The acknowledgements travel as messages of the request's own `receive`, and the replica keeps
-at most `WINDOW_BYTES` on their way.
+Ray Serve has none: the messages of an answer pass a queue in the replica and one in the proxy, both without a
+bound, so a client that stops reading would have all of it kept in memory. Here the proxy acknowledges the bytes
+that the connection has taken. The acknowledgements travel as messages of the request's own `receive`, and the
+replica keeps at most `WINDOW_BYTES` on their way.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What Ray Serve's own proxy runs before a request leaves for a replica.
 
 `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.proxy:middlewares`, in the environment that Ray is started
-in. Without it everything works, but the proxy answers such a request with a bare 500 instead of a problem, and keeps
-all that a client has not read yet.
+in. Without it everything works, but the proxy answers a request that Serve cannot read with a bare 500 instead of a
+problem, and keeps in memory all that a client has not read yet.
 """
 
 from __future__ import annotations
