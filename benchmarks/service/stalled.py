@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +66,10 @@ def _measured(case: Case) -> Row:
     print(f"measuring: {case}", file=sys.stderr)
     content = local_deploy_file()
     only_generate(content)
-    environment = {} if case.is_controlled else dict.fromkeys(ENVIRONMENT, "")
+    off = {} if case.is_controlled else dict.fromkeys(ENVIRONMENT, "")
+    environment: Mapping[str, str] = {"MODEL": "tiny", **off}
     with tempfile.TemporaryDirectory(prefix="segue-bench-") as folder:
-        cluster = Cluster(Path(folder), MODEL="tiny", **environment)
+        cluster = Cluster(Path(folder), num_cpus=4, num_gpus=0, **environment)
         server = Server(Path(folder), cluster=cluster, deploy_file=content)
         try:
             cluster.start()
