@@ -172,6 +172,15 @@ class GenerationLimits(Frozen):
     max_crossfade_s: float = Field(2.0, ge=0, le=3, description="longest crossfade at a seam")
 
 
+class ChainLimits(Frozen):
+    """What a chain may grow to. Each change writes its whole record, so this bounds what a change costs."""
+
+    max_nodes: int = Field(2000, ge=1, description="nodes, discarded ones too; then 409 `chain-full`")
+    max_record_bytes: int = Field(
+        8 * 1024**2, ge=65_536, description="record with another node in it; then 409 `chain-full`"
+    )
+
+
 class UploadLimits(Frozen):
     """What an upload may be, and what decoding it may cost."""
 
@@ -415,6 +424,7 @@ class Settings(Frozen):
     process: ProcessSettings = ProcessSettings()
     tools: ToolSettings = ToolSettings()
     generation: GenerationLimits = GenerationLimits()
+    chains: ChainLimits = ChainLimits()
     uploads: UploadLimits = UploadLimits()
     jobs: JobSettings = JobSettings()
     events: EventSettings = EventSettings()

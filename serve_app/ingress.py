@@ -21,6 +21,7 @@ from deployments.telemetry.storage import metered, retries
 from deployments.telemetry.traces import configure_traces
 from deployments.temporary import sweep_temporary_folders
 from serve_app.api import create_api
+from serve_app.http.flow_control import FlowControlMiddleware
 from serve_app.http.proxy_loss import ProxyLossMiddleware
 from serve_app.http.replica import OpenRequests, ReplicaMiddleware
 from serve_app.jobs.queue import RunnerQueue
@@ -69,6 +70,7 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         api = create_api(self._services, echo_request_id=False, recorder=self._recorder)
+        api.add_middleware(FlowControlMiddleware)
         api.add_middleware(ProxyLossMiddleware)
         api.add_middleware(ReplicaMiddleware, replica=self._replica, open_requests=self._open_requests)
         return api

@@ -51,7 +51,7 @@ from serve_app.system.storage_check import StorageCheck
 from serve_app.tools.service import ToolService
 from storage.repositories.audit import Audit
 from storage.repositories.blobs import Blobs
-from storage.repositories.chains import Chains
+from storage.repositories.chains import ChainBounds, Chains
 from storage.repositories.credentials import Credentials
 from storage.repositories.exports import Exports
 from storage.repositories.jobs import Jobs
@@ -118,11 +118,12 @@ def build_services(
     chains = Chains(
         store,
         on_change=lambda chain: announcer.announce(ChainChanged(chain.tenant, chain.id, chain.version)),
+        bounds=ChainBounds(settings.chains.max_nodes, settings.chains.max_record_bytes),
     )
     blobs, exports = Blobs(store), Exports(store)
     peaks = PeaksStage(blobs, Peaks(store))
     ffmpeg = find_ffmpeg(settings.export.ffmpeg_path)
-    listener, latest = Listener(bus), LatestChains(chains)
+    listener, latest = Listener(bus, recorder), LatestChains(chains)
     job_records = Jobs(store)
     jobs = JobService(job_records, chains, queue)
     access = settings.access

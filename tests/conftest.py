@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import os
+
+# OpenBLAS has its threads spin for each other: where other work takes their cores, solving a small system takes
+# minutes instead of milliseconds. Ray gives its workers one thread, too. It is read when numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from typing import Any
 
 import pytest

@@ -44,7 +44,7 @@ def _row(
     studio: Studio, server: Server, client: Child, body_file: Path, megabytes: int, clients: int, uploads: int
 ) -> Row:
     boundary = uuid.uuid4().hex
-    body_file.write_bytes(_form(boundary, megabytes))
+    body_file.write_bytes(form(boundary, megabytes))
     (ingress,) = server.pids("ray::ServeReplica:segue:Ingress")
     before_mb = _memory_mb(ingress, "VmRSS")
     ran = client.ask(
@@ -74,7 +74,7 @@ def _row(
     }
 
 
-def _form(boundary: str, megabytes: int) -> bytes:
+def form(boundary: str, megabytes: int) -> bytes:
     repeats = -(-megabytes * 1_000_000 // (PHRASE_S * BYTES_PER_S))
     clip = encoded(np.tile(music(PHRASE_S, RATE_HZ), (1, repeats)), RATE_HZ, "wav")
     head = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -90,11 +91,13 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Notices after a cursor. `complete` is False if some in between were lost: poll everything once."""
+    """Notices after a cursor. `complete` is False if some in between were lost: poll everything once.
+    `published_at_s`: when each was published, by its publisher's clock, in seconds since 1970."""
 
     cursor: Cursor
     notices: tuple[Notice, ...]
     complete: bool
+    published_at_s: tuple[float, ...] = ()
 
 
 class NoticeBus(Protocol):
@@ -110,12 +113,13 @@ class LocalBus:
 
     def __init__(self) -> None:
         self._epoch = secrets.token_hex(4)
-        self._kept: deque[Notice] = deque(maxlen=KEPT_NOTICES)
+        self._kept: deque[tuple[Notice, float]] = deque(maxlen=KEPT_NOTICES)
         self._end = 0
         self._arrived = asyncio.Event()
 
-    async def publish(self, notice: Notice) -> None:
-        self._kept.append(notice)
+    async def publish(self, notice: Notice, published_at_s: float | None = None) -> None:
+        """`published_at_s` None: now."""
+        self._kept.append((notice, time.time() if published_at_s is None else published_at_s))
         self._end += 1
         self._arrived.set()
         self._arrived = asyncio.Event()
@@ -132,8 +136,13 @@ class LocalBus:
                 return Batch(cursor, (), complete=True)
         start = self._end - len(self._kept)
         missed = cursor.position < start
-        notices = tuple(self._kept)[max(0, cursor.position - start) :]
-        return Batch(Cursor(self._epoch, self._end), notices, complete=not missed)
+        news = tuple(self._kept)[max(0, cursor.position - start) :]
+        return Batch(
+            Cursor(self._epoch, self._end),
+            tuple(notice for notice, _ in news),
+            complete=not missed,
+            published_at_s=tuple(at_s for _, at_s in news),
+        )
 
 
 class HubBus:
@@ -143,7 +152,7 @@ class HubBus:
         self._handle = handle
 
     async def publish(self, notice: Notice) -> None:
-        await self._handle.publish.remote(notice)
+        await self._handle.publish.remote(notice, time.time())
 
     async def after(self, cursor: Cursor | None, timeout_s: float) -> Batch:
         batch: Batch = await self._handle.after.remote(cursor, timeout_s)

@@ -16,8 +16,8 @@ class EventHub:
         self._bus = LocalBus()
         self._board = LoadingBoard()
 
-    async def publish(self, notice: Notice) -> None:
-        await self._bus.publish(notice)
+    async def publish(self, notice: Notice, published_at_s: float | None = None) -> None:
+        await self._bus.publish(notice, published_at_s)
 
     async def after(self, cursor: Cursor | None, timeout_s: float) -> Batch:
         return await self._bus.after(cursor, timeout_s)

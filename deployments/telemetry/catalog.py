@@ -102,6 +102,14 @@ HTTP_OPEN = _gauge(
     "Answers that are being sent, open event streams above all",
     "route",
 )
+EVENT_LAG = _histogram(
+    "segue_event_lag_seconds",
+    "s",
+    "Ingress",
+    "From a notice's publication to its arrival at a stream that waits for it, by the clocks of both nodes",
+    _MOMENTS_S,
+    "notice",
+)
 STORAGE_READY = _gauge(
     "segue_storage_ready", "0 or 1", "Ingress", "1 while the storage takes writes, as `/readyz` last saw it"
 )

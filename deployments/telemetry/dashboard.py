@@ -94,6 +94,12 @@ ROWS: Sequence[Row] = (
             Panel(
                 "Open event streams", "short", [("streams", f"sum ({of.HTTP_OPEN.exported[0]}{_STREAMS})")]
             ),
+            Panel(
+                "Lag of events",
+                "s",
+                halves_and_tails(of.EVENT_LAG, "notice"),
+                "From a change's notice to the event stream that waits for it.",
+            ),
         ),
     ),
     Row(

@@ -117,6 +117,7 @@ class TakeService:
             # Look before anything is written: most refusals leave no trace at all.
             chain = await self._chains.load(tenant, chain_id)
             with_takes(chain, [_probe(parent_id, self._clock())], None, self._clock())
+            self._chains.require_room(chain, wanted.takes)
             await self._admission.require_room(tenant, wanted.takes)
             if at_s is not None:
                 crop = await self._crops.head(tenant, chain, parent_id, at_s, derived_id(batch_id, "crop"))

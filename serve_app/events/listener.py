@@ -10,8 +10,9 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
 
 from configs.settings import EventSettings
 from deployments.events.bus import (
@@ -25,6 +26,8 @@ from deployments.events.bus import (
     SegmentStored,
     WorkForeseen,
 )
+from deployments.telemetry import catalog
+from deployments.telemetry.recorder import Nowhere, Recorder
 from serve_app.events.outlooks import Outlooks
 from serve_app.http.fields import Outlook, ProgressOf
 
@@ -42,24 +45,39 @@ Heard = ChainChanged | JobChanged | JobProgressed | SegmentStored | JobForeseen
 """What a subscription gives."""
 
 
+NAMES: Final[Mapping[type[Heard], str]] = {
+    ChainChanged: "chain",
+    JobChanged: "job",
+    JobProgressed: "progress",
+    SegmentStored: "segment",
+    JobForeseen: "forecast",
+}
+"""Of notices, as metrics have them."""
+
+
 class Subscription:
     """A bounded queue of notices. When it overflows, the oldest go: a reader polls anyway."""
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[Heard | None] = asyncio.Queue(QUEUED_NOTICES)
+    def __init__(self, recorder: Recorder | None = None) -> None:
+        self._queue: asyncio.Queue[tuple[Heard | None, float]] = asyncio.Queue(QUEUED_NOTICES)
+        self._recorder = recorder or Nowhere()
 
     async def next(self, timeout_s: float) -> Heard | None:
         """The next notice; None when there was none in time, or when it is time to poll."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._queue.get()
+                notice, published_at_s = await self._queue.get()
         except TimeoutError:
             return None
+        if notice is not None:
+            lag_s = max(0.0, time.time() - published_at_s)
+            self._recorder.record(catalog.EVENT_LAG, lag_s, notice=NAMES[type(notice)])
+        return notice
 
-    def put(self, notice: Heard | None) -> None:
+    def put(self, notice: Heard | None, published_at_s: float = 0.0) -> None:
         if self._queue.full():
             self._queue.get_nowait()
-        self._queue.put_nowait(notice)
+        self._queue.put_nowait((notice, published_at_s))
 
 
 def segments_of(job_id: str) -> str:
@@ -82,8 +100,9 @@ async def ticks(subscription: Subscription, settings: EventSettings) -> AsyncIte
 
 
 class Listener:
-    def __init__(self, bus: NoticeBus) -> None:
+    def __init__(self, bus: NoticeBus, recorder: Recorder | None = None) -> None:
         self._bus = bus
+        self._recorder = recorder
         self._subscriptions: dict[tuple[str, str], set[Subscription]] = defaultdict(set)
         self._progress: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._outlooks = Outlooks()
@@ -100,7 +119,7 @@ class Listener:
     @contextmanager
     def subscribe(self, tenant: str, *record_ids: str) -> Iterator[Subscription]:
         """Notices about the chains and jobs of these ids, or about EVERYTHING, and what `segments_of` names."""
-        subscription = Subscription()
+        subscription = Subscription(self._recorder)
         topics = [(tenant, record_id) for record_id in record_ids]
         for topic in topics:
             self._subscriptions[topic].add(subscription)
@@ -136,18 +155,17 @@ class Listener:
         while True:
             try:
                 batch = await self._bus.after(cursor, LONG_POLL_S)
-            except Exception as error:  # whatever a dying hub raises
+                if not batch.complete and cursor is not None:
+                    self._wake_all()
+                cursor = batch.cursor
+                for notice, published_at_s in zip(batch.notices, batch.published_at_s, strict=True):
+                    self._deliver(notice, published_at_s)
+            except Exception as error:  # whatever a dying hub raises, or one of another version sends
                 logger.debug("event hub: %r", error)
                 cursor = None
                 await asyncio.sleep(RETRY_S)
-                continue
-            if not batch.complete and cursor is not None:
-                self._wake_all()
-            cursor = batch.cursor
-            for notice in batch.notices:
-                self._deliver(notice)
 
-    def _deliver(self, notice: Notice) -> None:
+    def _deliver(self, notice: Notice, published_at_s: float) -> None:
         topics: tuple[str, ...]
         match notice:
             case ChainChanged(chain_id=chain_id):
@@ -160,14 +178,14 @@ class Listener:
                 topics = (segments_of(job_id),)
             case WorkForeseen():
                 for job in self._outlooks.take(notice):
-                    self._hand_out(job, (job.chain_id or "", job.job_id, EVERYTHING))
+                    self._hand_out(job, published_at_s, (job.chain_id or "", job.job_id, EVERYTHING))
                 return
-        self._hand_out(notice, topics)
+        self._hand_out(notice, published_at_s, topics)
 
-    def _hand_out(self, notice: Heard, topics: tuple[str, ...]) -> None:
+    def _hand_out(self, notice: Heard, published_at_s: float, topics: tuple[str, ...]) -> None:
         for topic in topics:
             for subscription in self._subscriptions.get((notice.tenant, topic), ()):
-                subscription.put(notice)
+                subscription.put(notice, published_at_s)
 
     def _remember(self, notice: JobProgressed) -> bool:
         """Whether it is news: not from an older claim, whose holder may not know yet that it is over, and not

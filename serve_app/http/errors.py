@@ -46,7 +46,15 @@ from serve_app.http.problems import (
 )
 from storage.domain.credentials import CredentialNotFound
 from storage.domain.jobs import JobNotFound
-from storage.domain.model import ChainDeleted, ChainNotFound, DomainError, Fenced, NodeNotFound, Refused
+from storage.domain.model import (
+    ChainDeleted,
+    ChainFull,
+    ChainNotFound,
+    DomainError,
+    Fenced,
+    NodeNotFound,
+    Refused,
+)
 from storage.repositories.blobs import BlobCorrupt
 from storage.stores.document import DocumentCorrupt
 from storage.stores.object_store import BadKey, ObjectNotFound, StoreError, StoreFull, StoreUnavailable
@@ -100,6 +108,7 @@ _TRANSLATIONS: Final[Mapping[type[Exception], Callable[[str], Problem]]] = {
     NodeNotFound: NotFound,
     JobNotFound: NotFound,
     Refused: Conflict,
+    ChainFull: lambda said: Conflict(said, code="chain-full"),
     UnsupportedMedia: UnsupportedMediaType,
     DiskFull: lambda _: InsufficientStorage(),
     engines.BadRequest: Unprocessable,

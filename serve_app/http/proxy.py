@@ -1,7 +1,8 @@
 """What Ray Serve's own proxy runs before a request leaves for a replica.
 
 `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.proxy:middlewares`, in the environment that Ray is started
-in. Without it everything works: the proxy then answers such a request with a bare 500 instead of a problem.
+in. Without it everything works, but the proxy answers a request that Serve cannot read with a bare 500 instead of a
+problem, and keeps in memory all that a client has not read yet.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Final
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serve_app.http.flow_control import AcknowledgingMiddleware
+
 IMPORT_PATH: Final = "serve_app.http.proxy:middlewares"
 ENVIRONMENT: Final = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": IMPORT_PATH}
 
@@ -24,8 +27,8 @@ _READ_AS_TEXT: Final = frozenset({b"x-request-id", b"x-session-id", b"serve-mult
 
 
 def middlewares() -> list[Middleware]:
-    """Called by the proxy when it starts."""
-    return [Middleware(ReadableHeaders)]
+    """Called by the proxy when it starts. The last one is outermost."""
+    return [Middleware(AcknowledgingMiddleware), Middleware(ReadableHeaders)]
 
 
 class ReadableHeaders:

@@ -109,6 +109,7 @@ class SystemService:
             "models": self._names(GENERATOR),
             "default_model": _first(self._names(GENERATOR)),
             "generation": settings.generation.model_dump(),
+            "chains": settings.chains.model_dump(),
             "uploads": {
                 **settings.uploads.model_dump(
                     include={"max_bytes", "max_duration_s", "min_duration_s", "max_channels"}

@@ -6,6 +6,7 @@ the decision left it. Undo and redo are changes like any other: one version each
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -13,7 +14,7 @@ from typing import Any
 
 from storage.domain.edits import require_alive
 from storage.domain.model import Action, Chain, Decision, History, Node, NodeChange, Refused, Step
-from storage.domain.tree import children_of, subtree
+from storage.domain.tree import children_of
 
 MAX_STEPS = 50
 MAX_NODE_CHANGES = 2000
@@ -138,10 +139,14 @@ def _require_bare(chain: Chain, node_id: str) -> None:
 
 def _unlawful(chain: Chain, changed: Mapping[str, Node]) -> Iterator[str]:
     """What forbids the chain, where these nodes have changed."""
-    nodes = {node.id: node for node in chain.nodes}
+    nodes, children = {node.id: node for node in chain.nodes}, defaultdict[str | None, list[Node]](list)
+    for node in chain.nodes:
+        children[node.parent_id].append(node)
     for node in changed.values():
         if node.decision is Decision.DISCARDED:
-            for below in subtree(chain, node.id):
+            for below in children[
+                node.id
+            ]:  # what is below these is discarded with them, or has changed itself
                 if below.decision is not Decision.DISCARDED:
                     yield f"node {below.id} continues from it now"
             if not all(
@@ -152,10 +157,10 @@ def _unlawful(chain: Chain, changed: Mapping[str, Node]) -> Iterator[str]:
         if parent is not None and parent.decision is Decision.DISCARDED is not node.decision:
             yield f"node {node.id} continues from node {parent.id}, which is discarded"
         if node.decision is Decision.COMMITTED:
-            beside = [one.id for one in children_of(chain, node.parent_id) if one.decision is node.decision]
+            beside = [one.id for one in children[node.parent_id] if one.decision is node.decision]
             if len(beside) > 1 or (parent is not None and parent.decision is not Decision.COMMITTED):
                 yield f"node {node.id} has no place on the spine any more"
-    if changed and all(node.decision is not Decision.COMMITTED for node in children_of(chain, None)):
+    if changed and all(node.decision is not Decision.COMMITTED for node in children[None]):
         yield "the spine would begin nowhere"
 
 

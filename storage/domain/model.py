@@ -309,6 +309,7 @@ class DomainError(Exception):
     ├── NodeNotFound     no such node in this chain
     ├── ChainDeleted     the chain is a tombstone
     ├── Refused          the state forbids it (HTTP: 409)
+    │   └── ChainFull    the chain is as large as one may be
     └── Fenced           another claim on the node's job is newer: stop, publish nothing
     """
 
@@ -330,6 +331,13 @@ class ChainDeleted(DomainError):
 
 class Refused(DomainError):
     pass
+
+
+class ChainFull(Refused):
+    def __init__(self, limit: str) -> None:
+        super().__init__(
+            f"This chain is full: {limit} is the most. Duplicate the part that you work on, and continue there."
+        )
 
 
 class Fenced(DomainError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from storage import paths
 from storage.domain import edits
-from storage.domain.model import Chain, ChainNotFound
+from storage.domain.model import Chain, ChainFull, ChainNotFound
 from storage.domain.records import chain_from_record, chain_to_record
 from storage.repositories.pages import DamagedRecord, read_entries
 from storage.repositories.time_index import Timeline
@@ -29,19 +30,44 @@ class ChainPage:
     damaged: tuple[DamagedRecord, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ChainBounds:
+    """What a chain may grow to by nodes that are added: `nodes` in all, `record_bytes` as JSON. What becomes of the
+    nodes that are there is not bound: their work has to end."""
+
+    nodes: int
+    record_bytes: int
+
+    def require_room(self, chain: Chain, more: int) -> None:
+        """Raises ChainFull where `more` nodes are too many."""
+        if len(chain.nodes) + more > self.nodes:
+            raise ChainFull(f"{self.nodes} nodes")
+
+    def check(self, before: Chain, after: Chain) -> None:
+        """Raises ChainFull where nodes were added and the chain has become too large."""
+        added = len(after.nodes) - len(before.nodes)
+        if added <= 0:
+            return
+        self.require_room(before, added)
+        if len(json.dumps(chain_to_record(after), separators=(",", ":"))) > self.record_bytes:
+            raise ChainFull(f"a record of {self.record_bytes} bytes")
+
+
 class Chains:
     """`on_change` is called with every chain that was changed, after it is durable, and perhaps with one that
-    was not."""
+    was not. `bounds` None: nodes that are added here were accepted elsewhere."""
 
     def __init__(
         self,
         store: ObjectStore,
         clock: Clock = utc_now,
         on_change: Callable[[Chain], None] = lambda chain: None,
+        bounds: ChainBounds | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._on_change = on_change
+        self._bounds = bounds
         self._timeline = Timeline(store, "chains")
 
     async def create(self, chain: Chain) -> tuple[Chain, bool]:
@@ -75,14 +101,26 @@ class Chains:
     async def change(self, tenant: str, chain_id: str, edit: Callable[[Chain, datetime], Chain]) -> Chain:
         """Change a chain by compare-and-swap; `edit` is pure and gets the time.
 
-        Raises ChainNotFound, and what `edit` raises.
+        Raises ChainNotFound, ChainFull, and what `edit` raises.
         """
+
+        def bounded(chain: Chain) -> Chain:
+            changed = edit(chain, self._clock())
+            if self._bounds is not None:
+                self._bounds.check(chain, changed)
+            return changed
+
         try:
-            chain = await self._document(tenant, chain_id).change(lambda chain: edit(chain, self._clock()))
+            chain = await self._document(tenant, chain_id).change(bounded)
         except (ObjectNotFound, BadKey) as error:
             raise ChainNotFound(chain_id) from error
         self._on_change(chain)
         return chain
+
+    def require_room(self, chain: Chain, more: int) -> None:
+        """Raises ChainFull where there is no room for `more` nodes."""
+        if self._bounds is not None:
+            self._bounds.require_room(chain, more)
 
     async def delete(self, tenant: str, chain_id: str) -> Chain:
         """Turn a chain into a tombstone; returns it. Raises ChainNotFound, ChainDeleted the second time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,8 +16,10 @@ from deployments.events.bus import (
     NoticeBus,
     SegmentStored,
 )
+from deployments.telemetry.catalog import EVENT_LAG
 from serve_app.events.listener import QUEUED_NOTICES, Listener, Subscription, segments_of
 from tests.support.patience import PATIENCE_S, until
+from tests.support.recorder import MemoryRecorder
 
 
 @asynccontextmanager
@@ -44,6 +47,25 @@ async def test_notices_reach_their_own_subscribers_alone() -> None:
             assert await mine.next(PATIENCE_S) == await also.next(PATIENCE_S) == notice
             assert await other.next(0.02) is None
             assert await foreign.next(0.02) is None
+
+
+async def test_the_lag_of_each_notice_is_measured_where_it_arrives() -> None:
+    bus, recorder = LocalBus(), MemoryRecorder()
+    listener = Listener(bus, recorder)
+    listener.start()
+    try:
+        with listener.subscribe("t", "c") as subscription:
+            await asyncio.sleep(0.01)  # it has asked for its first cursor
+            await bus.publish(ChainChanged("t", "c", 2), published_at_s=time.time() - 60.0)
+            await bus.publish(ChainChanged("t", "c", 3), published_at_s=time.time() + 60.0)  # a clock ahead
+            await subscription.next(PATIENCE_S)
+            await subscription.next(PATIENCE_S)
+            assert await subscription.next(0.0) is None
+    finally:
+        await listener.stop()
+    late_s, early_s = recorder.of(EVENT_LAG, notice="chain")
+    assert late_s >= 60.0
+    assert early_s == 0.0
 
 
 async def test_segments_are_told_to_those_alone_who_listen() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_app.http.proxy import middlewares
 from tests.support.harness import problem
@@ -20,8 +20,9 @@ async def _echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 def client() -> httpx.AsyncClient:
-    [middleware] = middlewares()
-    app = middleware.cls(_echo, *middleware.args, **middleware.kwargs)
+    app: ASGIApp = _echo
+    for middleware in middlewares():  # as Serve applies them
+        app = middleware.cls(app, *middleware.args, **middleware.kwargs)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://segue")
 
 

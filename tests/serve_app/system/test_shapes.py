@@ -103,6 +103,7 @@ async def test_config() -> None:
         "models": "list",
         "default_model": "str",
         "generation": "dict",
+        "chains": "dict",
         "uploads": "dict",
         "separators": "list",
         "default_separator": "str",
