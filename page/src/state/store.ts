@@ -27,7 +27,7 @@ export const wantsKey = signal<"no" | "first" | "wrong">("no");
 export const toasts = signal<Toast[]>([]);
 export const spoken = signal("");
 export const selectedId = signal<string | null>(null);
-export const dialog = signal<"help" | "export" | null>(null);
+export const dialog = signal<"help" | "export" | "compare" | "abx" | null>(null);
 
 export const chainId = computed(() => (route.value.view === "studio" ? route.value.chainId : null));
 export const selected = computed<Take | null>(() => {
