@@ -14,6 +14,7 @@ import type { Chain, Take } from "../model/chain.ts";
 import { words } from "../words.ts";
 import { mixer, player, type StemStrip } from "./sound.ts";
 import {
+  addNode,
   attempt,
   chain,
   client,
@@ -174,6 +175,7 @@ export type BranchForm = {
 
 export async function branch(open: Chain, parent: Take, form: BranchForm, key: string): Promise<BranchView> {
   const made = await client.post<BranchView>(`${at(open.id)}/nodes`, { parent_id: parent.id, ...form }, key);
+  for (const node of made.crop ? [made.crop, ...made.nodes] : made.nodes) addNode(open.id, node);
   selectedId.value = made.nodes[0]?.id ?? null;
   toast(words.branch.asked(made.nodes.length));
   for (const notice of made.notices ?? []) toast(notice);
