@@ -192,7 +192,7 @@ async def test_a_phone_shows_it_without_scrolling_sideways(served: Served) -> No
         await page.button("Hear B at 0:02.0").wait_for()
         assert await page.page.locator("dialog").evaluate("each => each.scrollWidth <= each.clientWidth")
         await page.require_accessible()
-        await page.open(f"#/chain/{chain['id']}")
+        await page.page.keyboard.press("Escape")
         await page.take("Take 1").tap()
         await page.button("Listen").tap()
         await expect(page.button("Pause")).to_be_visible()
