@@ -21,7 +21,7 @@ RAY_ENV := RAY_ADDRESS=local RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_USAGE_STATS
            RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1 \
            RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve_app.http.proxy:middlewares
 
-.PHONY: run page page-types page-checked test test-gpu test-slow fuzz test-slow-store test-s3 test-image load chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video bench-export bench-seams bench-starter collect wheel install install-test clean
+.PHONY: run page page-types page-checked test test-gpu test-slow fuzz test-slow-store test-s3 test-image load chaos lint format types imports bench bench-s3 bench-generator bench-separator bench-analysis bench-video bench-export bench-seams bench-starter bench-page collect wheel install install-test clean
 
 run: install
 	@$(MAKE) -s --no-print-directory page > page.log 2>&1 && rm -f page.log || \
@@ -108,6 +108,9 @@ bench-export: install-test
 
 bench-starter: install-test
 	$(BIN)/python -m benchmarks.starter --json benchmarks/starter/results.json
+
+bench-page: page-checked
+	$(BIN)/python -m benchmarks.page --json benchmarks/page/results.json
 
 bench-seams: install-test
 	$(BIN)/python -m benchmarks.seams --json benchmarks/seams/results.json

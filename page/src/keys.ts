@@ -1,12 +1,15 @@
 // The keys of the page. Each does what a visible control does.
 import { isDiscarded, isReady } from "./model/tree.ts";
-import { commit, discard, redo, undo } from "./state/actions.ts";
+import { abx, answer, type Choice, hear } from "./state/abx.ts";
+import { commit, crop, discard, redo, undo } from "./state/actions.ts";
+import { region, setEdge } from "./state/region.ts";
 import {
   audibleEnd,
   choices,
   looping,
   mixer,
   player,
+  position,
   seek,
   seekBy,
   setStrip,
@@ -15,7 +18,25 @@ import {
   togglePlay,
 } from "./state/sound.ts";
 import { chain, dialog, route, selected } from "./state/store.ts";
-import { fit, zoomBy } from "./views/Timeline.tsx";
+import { cropOf } from "./views/Region.tsx";
+import { fit, timelineEnd, zoomBy } from "./views/Timeline.tsx";
+
+/** What may be pressed while an ABX test runs. */
+const PLAYING = new Set([
+  " ",
+  "k",
+  "j",
+  "l",
+  "Home",
+  "End",
+  "ArrowLeft",
+  "ArrowRight",
+  "r",
+  "+",
+  "=",
+  "-",
+  "0",
+]);
 
 /** M or S, until a number says of which stem. */
 let pending: "muted" | "solo" | null = null;
@@ -48,6 +69,13 @@ function press(event: KeyboardEvent, target: HTMLElement): boolean {
   const take = selected.peek();
   const waitsFor = pending;
   pending = null;
+  if (abx.peek() !== null) {
+    const choice = ({ "1": "a", "2": "b", "3": "x" } as Record<string, Choice>)[key];
+    if (choice !== undefined) hear(choice);
+    else if (key === "a" || key === "b") answer(key === "a");
+    else if (!PLAYING.has(key)) return false;
+    if (!PLAYING.has(key)) return true;
+  }
   if (/^[1-8]$/.test(key)) {
     const index = Number(key) - 1;
     const strip = mixer.peek()?.strips[index];
@@ -92,6 +120,22 @@ function press(event: KeyboardEvent, target: HTMLElement): boolean {
       return true;
     case "e":
       dialog.value = "export";
+      return true;
+    case "d":
+      dialog.value = "compare";
+      return true;
+    case "i":
+    case "o":
+      setEdge(key === "i" ? "from" : "to", position.peek() / player.rate, timelineEnd());
+      return true;
+    case "c": {
+      const part = cropOf(open, take);
+      if (part !== null && take !== null) void crop(open, take, part.from, part.to);
+      return true;
+    }
+    case "Escape":
+      if (region.peek() === null) return false;
+      region.value = null;
       return true;
     case "r":
       looping.value = !looping.peek();

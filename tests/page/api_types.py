@@ -24,6 +24,8 @@ ROOTS: Final = (
     "NewChain",
     "NewExport",
     "NewStems",
+    "CropView",
+    "DiffView",
     "AnalysisView",
     "StemsView",
     "AcceptedView",

@@ -1,4 +1,4 @@
-// Before the page's own scripts: every mixer is heard by a capture node too.
+// Before the page's own scripts: every mixer is heard by a capture node too, and what it is given is counted.
 globalThis.heard = [];
 const addModule = AudioWorklet.prototype.addModule;
 AudioWorklet.prototype.addModule = async function (url) {
@@ -10,6 +10,7 @@ globalThis.AudioWorkletNode = class extends WorkletNode {
   constructor(context, name, options) {
     super(context, name, options);
     if (name === "capture") return;
+    count(this.port);
     const capture = new WorkletNode(context, "capture", { channelCount: 2, channelCountMode: "explicit" });
     capture.port.onmessage = ({ data }) => globalThis.heard.push(data);
     super.connect(capture).connect(new GainNode(context, { gain: 0 })).connect(context.destination);
@@ -30,3 +31,30 @@ globalThis.heardBytes = () => {
     text += String.fromCharCode(...bytes.subarray(from, from + 0x8000));
   return btoa(text);
 };
+
+// What a mixer holds, as the messages to it say.
+const lanes = new Map();
+globalThis.lanes = lanes;
+globalThis.mostHeld = 0;
+globalThis.held = () => {
+  let samples = 0;
+  for (const chunks of lanes.values()) for (const { length } of chunks) samples += length;
+  return samples;
+};
+function count(port) {
+  lanes.clear();
+  const send = port.postMessage;
+  port.postMessage = function (message, ...rest) {
+    const { type, id } = message;
+    if (type === "lane") lanes.set(id, []);
+    else if (type === "remove") lanes.delete(id);
+    else if (type === "chunk")
+      lanes.get(id)?.push({ start: message.start, length: message.channels[0].length });
+    else if (type === "keep") {
+      const inside = ({ start, length }) => start + length > message.from && start < message.to;
+      lanes.set(id, lanes.get(id).filter(inside));
+    }
+    globalThis.mostHeld = Math.max(globalThis.mostHeld, globalThis.held());
+    return send.call(this, message, ...rest);
+  };
+}

@@ -18,11 +18,14 @@ from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
 
 from deployments.audio.samples import Samples
 from tests.page.browser import FLAGS, PAGE, find_browser
+from tests.support.patience import until
 
 HERE: Final = Path(__file__).parent
 AXE: Final = PAGE / "node_modules" / "axe-core" / "axe.min.js"
 BLOCK: Final = 128
 """Samples that a worklet makes at a time."""
+
+HEARD: Final = "heard.some(([left]) => left.some(Boolean))"
 
 PATIENCE_MS: Final = 15_000
 EXPECTED: Final = ("the server responded with a status of", "net::ERR_")
@@ -57,6 +60,20 @@ class Studio:
 
     async def forget_heard(self) -> None:
         await self.page.evaluate("heard.length = 0")
+
+    async def until(self, holds: str) -> None:
+        """Until an expression is true in the page, whose policy forbids what `wait_for_function` does."""
+
+        async def look() -> bool:
+            return bool(await self.page.evaluate(f"Boolean({holds})"))
+
+        await until(look)
+
+    async def play(self) -> None:
+        """From silence until the first sound."""
+        await self.forget_heard()
+        await self.button("Play").click()
+        await self.until(HEARD)
 
     async def until_silent(self) -> None:
         """Until it has played to the end."""

@@ -94,6 +94,52 @@ async def test_without_a_bundle_the_root_says_how_to_build_it(tmp_path: Path) ->
     assert "make page" in page.text
 
 
+@pytest.fixture
+def unreachable(tmp_path: Path) -> Path:
+    """A checkout whose npm reaches nothing, all else being installed. Its Python says what it would run."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    sources = shutil.ignore_patterns("node_modules", ".*")
+    shutil.copytree(ROOT / "page", tmp_path / "page", ignore=sources)
+    (tmp_path / "serve_app").mkdir()
+    tools = tmp_path / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    for name in ("node", "npm"):
+        (tools / name).symlink_to(Path(sys.prefix) / "bin" / name)
+    python = tools / "python"
+    python.write_text('#!/bin/sh\necho "Python runs: $*"\n')
+    python.chmod(0o755)
+    (wheel,) = re.findall(r"^NODE_WHEEL := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for stamp in (".installed", f".installed-node-{wheel}"):
+        (tools.parent / stamp).touch()
+    return tmp_path
+
+
+def test_where_npm_reaches_nothing_it_runs_without_the_page(unreachable: Path) -> None:
+    nested = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in nested},
+        "npm_config_registry": "http://127.0.0.1:9/",
+        "npm_config_cache": str(unreachable / "cache"),
+        "npm_config_fetch_retry_mintimeout": "1",
+        "npm_config_fetch_retry_maxtimeout": "1",
+    }
+
+    def make(target: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "--no-print-directory", target]
+        return subprocess.run(command, cwd=unreachable, env=environment, capture_output=True, text=True)
+
+    page = make("page")
+    assert page.returncode != 0
+    assert "ECONNREFUSED" in page.stderr
+    run = make("run")
+    assert run.returncode == 0, run.stderr
+    assert "The studio page could not be built (page.log says why)" in run.stdout
+    assert "Python runs: -m serve_app.run --end-with-parent configs/local.yaml" in run.stdout
+    assert "ECONNREFUSED" in (unreachable / "page.log").read_text()
+    assert Bundle(unreachable / "serve_app" / "page").index is None
+
+
 def test_the_page_is_small() -> None:
     packed = {
         path.name: len(gzip.compress(path.read_bytes())) for path in FOLDER.glob("*") if path.suffix != ".gz"

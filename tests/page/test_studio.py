@@ -2,98 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import io
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
-import pytest_asyncio
 import soundfile
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
-from deployments.audio.samples import Samples
-from deployments.engines.analysis.mock import MockAnalyser
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
-from deployments.engines.separation.mock import MockSeparator
-from tests.page.studio import Studio, chromium, serve_capture, studio, within
-from tests.support.clips import encoded, music
-from tests.support.harness import Running, listening, running
+from tests.page.served import CLIP, Served
+from tests.page.studio import Studio, chromium, studio, within
+from tests.support.harness import listening, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-CLIP = encoded(music(2.0), 44_100, "wav")
-
-
-class HeldEngine(MockEngine):
-    """Begins a generation when it may."""
-
-    def __init__(self) -> None:
-        super().__init__(channels=2, step_delay_s=0.05)
-        self.may_begin = asyncio.Event()
-        self.may_begin.set()
-
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
-        await self.may_begin.wait()
-        async for event in super().generate(request):
-            yield event
-
-
-@dataclass
-class Served:
-    engine: HeldEngine
-    app: Running
-    http: httpx.AsyncClient
-    browser: Browser
-
-    @property
-    def url(self) -> str:
-        return str(self.http.base_url).rstrip("/")
-
-    async def samples(self, path: str, **query: str) -> Samples:
-        """A 32-bit float WAV of the server, [2, samples]."""
-        answer = await self.http.get(path, params=query)
-        assert answer.status_code == 200, answer.text
-        return np.ascontiguousarray(soundfile.read(io.BytesIO(answer.content), dtype="float32")[0].T)
-
-    async def grown(self, takes: int = 2) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """A chain with ready takes on its root."""
-        chain = await self.app.upload(CLIP, title="Tropical breeze")
-        made = await self.app.branch(
-            chain["id"], chain["root_id"], takes=takes, duration_s=2.0, prompt="marimba"
-        )
-        nodes = [await self.app.finished(chain["id"], node["id"]) for node in made["nodes"]]
-        return chain, nodes
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def served() -> AsyncIterator[Served]:
-    engine = HeldEngine()
-    async with (
-        running(
-            {"mock": engine},
-            separators={"mock": MockSeparator()},
-            analyser=MockAnalyser(),
-        ) as app,
-        listening(app.api) as http,
-        chromium() as browser,
-    ):
-        serve_capture(app.api)
-        yield Served(engine, app, http, browser)
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(served: Served) -> AsyncIterator[Studio]:
-    async with studio(served.browser, served.url) as shown:
-        yield shown
 
 
 async def test_the_journey_by_mouse(served: Served, page: Studio, tmp_path: Path) -> None:
@@ -199,6 +124,7 @@ async def test_the_journey_by_keyboard_alone(served: Served, page: Studio) -> No
     async with page.page.expect_download() as download:
         await keys.press("Enter")
     assert (await download.value).suggested_filename.endswith(".wav")
+    await keys.press("Escape")
 
     slider = page.page.get_by_role("slider", name="Playhead")
     await slider.focus()
@@ -222,9 +148,24 @@ async def test_every_view_is_accessible(served: Served, colours: Any) -> None:
         await page.page.get_by_text("Wishes and sampling").click()
         await page.page.get_by_text("Where it comes from").click()
         await page.require_accessible()
+        await page.page.get_by_text("How it is joined").click()
+        await page.page.keyboard.press("Escape")
+        await page.page.locator(".ruler").click(position={"x": 60, "y": 8})
+        await page.button("In").click()
+        await page.require_accessible()
         await page.button("Export").click()
+        await page.page.get_by_text("What the file says").click()
         await page.require_accessible()
         await page.page.keyboard.press("Escape")
+        await page.button("Differences").click()
+        await page.button("Hear A at 0:02.0").wait_for()
+        await page.require_accessible()
+        await page.page.keyboard.press("Escape")
+        await page.button("ABX").click()
+        await page.require_accessible()
+        await page.button("Begin").click()
+        await page.require_accessible()
+        await page.button("Stop the test").click()
         await page.page.keyboard.press("?")
         await page.require_accessible()
         await page.page.keyboard.press("Escape")
@@ -244,6 +185,14 @@ async def test_a_phone_shows_it_without_scrolling_sideways(served: Served) -> No
             assert widest <= 390, path
             await page.require_accessible()
         await page.open(f"#/chain/{chain['id']}")
+        await page.take("Take 1").tap()
+        for name in ("In", "Differences"):
+            await page.button(name).tap()
+            assert await page.page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        await page.button("Hear B at 0:02.0").wait_for()
+        assert await page.page.locator("dialog").evaluate("each => each.scrollWidth <= each.clientWidth")
+        await page.require_accessible()
+        await page.page.keyboard.press("Escape")
         await page.take("Take 1").tap()
         await page.button("Listen").tap()
         await expect(page.button("Pause")).to_be_visible()

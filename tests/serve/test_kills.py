@@ -16,6 +16,7 @@ import soundfile
 
 from tests.serve.chaos.stand import Stand, Victim
 from tests.serve.event_source import EventSource
+from tests.serve.page_watcher import PageWatcher, watching
 from tests.serve.patient import PatientClient
 from tests.support.clips import encoded, music
 
@@ -28,6 +29,8 @@ LISTENERS = 4
 
 KILLED_AT_WORK = (Victim.GENERATOR, Victim.RUNNER, Victim.NODE)
 CUTS_STREAMS = (Victim.INGRESS, Victim.PROXY)
+BEFORE_A_PAGE = (Victim.INGRESS, Victim.RUNNER)
+"""Those whose death a page in a browser lives through too: of the server before it, and of what works behind."""
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +129,12 @@ def test_sigkill_in_mid_generation(stand: Stand, http: PatientClient, victim: Vi
         ]
         for page in pages:
             page.wait_until(lambda page: chain["root_id"] in page.nodes, 30, "there is a root")
+        watcher: PageWatcher | None = None
+        if victim in BEFORE_A_PAGE:
+            watcher = listening.enter_context(watching(stand.server.url, chain["id"]))
         takes = begin(http, chain)
+        if watcher is not None:
+            watcher.follow(takes.node_ids[0])
 
         stand.strike(victim)
 
@@ -145,6 +153,9 @@ def test_sigkill_in_mid_generation(stand: Stand, http: PatientClient, victim: Vi
                 60,
                 "both takes are ready",
             )
+        if watcher is not None:
+            made = http.get(f"/v1/chains/{chain['id']}")["nodes"]
+            watcher.require_ready(takes.node_ids, nodes=len(made))
         if victim in CUTS_STREAMS:
             assert max(page.streams for page in pages) > 1, "nobody's stream was cut"
 

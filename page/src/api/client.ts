@@ -19,6 +19,11 @@ export class ApiError extends Error {
     this.detail = problem?.detail ?? "";
     this.retryAfterS = retryAfterS;
   }
+
+  /** Whether the same request will have the same answer. */
+  get isFinal(): boolean {
+    return this.status >= 400 && this.status < 500 && ![408, 425, 429].includes(this.status);
+  }
 }
 
 export type Query = Record<string, string | number | undefined>;

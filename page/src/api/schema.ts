@@ -102,6 +102,9 @@ export type ChainView = {
   redo?: StepView | null;
   notices?: string[];
 };
+export type CropView = {
+  node: NodeView;
+};
 export type CroppedFromView = {
   node_id: string;
   from_s: number;
@@ -123,6 +126,29 @@ export type DerivedView = {
   tracks: TrackView[];
   provenance: Record<string, unknown> | null;
   error?: ErrorView | null;
+};
+export type DiffParameterView = {
+  name: string;
+  a: unknown;
+  b: unknown;
+};
+export type DiffRowView = {
+  a_from_s: number | null;
+  a_to_s: number | null;
+  b_from_s: number | null;
+  b_to_s: number | null;
+  same: boolean;
+  chroma: number | null;
+  onsets: number | null;
+  loudness: number | null;
+  changed_from_s: number | null;
+  changed_to_s: number | null;
+};
+export type DiffView = {
+  ancestor_id: string | null;
+  unit: string;
+  rows: DiffRowView[];
+  parameters: DiffParameterView[];
 };
 export type ErrorView = {
   code: string;

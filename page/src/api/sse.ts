@@ -94,7 +94,7 @@ export async function follow(options: StreamOptions, signal: AbortSignal): Promi
 }
 
 /** Waits; a page that comes back from sleep, or a network that does, ends the wait. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);

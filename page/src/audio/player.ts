@@ -1,6 +1,7 @@
 // One AudioContext, one worklet: lanes are declared, their samples fetched in windows around the playhead.
 import type { FromWorklet, ToWorklet } from "./messages.ts";
 import type { RangedSource } from "./sources.ts";
+import { Windows } from "./windows.ts";
 
 declare const WORKLET_FILE: string;
 
@@ -10,21 +11,21 @@ export type LaneSpec = {
   start: number;
   end: number;
   gain: number;
-  /** Absent: the samples are pushed. */
-  source?: RangedSource;
+  source: RangedSource;
+  /** How many of its samples exist, of a take that is being made; absent: all. */
+  available?: number;
   /** From this sample on the lane is `gain` times as loud. */
   trim?: { from: number; gain: number };
 };
 
 export type PlayerState = { position: number; playing: boolean; waiting: boolean };
 
-type Loaded = { spec: LaneSpec; windows: Set<number>; loading: Set<number>; retryAt: number };
+type Loaded = { spec: LaneSpec; windows: Windows; retryAt: number };
 
 const WINDOW_S = 3;
-const AHEAD_S = 18;
-const STANDBY_AHEAD_S = 6;
-const KEPT_S = 30;
-const MAX_FETCHES = 2;
+/** Of what is heard, and of what may be switched to: how much is fetched ahead, how much is kept on either side. */
+const HEARD = { aheadS: 18, keptS: 30 };
+const STANDBY = { aheadS: 6, keptS: 9 };
 const RETRY_MS = 1500;
 
 export class Player {
@@ -35,6 +36,8 @@ export class Player {
   position = 0;
   playing = false;
   waiting = false;
+  /** Requests for samples at a time. */
+  maxFetches = 2;
   /** Listens to what goes out, for a level meter. */
   analyser: AnalyserNode | null = null;
   #context: AudioContext | null = null;
@@ -92,7 +95,7 @@ export class Player {
     for (const spec of specs) {
       const known = this.#lanes.get(spec.id);
       if (known === undefined) {
-        this.#lanes.set(spec.id, { spec, windows: new Set(), loading: new Set(), retryAt: 0 });
+        this.#lanes.set(spec.id, { spec, windows: new Windows(this.windowSamples), retryAt: 0 });
         this.#declare(spec);
         continue;
       }
@@ -105,8 +108,21 @@ export class Player {
     this.#fill();
   }
 
-  /** Samples of a lane that has no source. */
+  get windowSamples(): number {
+    return Math.round(WINDOW_S * this.rate);
+  }
+
+  /** Samples of a lane that came unasked, from `start` of the timeline on: kept where they are soon heard. */
   push(id: string, start: number, channels: Float32Array[]): void {
+    const lane = this.#lanes.get(id);
+    const count = channels[0]?.length ?? 0;
+    if (lane === undefined || this.#node === null) return;
+    if (start + count < this.position || start > this.position + HEARD.keptS * this.rate) return;
+    lane.windows.push(start - lane.spec.start, count, lane.spec.end - lane.spec.start);
+    this.#chunk(id, start, channels);
+  }
+
+  #chunk(id: string, start: number, channels: Float32Array[]): void {
     this.#send(
       { type: "chunk", id, start, channels },
       channels.map((channel) => channel.buffer),
@@ -212,64 +228,55 @@ export class Player {
   /** Asks for the next windows: first of what is heard, then of what may be switched to. */
   #fill(): void {
     if (this.#node === null) return;
-    const size = Math.round(WINDOW_S * this.rate);
-    const lanes = [...this.#lanes.values()].filter(({ spec }) => spec.source !== undefined);
-    for (const lane of lanes) this.#forget(lane, size);
+    const lanes = [...this.#lanes.values()];
+    for (const lane of lanes) this.#forget(lane);
     const wanted: { lane: Loaded; window: number; urgency: number }[] = [];
     for (const lane of lanes) {
-      const { spec } = lane;
+      const { start, end, gain, available } = lane.spec;
       if (performance.now() < lane.retryAt) continue;
-      const ahead = (spec.gain !== 0 ? AHEAD_S : STANDBY_AHEAD_S) * this.rate;
-      const from = Math.max(this.position, spec.start);
-      const to = Math.min(this.position + ahead, spec.end);
-      const first = Math.floor((from - spec.start) / size);
-      for (let window = first; spec.start + window * size < to; window++)
-        if (!lane.windows.has(window) && !lane.loading.has(window))
-          wanted.push({ lane, window, urgency: window - first + (spec.gain !== 0 ? 0 : 1.5) });
+      const from = Math.max(this.position, start) - start;
+      const to = Math.min(this.position + rangeOf(lane).aheadS * this.rate, end) - start;
+      const missing = lane.windows.missing(from, to, end - start, available ?? end - start);
+      for (const window of missing)
+        wanted.push({ lane, window, urgency: window - from / this.windowSamples + (gain !== 0 ? 0 : 1.5) });
     }
     wanted.sort((one, other) => one.urgency - other.urgency);
     for (const { lane, window } of wanted) {
-      if (this.#fetches >= MAX_FETCHES) break;
-      void this.#load(lane, window, size);
+      if (this.#fetches >= this.maxFetches) break;
+      void this.#load(lane, window);
     }
   }
 
-  async #load(lane: Loaded, window: number, size: number): Promise<void> {
-    const { spec } = lane;
-    const count = Math.min(size, spec.end - spec.start - window * size);
+  async #load(lane: Loaded, window: number): Promise<void> {
+    const { id, start, end, source } = lane.spec;
+    const [from, count] = lane.windows.span(window, end - start);
     const signal = this.#abort.signal;
-    lane.loading.add(window);
+    lane.windows.begin(window);
     this.#fetches++;
+    let arrived = false;
     try {
-      const channels = await (spec.source as RangedSource).read(window * size, count, signal);
-      if (this.#lanes.get(spec.id) === lane) {
-        lane.windows.add(window);
-        this.push(spec.id, spec.start + window * size, channels);
-      }
+      const channels = await source.read(from, count, signal);
+      arrived = this.#lanes.get(id) === lane;
+      if (arrived) this.#chunk(id, start + from, channels);
     } catch (error) {
       if (!signal.aborted) {
         lane.retryAt = performance.now() + RETRY_MS;
         this.onError(error);
       }
     } finally {
-      lane.loading.delete(window);
+      lane.windows.end(window, arrived);
       this.#fetches--;
       if (!signal.aborted) this.#fill();
     }
   }
 
   /** Lets go of what is far from the playhead. */
-  #forget(lane: Loaded, size: number): void {
-    const from = this.position - KEPT_S * this.rate;
-    const to = this.position + KEPT_S * this.rate;
-    let gone = false;
-    for (const window of lane.windows) {
-      const start = lane.spec.start + window * size;
-      if (start + size <= from || start >= to) {
-        lane.windows.delete(window);
-        gone = true;
-      }
-    }
-    if (gone) this.#send({ type: "keep", id: lane.spec.id, from, to });
+  #forget(lane: Loaded): void {
+    const { id, start } = lane.spec;
+    const kept = rangeOf(lane).keptS * this.rate;
+    const [from, to] = [this.position - kept, this.position + kept];
+    if (lane.windows.forget(from - start, to - start)) this.#send({ type: "keep", id, from, to });
   }
 }
+
+const rangeOf = ({ spec }: Loaded) => (spec.gain !== 0 ? HEARD : STANDBY);

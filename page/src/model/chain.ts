@@ -35,7 +35,7 @@ export type FormatOptions = {
 export type Config = {
   models: string[];
   default_model: string | null;
-  generation: Record<string, number> & { max_takes?: number; max_duration_s?: number };
+  generation: { max_takes?: number; max_duration_s?: number; max_crossfade_s?: number };
   uploads: { max_bytes: number; max_duration_s: number; formats: string[] };
   separators: string[];
   analyser: string | null;
@@ -45,7 +45,9 @@ export type Config = {
     sample_rates_hz?: number[];
     loudness_lufs?: number[];
     true_peak_dbtp?: number[];
-    video?: { pictures: string[]; sizes: string[] };
+    max_tail_s?: number;
+    cover?: { max_bytes: number; formats: string[] };
+    video?: { pictures: string[]; sizes: string[]; default_fps?: number; max_fps?: number };
   };
   process: { max_bytes?: number; max_duration_s?: number; kept_s?: number };
 };

@@ -1,10 +1,20 @@
 // What a musician does to chains and takes.
 import { ApiError } from "../api/client.ts";
-import type { AcceptedView, BranchView, ChainView, JobView, NodeView, StemsView } from "../api/schema.ts";
+import type {
+  AcceptedView,
+  BranchView,
+  ChainView,
+  CropView,
+  DiffView,
+  JobView,
+  NodeView,
+  StemsView,
+} from "../api/schema.ts";
 import type { Chain, Take } from "../model/chain.ts";
 import { words } from "../words.ts";
 import { mixer, player, type StemStrip } from "./sound.ts";
 import {
+  addNode,
   attempt,
   chain,
   client,
@@ -117,6 +127,22 @@ async function step(verb: "undo" | "redo", done: string, decidedAt?: string): Pr
 export const undo = () => step("undo", words.chain.undone);
 export const redo = () => step("redo", words.chain.redone);
 
+/** A take of its own that is the part of this one between two of its seconds. */
+export async function crop(open: Chain, node: Take, from_s: number, to_s: number): Promise<void> {
+  const body = { from_s, to_s };
+  const made = await attempt(() => client.post<CropView>(`${at(open.id, node.id)}/crop`, body, intention()));
+  if (made === undefined) return;
+  const view = await attempt(() => client.get<ChainView>(at(open.id)));
+  if (view === undefined) return;
+  showChain(view);
+  selectedId.value = made.node.id;
+  toast(words.take.cropped(takeName(view, made.node)), undoOf(view));
+}
+
+export function compare(open: Chain, a: string, b: string, signal: AbortSignal): Promise<DiffView> {
+  return client.get<DiffView>(`${at(open.id)}/diff`, { a, b }, { signal });
+}
+
 export type Label = { title?: string | null; stars?: number; note?: string | null };
 
 export async function label(open: Chain, node: Take, change: Label): Promise<void> {
@@ -132,6 +158,9 @@ export type BranchForm = {
   duration_s: number;
   prompt_duration_s: number;
   at_s?: number;
+  align?: string;
+  crossfade_s?: number;
+  match_loudness?: boolean;
   seed?: number;
   model?: string;
   bpm?: number;
@@ -146,6 +175,7 @@ export type BranchForm = {
 
 export async function branch(open: Chain, parent: Take, form: BranchForm, key: string): Promise<BranchView> {
   const made = await client.post<BranchView>(`${at(open.id)}/nodes`, { parent_id: parent.id, ...form }, key);
+  for (const node of made.crop ? [made.crop, ...made.nodes] : made.nodes) addNode(open.id, node);
   selectedId.value = made.nodes[0]?.id ?? null;
   toast(words.branch.asked(made.nodes.length));
   for (const notice of made.notices ?? []) toast(notice);
@@ -212,20 +242,61 @@ function fileName(answer: Response): string | null {
   return /filename="([^"]+)"/i.exec(header)?.[1] ?? null;
 }
 
+/** What became of an export. */
+export type Exported = {
+  id: string;
+  filename: string;
+  loudness: Report | null;
+  clipped: number;
+  nonCommercial: boolean;
+  /** Content credentials: in the file, in one of their own, or none. */
+  credentials: "inside" | "beside" | null;
+};
+
+/** Of a file that was brought to a loudness, as it is heard: a lossy one decoded again. Null for silence. */
+type Report = { lufs: number | null; true_peak_dbtp: number };
+
+type ExportResult = {
+  export_id: string;
+  loudness?: { output_lufs: number | null; output_true_peak_dbtp: number; decoded: Report | null } | null;
+  clipped_samples?: number;
+  non_commercial?: boolean;
+  content_credentials?: "inside" | "beside";
+};
+
 /** Makes an export and downloads it. Throws what the dialog says. */
 export async function exportLine(
   open: Chain,
   options: Record<string, unknown>,
   key: string,
-): Promise<string> {
+): Promise<Exported> {
   const job = await client.send<JobView>("POST", `${at(open.id)}/export`, options, key, {
     headers: { Prefer: "respond-async" },
   });
   const done = await ended(job.id);
   if (done.state !== "succeeded" || done.result === null)
     throw new Error(done.error?.detail ?? words.problems.unknown(500));
+  const result = done.result as ExportResult;
+  const loudness = result.loudness ?? null;
+  return {
+    id: result.export_id,
+    filename: await exportFile(`v1/exports/${result.export_id}/file`),
+    loudness: loudness && {
+      lufs: loudness.decoded?.lufs ?? loudness.output_lufs,
+      true_peak_dbtp: loudness.decoded?.true_peak_dbtp ?? loudness.output_true_peak_dbtp,
+    },
+    clipped: result.clipped_samples ?? 0,
+    nonCommercial: result.non_commercial ?? false,
+    credentials: result.content_credentials ?? null,
+  };
+}
+
+/** The content credentials that stand beside an export. */
+export const downloadCredentials = (id: string) => attempt(() => exportFile(`v1/exports/${id}/c2pa`));
+
+async function exportFile(path: string): Promise<string> {
   try {
-    return await download(`v1/exports/${done.result.export_id}/file`, "export");
+    return await download(path, "export");
   } catch (error) {
     if (error instanceof ApiError && (error.status === 404 || error.status === 410))
       throw new Error(words.export.expired);

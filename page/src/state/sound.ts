@@ -2,7 +2,7 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { Peaks } from "../api/peaks.ts";
 import { type LaneSpec, Player } from "../audio/player.ts";
-import { FloatSource, followTake, type RangedSource, WavSource } from "../audio/sources.ts";
+import { FloatSource, followTake, MadeAnew, type RangedSource, WavSource } from "../audio/sources.ts";
 import type { Chain, Take } from "../model/chain.ts";
 import { matchedGains, shuffled } from "../model/levels.ts";
 import {
@@ -16,6 +16,7 @@ import {
   tipThrough,
 } from "../model/tree.ts";
 import { words } from "../words.ts";
+import { region } from "./region.ts";
 import { chain, client, complain, say, selected, selectedId, takeName } from "./store.ts";
 
 const MAX_TAKES = 8;
@@ -59,9 +60,9 @@ export const choices = computed<Take[]>(() => {
   const open = chain.value;
   const about = blind.value === null ? (selected.value ?? heard.value) : heard.value;
   if (open === null || about === null) return [];
-  const takes = takesBeside(open, about).slice(0, MAX_TAKES) as Take[];
+  const takes = takesBeside(open, about) as Take[];
   const order = blind.value;
-  if (order === null) return takes;
+  if (order === null) return takes.slice(0, MAX_TAKES);
   return order.map((id) => takes.find((take) => take.id === id)).filter((take) => take !== undefined);
 });
 
@@ -71,7 +72,8 @@ export type Live = {
   jobId: string;
   nodeId: string;
   channels: number;
-  pieces: [number, Float32Array[]][];
+  /** What has come of the window that is not whole yet: the rest can be asked for. */
+  recent: [number, Float32Array[]][];
   peaks: Peaks;
 };
 
@@ -89,7 +91,7 @@ function followLive(take: Take): void {
     jobId: take.job_id,
     nodeId: take.id,
     channels: 1,
-    pieces: [],
+    recent: [],
     peaks: Peaks.empty(),
   };
   let rest = new Float32Array(0);
@@ -102,37 +104,46 @@ function followLive(take: Take): void {
       followed.channels = channels;
     },
     (start, channels) => {
-      followed.pieces.push([start, channels]);
       const first = channels[0] as Float32Array;
+      const whole = start + first.length - ((start + first.length) % player.windowSamples);
+      followed.recent.push([start, channels]);
+      followed.recent = followed.recent.filter(([at, [one]]) => at + (one as Float32Array).length > whole);
       const joined = new Float32Array(rest.length + first.length);
       joined.set(rest);
       joined.set(first, rest.length);
       rest = followed.peaks.append(joined) as Float32Array<ArrayBuffer>;
       const open = chain.peek();
       if (open !== null && heardLive.peek() === followed.jobId)
-        player.push(
-          `live:${followed.jobId}`,
-          startOf(open, take.id) + start,
-          channels.map((one) => one.slice()),
-        );
+        pushLive(followed, startOf(open, take.id), start, channels);
       liveLength.value = start + first.length;
     },
     control.signal,
   ).catch((error: unknown) => {
     if (control.signal.aborted || live.peek() !== followed) return;
     live.value = null; // the chain's own events tell what has become of the take
+    const anew = error instanceof MadeAnew;
     if (heardLive.peek() === followed.jobId) {
       heardLive.value = null;
       player.pause();
-      complain(error);
+      complain(anew ? new Error(words.take.anew) : error);
     }
+    if (anew) followLive(take);
   });
+}
+
+function pushLive(followed: Live, begin: number, start: number, channels: Float32Array[]): void {
+  const copies = channels.map((one) => one.slice());
+  player.push(`live:${followed.jobId}`, begin + start, copies);
 }
 
 function leaveLive(): void {
   liveAbort?.abort();
   live.value = null;
 }
+
+effect(() => {
+  player.maxFetches = live.value === null ? 2 : 1;
+});
 
 /** The job whose live sound is a lane now. It stays one after the take is ready, until something else is heard. */
 const heardLive = signal<string | null>(null);
@@ -180,7 +191,19 @@ function liveLanes(open: Chain, take: Take): LaneSpec[] {
   const lanes: LaneSpec[] = [];
   const parent = byId(open).get(take.parent_id ?? "");
   if (parent) lanes.push(lineLane(open, parent, 1));
-  lanes.push({ id: `live:${take.job_id}`, start, end: start + samplesOf(open, take), gain: 1 });
+  const made = isReady(take);
+  const path = made
+    ? `v1/chains/${open.id}/nodes/${take.id}/audio?format=f32`
+    : `v1/jobs/${take.job_id}/audio?format=f32`;
+  const channels = open.channels ?? live.value?.channels ?? 2;
+  lanes.push({
+    id: `live:${take.job_id}`,
+    start,
+    end: start + samplesOf(open, take),
+    gain: 1,
+    available: made ? undefined : liveLength.value,
+    source: kept(path, () => new FloatSource(client, path, channels)),
+  });
   return lanes;
 }
 
@@ -241,6 +264,7 @@ effect(() => {
     mixer.value = null;
     blind.value = null;
     looping.value = false;
+    region.value = null;
   });
   void player.reset(open === null ? 0 : rateOf(open));
 });
@@ -262,8 +286,17 @@ effect(() => {
   const about = heard.value;
   if (!looping.value || open === null || about === null) return player.loop(null);
   const from = startOf(open, about.id);
-  player.loop({ from, to: from + samplesOf(open, about) });
+  const take = { from, to: from + samplesOf(open, about) };
+  player.loop(chosenLoop(rateOf(open), audibleEnd.value) ?? take);
 });
+
+/** The region, as far as it can be heard. */
+function chosenLoop(rate: number, end: number): { from: number; to: number } | null {
+  if (region.value === null) return null;
+  const from = Math.round(region.value.from * rate);
+  const to = Math.min(end, Math.round(region.value.to * rate));
+  return from < to ? { from, to } : null;
+}
 
 effect(() => {
   player.volume = volume.value;
@@ -314,14 +347,8 @@ export async function listenTo(take: Take): Promise<void> {
     player.seek(startOf(open, take.id));
     await start(false);
     const followed = live.peek();
-    const begin = startOf(open, take.id);
     if (followed !== null && followed.jobId === take.job_id)
-      for (const [at, channels] of followed.pieces)
-        player.push(
-          `live:${followed.jobId}`,
-          begin + at,
-          channels.map((one) => one.slice()),
-        );
+      for (const [at, channels] of followed.recent) pushLive(followed, startOf(open, take.id), at, channels);
     return;
   }
   if (!isReady(take)) return;
@@ -331,6 +358,17 @@ export async function listenTo(take: Take): Promise<void> {
   });
   player.seek(startOf(open, take.id));
   await start(false);
+}
+
+/** Plays the line through a take from a second of it on. */
+export async function hearAt(take: Take, seconds: number): Promise<void> {
+  batch(() => {
+    heardLive.value = null;
+    heardId.value = take.id;
+    mixer.value = null;
+  });
+  seek(seconds * player.rate);
+  await start(true);
 }
 
 /** Another take at the same sample, whether it plays or not. */

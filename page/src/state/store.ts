@@ -27,7 +27,7 @@ export const wantsKey = signal<"no" | "first" | "wrong">("no");
 export const toasts = signal<Toast[]>([]);
 export const spoken = signal("");
 export const selectedId = signal<string | null>(null);
-export const dialog = signal<"help" | "export" | null>(null);
+export const dialog = signal<"help" | "export" | "compare" | "abx" | null>(null);
 
 export const chainId = computed(() => (route.value.view === "studio" ? route.value.chainId : null));
 export const selected = computed<Take | null>(() => {
@@ -56,7 +56,10 @@ export function go(to: Route): void {
 }
 
 globalThis.addEventListener("hashchange", () => {
-  route.value = readRoute();
+  batch(() => {
+    route.value = readRoute();
+    dialog.value = null;
+  });
 });
 
 // ---- Words to the listener ----------------------------------------------------------------------------------------
@@ -241,6 +244,12 @@ export function showChain(view: ChainView): void {
   chain.value = view;
   if (selectedId.peek() === null || !view.nodes.some((node) => node.id === selectedId.peek()))
     selectedId.value = view.spine.at(-1) ?? view.root_id;
+}
+
+/** A node that was just made, before the stream tells of it. */
+export function addNode(chainId: string, node: Take): void {
+  const open = chain.peek();
+  if (open !== null && open.id === chainId && !byId(open).has(node.id)) chain.value = withNode(open, node);
 }
 
 function showNode(node: Take): void {

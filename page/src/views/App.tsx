@@ -16,6 +16,8 @@ import {
 } from "../state/store.ts";
 import { type Theme, theme } from "../state/theme.ts";
 import { words } from "../words.ts";
+import { AbxDialog } from "./Abx.tsx";
+import { Compare } from "./Compare.tsx";
 import { Button, Dialog, Field } from "./controls.tsx";
 import { ExportDialog } from "./ExportDialog.tsx";
 import { take } from "./Library.tsx";
@@ -44,7 +46,9 @@ export function App() {
         {spoken.value}
       </p>
       {dialog.value === "help" && <Help />}
-      {dialog.value === "export" && chain.value !== null && <ExportDialog open={chain.value} />}
+      {chain.value !== null && dialog.value === "export" && <ExportDialog open={chain.value} />}
+      {chain.value !== null && dialog.value === "compare" && <Compare open={chain.value} />}
+      {chain.value !== null && dialog.value === "abx" && <AbxDialog open={chain.value} />}
       {wantsKey.value !== "no" && <KeyPrompt />}
     </>
   );

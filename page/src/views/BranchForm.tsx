@@ -19,6 +19,9 @@ import { Button, Field } from "./controls.tsx";
 
 type Draft = Record<string, string> & { prompt: string; mode: string; takes: string; duration_s: string };
 
+/** How the server joins takes where nothing else is asked for. */
+const USUAL_JOINING = { align: "phase", crossfade_s: "0.15", match_loudness: "true" };
+
 const EMPTY: Draft = {
   prompt: "",
   mode: "continue",
@@ -26,6 +29,7 @@ const EMPTY: Draft = {
   duration_s: "8",
   prompt_duration_s: "10",
   at_s: "",
+  ...USUAL_JOINING,
   seed: "",
   model: "",
   bpm: "",
@@ -41,6 +45,7 @@ const NUMBERS = [
   "duration_s",
   "prompt_duration_s",
   "at_s",
+  "crossfade_s",
   "seed",
   "bpm",
   "cfg_coef",
@@ -48,7 +53,7 @@ const NUMBERS = [
   "top_k",
   "top_p",
 ];
-const WORDS = ["model", "key", "mood", "style"];
+const WORDS = ["align", "model", "key", "mood", "style"];
 
 /** Survives the change of the chosen take: the next request often differs in one thing only. */
 const draft = signal<Draft>({ ...EMPTY });
@@ -71,6 +76,7 @@ export function copySettings(take: Take): void {
     prompt_duration_s: text("prompt_duration_s") || "10",
     seed: take.seed === null ? "" : String(take.seed),
     at_s: "",
+    ...Object.fromEntries(Object.entries(USUAL_JOINING).map(([name, usual]) => [name, text(name) || usual])),
   };
   toast(words.branch.copied);
   document.getElementById("branch-prompt")?.focus();
@@ -81,6 +87,7 @@ function wanted(values: Draft): Wanted {
     prompt: values.prompt,
     mode: values.mode,
     takes: Number(values.takes),
+    match_loudness: values.match_loudness !== "false",
   };
   for (const name of NUMBERS) if (values[name]?.trim()) body[name] = Number(values[name]);
   for (const name of WORDS) if (values[name]?.trim()) body[name] = values[name]?.trim();
@@ -216,6 +223,31 @@ export function BranchForm({ open, parent }: { open: Chain; parent: Take }) {
             {input("top_p", "number", { min: 0, max: 1, placeholder: "0" })}
           </Field>
         </div>
+      </details>
+      <details class="more">
+        <summary>{words.branch.seam}</summary>
+        <div class="grid">
+          <Field label={words.branch.align} error={message("align")}>
+            <select value={values.align} onChange={(event) => set("align", event.currentTarget.value)}>
+              {Object.entries(words.branch.aligns).map(([value, name]) => (
+                <option key={value} value={value}>
+                  {name}
+                </option>
+              ))}
+            </select>
+          </Field>
+          <Field label={words.branch.crossfade} error={message("crossfade_s")}>
+            {input("crossfade_s", "number", { min: 0, max: limit?.max_crossfade_s })}
+          </Field>
+        </div>
+        <label class="choice">
+          <input
+            type="checkbox"
+            checked={values.match_loudness !== "false"}
+            onChange={(event) => set("match_loudness", String(event.currentTarget.checked))}
+          />
+          <span>{words.branch.matchLoudness}</span>
+        </label>
       </details>
       {message("at_s") && <p class="field-error">{message("at_s")}</p>}
       <button class="button main" type="submit" disabled={!ready || busy}>

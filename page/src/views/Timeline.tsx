@@ -32,6 +32,7 @@ import { chain, progress, selectedId, takeName } from "../state/store.ts";
 import { theme } from "../state/theme.ts";
 import { words } from "../words.ts";
 import { Button } from "./controls.tsx";
+import { RegionBar, RegionMark, regionDrag } from "./Region.tsx";
 
 const MIN_PX_PER_S = 0.5;
 const MAX_PX_PER_S = 600;
@@ -66,6 +67,22 @@ export function fit(): void {
   const seconds = all.end / rateOf(open);
   pxPerSecond.value = Math.min(MAX_PX_PER_S, Math.max(MIN_PX_PER_S, (scroller.clientWidth - 24) / seconds));
   scroller.scrollLeft = 0;
+}
+
+/** Seconds of the whole timeline. */
+export function timelineEnd(): number {
+  const open = chain.peek();
+  return open === null ? 0 : (layout.peek()?.end ?? 0) / rateOf(open);
+}
+
+/** Where an edge of a region may want to lie: beats of the line, edges of takes; seconds. */
+function edges(open: Chain): number[] {
+  const places = [...(layout.peek()?.places.values() ?? [])];
+  const rate = rateOf(open);
+  return [
+    ...allBeats(open),
+    ...places.flatMap(({ start, length }) => [start / rate, (start + length) / rate]),
+  ];
 }
 
 export function focusTake(id: string): void {
@@ -171,13 +188,27 @@ export function Timeline({ open }: { open: Chain }) {
   const height = stageHeight(all.lanes);
   return (
     <section class="timeline" aria-label={words.timeline.label}>
-      <div class="scroller" ref={holder} onWheel={onWheel}>
+      <div
+        class="scroller"
+        ref={holder}
+        onWheel={onWheel}
+        {...regionDrag({
+          secondsAt: (clientX) => {
+            const box = holder.current as HTMLDivElement;
+            return (clientX - box.getBoundingClientRect().left + box.scrollLeft) / pxPerSecond.peek();
+          },
+          edges: () => edges(open),
+          within: () => 6 / pxPerSecond.peek(),
+          end: timelineEnd,
+        })}
+      >
         <div class="stage" style={{ width: `${width}px`, height: `${height}px` }}>
           <div class="sheet-holder">
             <canvas class="sheet" ref={canvas} aria-hidden="true" />
           </div>
           <Ruler open={open} pxPerSample={pxPerSample} width={width} />
           <Tree open={open} layout={all} pxPerSample={pxPerSample} />
+          <RegionMark pxPerSecond={scale} height={height} end={all.end / rate} edges={() => edges(open)} />
           <Playhead pxPerSample={pxPerSample} height={height} />
         </div>
       </div>
@@ -219,6 +250,7 @@ export function Timeline({ open }: { open: Chain }) {
             }}
           />
         )}
+        <RegionBar open={open} end={all.end / rate} />
       </div>
     </section>
   );

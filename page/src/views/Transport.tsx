@@ -4,6 +4,8 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Chain } from "../model/chain.ts";
 import { clock } from "../model/time.ts";
 import { isReady, isUnfinished, rateOf } from "../model/tree.ts";
+import { abx } from "../state/abx.ts";
+import { region } from "../state/region.ts";
 import {
   audibleEnd,
   blind,
@@ -21,8 +23,9 @@ import {
   volume,
   waiting,
 } from "../state/sound.ts";
-import { takeName } from "../state/store.ts";
+import { dialog, takeName } from "../state/store.ts";
 import { words } from "../words.ts";
+import { AbxPanel } from "./Abx.tsx";
 import { Button } from "./controls.tsx";
 import { barText } from "./Timeline.tsx";
 
@@ -53,7 +56,7 @@ export function Transport({ open }: { open: Chain }) {
           </svg>
         </button>
         <Button
-          label={words.transport.loop}
+          label={region.value === null ? words.transport.loop : words.transport.loopRegion}
           icon="loop"
           bare
           kind="quiet"
@@ -66,7 +69,8 @@ export function Transport({ open }: { open: Chain }) {
         <Clock open={open} />
         <LevelMeter />
       </div>
-      {takes.length > 1 && (
+      {abx.value !== null && <AbxPanel test={abx.value} />}
+      {abx.value === null && takes.length > 1 && (
         <fieldset class="switch">
           <legend class="visually-hidden">{words.transport.takes}</legend>
           {takes.map((take, index) => (
@@ -101,6 +105,29 @@ export function Transport({ open }: { open: Chain }) {
             disabled={!hidden && takes.filter(isReady).length < 2}
             onClick={toggleBlind}
           />
+          {!hidden && (
+            <>
+              <Button
+                label={words.abx.open}
+                kind="quiet"
+                hint={words.abx.hint}
+                disabled={takes.filter(isReady).length < 2}
+                onClick={() => {
+                  dialog.value = "abx";
+                }}
+              />
+              <Button
+                label={words.compare.open}
+                kind="quiet"
+                hint={words.compare.hint}
+                shortcut="D"
+                disabled={takes.filter(isReady).length < 2}
+                onClick={() => {
+                  dialog.value = "compare";
+                }}
+              />
+            </>
+          )}
         </fieldset>
       )}
       <label class="volume">

@@ -1,6 +1,10 @@
 // Small controls that several views use.
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import type { Chain, Take } from "../model/chain.ts";
+import { clock } from "../model/time.ts";
+import { rateOf, startOf } from "../model/tree.ts";
+import { takeName } from "../state/store.ts";
 import { words } from "../words.ts";
 import { Icon, type IconName } from "./icons.tsx";
 
@@ -99,5 +103,27 @@ export function Meter({ value, label }: { value: number; label: string }) {
     <progress class="meter" max={1} value={value} aria-label={label}>
       {Math.round(100 * value)} %
     </progress>
+  );
+}
+
+/** One of some takes, by name and by where it begins. */
+export function TakeChoice(props: {
+  open: Chain;
+  label: string;
+  takes: Take[];
+  value: string;
+  onChange: (id: string) => void;
+}) {
+  const { open } = props;
+  return (
+    <Field label={props.label}>
+      <select value={props.value} onChange={(event) => props.onChange(event.currentTarget.value)}>
+        {props.takes.map((take) => (
+          <option key={take.id} value={take.id}>
+            {takeName(open, take)} · {clock(startOf(open, take.id) / rateOf(open))}
+          </option>
+        ))}
+      </select>
+    </Field>
   );
 }
