@@ -12,6 +12,11 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+# Two workers share two cores: a second thread of torch's or OpenBLAS's would wait for the other worker's, and a
+# waiting one spins. Before anything imports numpy; what tests start inherits it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # How long an example takes says something about the machine, not about the code. The same code is asked the same
 # examples, so that a change is not refused for what another one did; `make fuzz` goes on to look for others.
 settings.register_profile("segue", deadline=None, derandomize=True)

@@ -51,7 +51,9 @@ class TestField:
         needed = [field.model.kv_bytes(wish.frames, torch.float32) for wish in wishes]
         assert max(needed) < outcome.peak.kv_bytes <= sum(needed[:3])
 
+    @pytest.mark.parametrize("field", [False], indirect=True, ids=["text"])
     def test_every_measurement_has_its_rows(self, field: Field) -> None:
+        """Of the model in all three engines; the other one is measured by the same code."""
         findings = Findings()
         generator_steps.measure(field, findings, rounds=1, frames=3, deep_steps=3)
         generator_company.measure(field, findings, rounds=1, frames=range(8, 16), apart_steps=0)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
+import pytest_asyncio
 
 from configs.environment import load_settings
 from deployments.engines.music.mock import MockEngine
 from serve_app.musicgen_service import answering_to, create_service
-from tests.support.harness import problem, running, tone, wav
+from tests.support.harness import Running, problem, running, tone, wav
+
+shared = pytest.mark.asyncio(loop_scope="module")
+"""For tests that use the application of all."""
 
 STUDIO = "https://studio.example"
 FOREIGN = [
@@ -31,11 +37,17 @@ WELCOME = [
 ]
 
 
-@pytest.mark.parametrize("headers", FOREIGN, ids=str)
-async def test_a_foreign_page_makes_nothing(headers: dict[str, str]) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def app() -> AsyncIterator[Running]:
     async with running({"mock": MockEngine()}, overrides={"http": {"cors_origins": [STUDIO]}}) as app:
-        chain = await app.upload(wav(tone(1.0)))
-        kept = await app.keys()
+        yield app
+
+
+@shared
+async def test_a_foreign_page_makes_nothing(app: Running) -> None:
+    chain = await app.upload(wav(tone(1.0)))
+    kept = await app.keys()
+    for headers in FOREIGN:
         node = f"/v1/chains/{chain['id']}/nodes/{chain['root_id']}"
         clip = {"file": ("clip.wav", wav(tone(1.0)))}
         for path in ("/v1/chains", "/process", "/analyze", "/compose"):
@@ -49,18 +61,19 @@ async def test_a_foreign_page_makes_nothing(headers: dict[str, str]) -> None:
         assert (await app.http.get(f"/v1/chains/{chain['id']}", headers=headers)).status_code == 200
 
 
-@pytest.mark.parametrize("headers", WELCOME, ids=str)
-async def test_everybody_else_does_as_before(headers: dict[str, str]) -> None:
-    async with running({"mock": MockEngine()}, overrides={"http": {"cors_origins": [STUDIO]}}) as app:
-        clip = {"file": ("clip.wav", wav(tone(1.0)))}
-        assert (await app.http.post("/v1/chains", files=clip, headers=headers)).status_code == 201
+@shared
+async def test_everybody_else_does_as_before(app: Running) -> None:
+    clip = {"file": ("clip.wav", wav(tone(1.0)))}
+    for headers in WELCOME:
+        answer = await app.http.post("/v1/chains", files=clip, headers=headers)
+        assert answer.status_code == 201, headers
 
 
-async def test_an_allowed_page_may_read_a_refusal() -> None:
-    async with running({"mock": MockEngine()}, overrides={"http": {"cors_origins": [STUDIO]}}) as app:
-        answer = await app.http.post("/v1/chains", content=b"", headers={"Origin": STUDIO})
-        problem(answer, 415)
-        assert answer.headers["access-control-allow-origin"] == STUDIO
+@shared
+async def test_an_allowed_page_may_read_a_refusal(app: Running) -> None:
+    answer = await app.http.post("/v1/chains", content=b"", headers={"Origin": STUDIO})
+    problem(answer, 415)
+    assert answer.headers["access-control-allow-origin"] == STUDIO
 
 
 async def test_musicgen_service_is_guarded_as_the_whole_server() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from configs.settings import UploadLimits
 from deployments.audio.decode.errors import BadAudio, BadAudioCode
 from deployments.audio.samples import SoundFormat
 from deployments.audio.wav import BYTES_PER_SAMPLE, HEADER_BYTES
+
+if TYPE_CHECKING:  # pydantic would take half of the time that the decoder's own process needs to start
+    from configs.settings import UploadLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,6 @@ import numpy as np
 from deployments.audio.resample import mixed_down, resample
 from deployments.audio.samples import Samples
 from deployments.audio.seam.grid import Grid
-from deployments.engines.analysis.rhythm.estimate import analyse_rhythm
-from deployments.engines.analysis.rhythm.onsets import RATE_HZ
 
 LEAST_CONFIDENCE = 0.5
 SHORTEST_S = 4.0
@@ -20,6 +18,10 @@ def find_grid(samples: Samples, rate_hz: int) -> Grid | None:
     sure or not steady."""
     if samples.shape[1] < SHORTEST_S * rate_hz:
         return None
+    # scipy.signal takes a second to import, and the API imports this module without an estimate ever.
+    from deployments.engines.analysis.rhythm.estimate import analyse_rhythm
+    from deployments.engines.analysis.rhythm.onsets import RATE_HZ
+
     mono = np.ascontiguousarray(resample(mixed_down(samples, 1), rate_hz, RATE_HZ)[0])
     rhythm = analyse_rhythm(mono)
     if rhythm.bpm is None or not rhythm.is_steady or rhythm.confidence < LEAST_CONFIDENCE:

@@ -143,7 +143,7 @@ async def test_a_decoder_that_is_too_slow_is_killed(tmp_path: Path) -> None:
 
 
 async def test_too_little_memory_is_said_so(tmp_path: Path) -> None:
-    source, target = _upload(tmp_path, encoded(tones(44_100), 44100, "wav"))
+    source, target = _upload(tmp_path, encoded(tones(44_100), 44100, "flac"))
     with pytest.raises(BadAudio, match="100 MiB") as caught:
         await decode_file(source, target, replace(LIMITS, memory_bytes=100 * 2**20))
     assert caught.value.code is BadAudioCode.MEMORY
