@@ -17,7 +17,7 @@ from deployments.stages.generate import GenerateStage
 from deployments.stages.peaks import PeaksStage
 from deployments.stages.stems import StemsStage
 from deployments.telemetry.jobs import JobMeter
-from deployments.telemetry.metering import MeteredAnalyser, MeteredGenerator, MeteredSeparator, count_stored
+from deployments.telemetry.spending import MeteredAnalyser, MeteredGenerator, MeteredSeparator, count_stored
 from deployments.worker.foresight import Foresight
 from deployments.worker.handlers.analysis import AnalysisHandler
 from deployments.worker.handlers.export import ExportHandler
