@@ -6,7 +6,6 @@ import asyncio
 import logging
 
 import ray
-from ray.exceptions import RayError
 
 logger = logging.getLogger("segue.cluster")
 
@@ -20,7 +19,7 @@ class RayNodes:
     async def has_gone(self, machine: str) -> bool:
         try:
             nodes = await asyncio.to_thread(ray.nodes)
-        except (RayError, RuntimeError) as error:  # the head is away
+        except Exception as error:  # the head is away; whatever is wrong, no sweep ends by it
             logger.warning("the cluster's nodes are not known: %r", error)
             return False
         return not any(node["NodeID"] == machine and node["Alive"] for node in nodes)
