@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -127,6 +127,8 @@ def _type(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         named = [_type(each) for each in arguments if each is not type(None)]
         return " or ".join([*named, "null"])
+    if origin is Annotated:
+        return _type(arguments[0])
     if origin is tuple:
         return f"list of {_type(arguments[0])}"
     names = {str: "text", int: "whole number", float: "number", bool: "true, false"}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -53,25 +52,7 @@ def load_settings(
     variables = os.environ if environ is None else environ
     for layer in (PROFILES[profile], overrides or {}, _from_environment(variables)):
         merged = _merge(merged, layer)
-    settings = Settings.model_validate(merged)
-    storage, models, tools = settings.storage, settings.models, settings.tools
-    return settings.model_copy(
-        update={
-            "storage": storage.model_copy(
-                update={
-                    "url": _absolute_url(storage.url),
-                    "ca_bundle": _absolute(storage.ca_bundle) if storage.ca_bundle is not None else None,
-                }
-            ),
-            "models": models.model_copy(update={"cache_dir": _absolute(models.cache_dir)}),
-            "tools": tools.model_copy(
-                update={
-                    "folder": _absolute(tools.folder) if tools.folder is not None else None,
-                    "logs_folder": _absolute(tools.logs_folder),
-                }
-            ),
-        }
-    )
+    return Settings.model_validate(merged)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Overrides:
@@ -137,12 +118,3 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Overrides:
         else:
             merged[key] = value
     return merged
-
-
-def _absolute_url(url: str) -> str:
-    scheme, _, rest = url.partition(":")
-    return f"file:{_absolute(rest)}" if scheme == "file" and rest else url
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve())

@@ -7,13 +7,28 @@ travels separately. An unknown field is an error, never ignored.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
+def _absolute_url(url: str) -> str:
+    scheme, _, rest = url.partition(":")
+    return f"file:{_absolute(rest)}" if scheme == "file" and rest else url
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+"""A path, `~` and relative ones included: absolute from where the settings are loaded, for processes elsewhere."""
+StoreUrl = Annotated[str, AfterValidator(_absolute_url)]
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class StorageSettings(Frozen):
@@ -24,7 +39,7 @@ class StorageSettings(Frozen):
     or the role of the machine, as for every client of AWS.
     """
 
-    url: str = Field(
+    url: StoreUrl = Field(
         "file:data",
         description="file:PATH (on several nodes a shared folder), s3://BUCKET/PREFIX, or memory:",
     )
@@ -33,7 +48,7 @@ class StorageSettings(Frozen):
     )
     region: str | None = Field(None, description="None: the environment's or the profile's")
     profile: str | None = Field(None, description="a section of ~/.aws/config and ~/.aws/credentials")
-    ca_bundle: str | None = Field(
+    ca_bundle: AbsolutePath | None = Field(
         None, description="file of the authorities that the server's certificate may be signed by"
     )
     addressing_style: Literal["auto", "path", "virtual"] = Field(
@@ -70,7 +85,7 @@ class ModelSettings(Frozen):
     dtype: Literal["auto", "float32", "float16", "bfloat16", "int8"] = Field(
         "auto", description="auto: float32 on a CPU, bfloat16 on a GPU; int8 is for CPUs"
     )
-    cache_dir: str = Field(
+    cache_dir: AbsolutePath = Field(
         "~/.cache/segue/models", description="where models that Segue makes are kept; hub weights: HF_HOME"
     )
     threads: int | None = Field(None, ge=1, description="torch threads per replica; None: torch decides")
@@ -154,11 +169,11 @@ class ToolSettings(Frozen):
     )
     deadline_s: float = Field(60.0, gt=0, description="then the work is cancelled: 504")
     concurrent: int = Field(8, ge=1, description="requests worked on at once per ingress replica; else 429")
-    folder: str | None = Field(
+    folder: AbsolutePath | None = Field(
         None, description="where `/continue` reads and writes files, and nowhere else; None: it is off"
     )
     logs: bool = Field(False, description="keep what the tools are given and give, in `logs_folder`")
-    logs_folder: str = Field("data/tool-logs", description="where `logs` writes")
+    logs_folder: AbsolutePath = Field("data/tool-logs", description="where `logs` writes")
 
 
 class GenerationLimits(Frozen):
@@ -241,11 +256,11 @@ class ExportSettings(Frozen):
     ffmpeg_timeout_s: float = Field(
         300.0, description="longest that one encoding may take, or each minute of a video"
     )
-    c2pa_key: str | None = Field(
+    c2pa_key: AbsolutePath | None = Field(
         None,
         description="PEM file of the private key that exports are signed with; null: they are not signed",
     )
-    c2pa_certificates: str | None = Field(
+    c2pa_certificates: AbsolutePath | None = Field(
         None, description="PEM file of that key's certificate, then those that vouch for it"
     )
 
@@ -414,15 +429,16 @@ class TelemetrySettings(Frozen):
 
 
 class Settings(Frozen):
-    """All settings of one Segue application."""
+    """All settings of one Segue application. A section whose defaults are paths is made when the settings are, not
+    when this module is imported."""
 
     profile: str = Field("local", description="set by the deploy file alone")
-    storage: StorageSettings = StorageSettings()
-    models: ModelSettings = ModelSettings()
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    models: ModelSettings = Field(default_factory=ModelSettings)
     separation: SeparationSettings = SeparationSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     process: ProcessSettings = ProcessSettings()
-    tools: ToolSettings = ToolSettings()
+    tools: ToolSettings = Field(default_factory=ToolSettings)
     generation: GenerationLimits = GenerationLimits()
     chains: ChainLimits = ChainLimits()
     uploads: UploadLimits = UploadLimits()

@@ -60,6 +60,11 @@ def export(
     return job
 
 
+def fetch_credentials(client: SegueClient, export_id: str, target: Path) -> None:
+    """The C2PA manifest of an export whose file does not hold it."""
+    client.connection.fetch(f"/v1/exports/{export_id}/c2pa", target)
+
+
 def analyse(client: SegueClient, chain_id: str, node_id: str, on_progress: OnProgress) -> dict[str, Any]:
     """What the node sounds like. Its melody is left out."""
     path = f"/v1/chains/{chain_id}/nodes/{node_id}/analysis"

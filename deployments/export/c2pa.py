@@ -216,7 +216,7 @@ def _public(key: Any) -> bytes:
 
 def _read(path: str, setting: str) -> bytes:
     try:
-        return Path(path).expanduser().read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise SigningRefused(f"The file of {setting}, {path}, cannot be read: {error.strerror}.") from error
 

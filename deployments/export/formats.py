@@ -9,12 +9,13 @@ thousand samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from deployments.export.chapters import ChapterPlace
 from deployments.export.media_errors import WrongOption, WrongValue
 from deployments.export.tags import Tags, TagStyle, tag_arguments
 
@@ -50,7 +51,7 @@ class Format:
     """`rates_hz` empty: any up to MAX_RATE_HZ. `depths`: bits to ffmpeg's arguments, 32 for float; the first
     of `qualities` is the default. `exact_start`: decoded with what the container says, the first sample is
     the first one rendered; `exact_length`: and the last one the last, which for Opus holds because audio is
-    rendered at 48 kHz. `holds_manifest`: a C2PA manifest has a place in it."""
+    rendered at 48 kHz. `holds_manifest`: a C2PA manifest has a place in it. `chapters`: where players find them."""
 
     name: str
     suffix: str
@@ -67,6 +68,7 @@ class Format:
     cover: CoverPlace = CoverPlace.NONE
     wav_chunks: bool = False
     holds_manifest: bool = False
+    chapters: ChapterPlace = ChapterPlace.NONE
     exact_start: bool = True
     exact_length: bool = True
     coarse_above_hz: int = MAX_RATE_HZ
@@ -140,6 +142,7 @@ FORMATS: Mapping[str, Format] = {
             muxer=("-f", "flac"),
             tag_style=TagStyle.VORBIS,
             cover=CoverPlace.PICTURE,
+            chapters=ChapterPlace.COMMENTS,
             holds_manifest=True,
         ),
         Format(
@@ -169,6 +172,7 @@ FORMATS: Mapping[str, Format] = {
             muxer=("-id3v2_version", "3", "-write_xing", "1", "-f", "mp3"),
             tag_style=TagStyle.ID3,
             cover=CoverPlace.PICTURE,
+            chapters=ChapterPlace.LIST,
             holds_manifest=True,
         ),
         Format(
@@ -182,6 +186,7 @@ FORMATS: Mapping[str, Format] = {
             muxer=("-f", "opus"),
             tag_style=TagStyle.VORBIS,
             cover=CoverPlace.COMMENT,
+            chapters=ChapterPlace.COMMENTS,
         ),
         Format(
             "m4a",
@@ -194,6 +199,7 @@ FORMATS: Mapping[str, Format] = {
             muxer=("-movflags", "+faststart", "-f", "ipod"),
             tag_style=TagStyle.ITUNES,
             cover=CoverPlace.PICTURE,
+            chapters=ChapterPlace.LIST,
             holds_manifest=True,
         ),
         Format(
@@ -204,6 +210,7 @@ FORMATS: Mapping[str, Format] = {
             "MP4 video",
             rates_hz=_MPEG_RATES_HZ,
             tag_style=TagStyle.ITUNES,
+            chapters=ChapterPlace.LIST,
             holds_manifest=True,
         ),
         Format("daw", ".zip", "application/zip", Kind.PACKAGE, "DAW package", lossless=True),
@@ -281,30 +288,40 @@ def encode_arguments(
     *,
     tags: Tags | None = None,
     cover: Path | None = None,
+    chapters: Path | None = None,
 ) -> list[str]:
     """ffmpeg's arguments, without the program's name, to encode the float32 WAV `source` as `target`.
 
     `source` has the encoding's rate and channels. `cover` is what `write_cover` wrote for this format, else
-    None. Equal sources, encodings, tags and covers give equal bytes with the same ffmpeg.
+    None, and `chapters` what `write_chapters` wrote, for a format that has them. Equal sources, encodings, tags,
+    covers and chapters give equal bytes with the same ffmpeg.
     """
     form = encoding.format
     picture = form.cover if cover is not None else CoverPlace.NONE
     inputs: list[str] = []
     maps = ["-map", "0:a:0"]
-    metadata = "-1"
+    tagged: list[int] = []
+    listed: int | None = None
     if picture is CoverPlace.PICTURE:
         inputs = ["-protocol_whitelist", "file", "-f", "mjpeg", "-i", f"file:{cover}"]
         maps += ["-map", "1:v:0", "-c:v", "copy", "-disposition:v:0", "attached_pic"]
     elif picture is CoverPlace.COMMENT:
-        inputs = ["-protocol_whitelist", "file", "-f", "ffmetadata", "-i", f"file:{cover}"]
-        metadata = "1"
+        inputs = ffmetadata_input(cover)
+        tagged.append(1)
+    if chapters is not None:
+        number = 2 if inputs else 1
+        inputs += ffmetadata_input(chapters)
+        if form.chapters is ChapterPlace.COMMENTS:
+            tagged.append(number)
+        else:
+            listed = number
     return [
         *("-hide_banner", "-nostdin", "-loglevel", "error", "-y"),
         # The format is forced and only files are opened; `file:` keeps a path with a colon or a dash a path.
         *("-protocol_whitelist", "file", "-f", "wav", "-i", f"file:{source}"),
         *inputs,
         *maps,
-        *("-map_metadata", metadata, "-map_chapters", "-1"),
+        *taken_over(tagged, listed),
         # No version strings, no random serials, no threads: equal input, equal bytes.
         *("-fflags", "+bitexact", "-flags:a", "+bitexact", "-threads", "1"),
         *("-ar", str(encoding.rate_hz), "-ac", str(encoding.channels)),
@@ -313,6 +330,19 @@ def encode_arguments(
         *form.muxer,
         f"file:{target}",
     ]
+
+
+def ffmetadata_input(path: Path | None) -> list[str]:
+    """One more input of ffmpeg: tags or chapters."""
+    return ["-protocol_whitelist", "file", "-f", "ffmetadata", "-i", f"file:{path}"]
+
+
+def taken_over(tagged: Sequence[int], listed: int | None) -> list[str]:
+    """ffmpeg's arguments that take tags from the inputs `tagged` and a list of chapters from `listed`, and nothing
+    else from anywhere. Without the specifiers, the names of the chapters would not be taken over either."""
+    tags = [argument for number in tagged or (-1,) for argument in ("-map_metadata:g", str(number))]
+    chapters = "-1" if listed is None else str(listed)
+    return [*tags, "-map_metadata:s", "-1", "-map_chapters", chapters]
 
 
 def decode_arguments(source: Path, target: Path) -> list[str]:

@@ -19,6 +19,7 @@ from deployments.audio.samples import Samples
 from deployments.audio.track import BLOCK_SAMPLES, TrackReader, TrackWriter
 from deployments.export.ffmpeg import find_ffmpeg
 from deployments.export.ffmpeg_pipe import DEFAULT_TIMEOUT_S, Chunk, feed_ffmpeg
+from deployments.export.formats import ffmetadata_input, taken_over
 from deployments.export.media_errors import EmptyAudio, EmptyFrames, WrongDtype, WrongShape, WrongValue
 from deployments.export.planar import FrameSize, Picture, PlanarFrame, check_picture, padded_size
 from deployments.stopping import Stop
@@ -105,12 +106,13 @@ def write_planar_mp4(
     *,
     audio: Path | None = None,
     tags: Iterable[str] = (),
+    chapters: Path | None = None,
     ffmpeg: Path | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     stop: Stop | None = None,
 ) -> None:
     """As `write_mp4`, of frames that are planar already (`PlanarFrame.data`); each may be changed for the next.
-    `stop`, from another thread, ends it: Stopped."""
+    `chapters` is the list that `write_chapters` wrote. `stop`, from another thread, ends it: Stopped."""
     if not 0 < fps <= MAX_FPS:
         raise WrongValue(
             f"A video has more than 0 and at most {MAX_FPS} frames a second, not {float(fps):g}."
@@ -124,7 +126,7 @@ def write_planar_mp4(
     program = ffmpeg if ffmpeg is not None else find_ffmpeg()
     partial = target.with_name(f".{target.name}.partial")
     arguments = [
-        *_input_arguments(size, fps, audio),
+        *_input_arguments(size, fps, audio, chapters),
         *_video_arguments(fps),
         *(_audio_arguments(TrackReader(audio).rate_hz) if audio is not None else ("-an",)),
         *tags,
@@ -159,7 +161,7 @@ def _with_last_held(frames: Iterable[Chunk], size: FrameSize, least_frames: int)
     yield from repeat(last, max(0, least_frames - count))
 
 
-def _input_arguments(size: FrameSize, fps: Fps, audio: Path | None) -> list[str]:
+def _input_arguments(size: FrameSize, fps: Fps, audio: Path | None, chapters: Path | None) -> list[str]:
     exact_fps = Fraction(fps)
     rate = f"{exact_fps.numerator}/{exact_fps.denominator}"
     video = [
@@ -167,12 +169,14 @@ def _input_arguments(size: FrameSize, fps: Fps, audio: Path | None) -> list[str]
         *("-video_size", f"{size.width}x{size.height}", "-framerate", rate, "-i", "pipe:0"),
     ]
     sound = [] if audio is None else ["-protocol_whitelist", "file", "-f", "wav", "-i", f"file:{audio}"]
+    listed = None if chapters is None else 1 if audio is None else 2
     return [
         *("-hide_banner", "-nostdin", "-loglevel", "error", "-y"),
         *video,
         *sound,
+        *(() if chapters is None else ffmetadata_input(chapters)),
         *("-map", "0:v:0", *(() if audio is None else ("-map", "1:a:0"))),
-        *("-map_metadata", "-1", "-map_chapters", "-1"),
+        *taken_over((), listed),
         # No version strings, no threads whose number depends on the machine: equal input, equal bytes.
         *("-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-threads", "1"),
     ]

@@ -13,6 +13,7 @@ from deployments.events.bus import Announcer, HubBus
 from deployments.serve.handles import model_handles
 from deployments.serve.loading import HubLoading
 from deployments.serve.loopback import listen_where_the_node_is
+from deployments.serve.machines import RayNodes
 from deployments.telemetry.jobs import JobMeter
 from deployments.telemetry.load import Load
 from deployments.telemetry.logs import configure_logging
@@ -60,6 +61,7 @@ class JobRunner:
             settings,
             self._beats,
             JobMeter(recorder),
+            RayNodes(),
         )
         self._worker.start()
         self._housekeeper = housekeeper(self._store, settings, recorder)

@@ -17,7 +17,7 @@ from deployments.stages.generate import GenerateStage
 from deployments.stages.peaks import PeaksStage
 from deployments.stages.stems import StemsStage
 from deployments.telemetry.jobs import JobMeter
-from deployments.telemetry.metering import MeteredAnalyser, MeteredGenerator, MeteredSeparator, count_stored
+from deployments.telemetry.spending import MeteredAnalyser, MeteredGenerator, MeteredSeparator, count_stored
 from deployments.worker.foresight import Foresight
 from deployments.worker.handlers.analysis import AnalysisHandler
 from deployments.worker.handlers.export import ExportHandler
@@ -25,6 +25,7 @@ from deployments.worker.handlers.generate import GenerateHandler
 from deployments.worker.handlers.process import PipelineTools, ProcessHandler
 from deployments.worker.handlers.stems import StemsHandler
 from deployments.worker.heartbeat import Heart
+from deployments.worker.machines import Machines
 from deployments.worker.worker import Worker
 from storage.domain.jobs import JobKind
 from storage.repositories.analyses import Analyses
@@ -46,6 +47,7 @@ def build_worker(
     settings: Settings,
     beats: ObjectStore | None = None,
     meter: JobMeter | None = None,
+    machines: Machines | None = None,
 ) -> Worker:
     """`beats` is another way to the same store, with threads and connections of its own, for the heartbeats: large
     transfers then hold none up. `generators` and `separators` are by model name; `analyser` None: nothing is
@@ -97,4 +99,5 @@ def build_worker(
         heart=Heart(Jobs(beats)) if beats is not None else None,
         foresight=Foresight(jobs, announcer, settings.jobs.concurrent),
         meter=meter,
+        machines=machines,
     )

@@ -14,7 +14,7 @@ from configs.settings import JobSettings
 from deployments.engines.common.errors import BadRequest, EngineError, ModelUnavailable, UnknownModel
 from deployments.export.ffmpeg import ExportError
 from deployments.telemetry.jobs import JobMeter
-from deployments.telemetry.metering import Meter, metering
+from deployments.telemetry.spending import Spending, charged_to
 from deployments.telemetry.traces import untraced
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Pulse
@@ -76,7 +76,7 @@ class Attempt:
         self._settings = settings
         self._on_progress = on_progress
         self._progress = 0.0
-        self._spent = Meter()
+        self._spent = Spending()
         self._look = asyncio.Event()
         self._is_open = asyncio.Event()
 
@@ -211,7 +211,7 @@ class Attempt:
             if opened is not None:
                 return opened
             self._is_open.set()
-        with metering(self._spent):
+        with charged_to(self._spent):
             return await self._handler.run(self._job, self._report)
 
     async def _decided_elsewhere(self) -> Outcome:

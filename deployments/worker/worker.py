@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from configs.settings import JobSettings
 from deployments.events.bus import Announcer, JobChanged, JobProgressed
@@ -18,6 +19,7 @@ from deployments.worker.attempt import CHAIN_DAMAGED, After, Attempt
 from deployments.worker.foresight import Foresight
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Heart, Pulse
+from deployments.worker.machines import Machines, UnknownMachines
 from deployments.worker.pool import Lane, Pool, lane_of
 from deployments.worker.rounds import Rounds
 from storage.domain.jobs import (
@@ -48,7 +50,7 @@ class Worker:
     at the screen; tenants take turns at both. `start` and `stop` belong to the running loop.
 
     `monotonic` and `heart` are this process's own clock and heart unless a simulation brings others; `foresight`
-    tells clients when their jobs will be done.
+    tells clients when their jobs will be done. Of `machines` a claim that ended with its machine is known.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Worker:
         heart: Pulse | None = None,
         foresight: Foresight | None = None,
         meter: JobMeter | None = None,
+        machines: Machines | None = None,
     ) -> None:
         self._jobs = jobs
         self._handlers = handlers
@@ -72,6 +75,7 @@ class Worker:
         self._rounds = Rounds()
         self._foresight = foresight
         self._meter = meter or JobMeter()
+        self._machines = machines or UnknownMachines()
         self._pools = {
             Lane.INTERACTIVE: Pool(settings.concurrent),
             Lane.BULK: Pool(settings.bulk),
@@ -155,6 +159,8 @@ class Worker:
             await self._jobs.clear_active(job)
             return
         stale = self._watch.observe(job, self._monotonic())
+        if stale is not None and job.machine:
+            stale = replace(stale, machine_gone=await self._machines.has_gone(job.machine))
         if job.state is JobState.QUEUED or stale is not None:
             self._enqueue(key_of(job), stale)
 
@@ -236,11 +242,17 @@ class Worker:
             return await self._claim_within(key, stale, None)
 
     async def _claim_within(self, key: JobKey, stale: Sign | None, max_attempts: int | None) -> Job:
-        lease_s = self._settings.lease_s
         return await self._jobs.change(
             key.tenant,
             key.job_id,
-            lambda job, now: claim(job, lease_s=lease_s, max_attempts=max_attempts, stale=stale, now=now),
+            lambda job, now: claim(
+                job,
+                lease_s=self._settings.lease_s,
+                max_attempts=max_attempts,
+                stale=stale,
+                now=now,
+                machine=self._machines.here,
+            ),
         )
 
     async def _give_up(self, job: Job, handler: JobHandler) -> None:

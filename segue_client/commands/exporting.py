@@ -12,9 +12,19 @@ from segue_client import works
 from segue_client.answers import ClientError, Job, Misused
 from segue_client.client import SegueClient
 from segue_client.commands.following import followed_job
-from segue_client.commands.group import EXPORT_ENDINGS, Commands, add_output, given, number, output, text
+from segue_client.commands.group import (
+    EXPORT_ENDINGS,
+    Commands,
+    add_output,
+    given,
+    number,
+    output,
+    require_writable,
+    text,
+)
 from segue_client.terminal import Terminal
 
+CREDENTIALS_SUFFIX = ".c2pa"
 MAX_COVER_BYTES = 10 * 2**20
 
 _PICTURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
@@ -68,10 +78,18 @@ def add_export(commands: Commands) -> None:
     sub.add_argument("--size", type=text, metavar="WxH", help="mp4: 1920x1080, 1080x1920, 1080x1080, …")
     sub.add_argument("--fps", type=int, help="mp4: frames a second (30)")
     sub.add_argument("--loop", action="store_true", default=None, help="mp4: a silent clip to be repeated")
+    sub.add_argument(
+        "--c2pa",
+        action="store_true",
+        help="content credentials too: FILE with the ending .c2pa, where the file cannot hold them itself",
+    )
 
 
 def export(client: SegueClient, args: argparse.Namespace, terminal: Terminal) -> None:
     out, export_format = output(args, EXPORT_ENDINGS)
+    beside = out.with_suffix(CREDENTIALS_SUFFIX)
+    if args.c2pa:
+        require_writable(beside)
     wanted: dict[str, Any] = {"format": export_format, **given(args, _OPTIONS)}
     if args.mix is not None:
         wanted["mix"] = dict(args.mix)
@@ -91,6 +109,23 @@ def export(client: SegueClient, args: argparse.Namespace, terminal: Terminal) ->
     terminal.say(str(out))
     for line in _report_lines(job):
         terminal.note(line)
+    if args.c2pa:
+        _fetch_credentials(client, job, out, beside, terminal)
+
+
+def _fetch_credentials(
+    client: SegueClient, job: Job | None, out: Path, beside: Path, terminal: Terminal
+) -> None:
+    """Raises ClientError where the server has not signed the file."""
+    result = (job.result if job is not None else None) or {}
+    match result.get("content_credentials"):
+        case "beside":
+            works.fetch_credentials(client, str(result["export_id"]), beside)
+            terminal.say(str(beside))
+        case "inside":
+            terminal.note(f"the content credentials are in {out.name} itself")
+        case _:
+            raise ClientError(f"{out.name} has no content credentials: this server does not sign exports")
 
 
 def _report_lines(job: Job | None) -> list[str]:

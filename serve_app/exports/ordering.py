@@ -352,7 +352,7 @@ def _takes(
 
 
 def _name(node: Node, number: int) -> str:
-    """What a clip or a marker is called: what was asked for, or what was uploaded."""
-    given = node.prompt or (node.audio.original_name if node.audio is not None else None) or ""
+    """What a clip, a marker or a chapter is called: its title, what was asked for, or what was uploaded."""
+    given = node.title or node.prompt or (node.audio.original_name if node.audio is not None else None) or ""
     words = " ".join(given.split())[:_NAME_CHARS].strip()
     return words or (f"Node {number}" if number else node.id[:8])

@@ -24,7 +24,7 @@ from deployments.engines.common.errors import EngineError
 from deployments.engines.music.protocol import MusicGenerator, Sampling
 from deployments.stages.clip import Source, make_clip
 from deployments.stages.prompting import Brief, brief_of, worded
-from deployments.telemetry.metering import Meter, MeteredAnalyser, MeteredGenerator, metering
+from deployments.telemetry.spending import MeteredAnalyser, MeteredGenerator, Spending, charged_to
 from deployments.temporary import temporary_folder
 from deployments.turns import Shares
 from serve_app.access.callers import calling
@@ -233,7 +233,7 @@ class ToolService:
                 f"{busy} requests of the tools are being worked on already", retry_after_s=5
             )
         try:
-            with metering(Meter()) as meter:
+            with charged_to(Spending()) as spent:
                 if self._quotas is None:
                     yield
                     return
@@ -243,7 +243,7 @@ class ToolService:
                         yield
                         usage.take(Amounts(audio_s=audio_s))
                     finally:
-                        usage.take(Amounts(1, meter.gpu_s, 0.0, 0, upload_bytes))
+                        usage.take(Amounts(1, spent.gpu_s, 0.0, 0, upload_bytes))
         finally:
             self._under_way.give_back(caller.tenant)
 

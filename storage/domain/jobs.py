@@ -59,6 +59,10 @@ MOVES: Mapping[JobState, frozenset[JobState]] = {
 }
 
 
+MAX_MACHINES_LOST = 10
+"""A job whose machine ends under it more often than this may be why: its attempts count from then on."""
+
+
 class JobNotFound(DomainError):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job {job_id}")
@@ -92,7 +96,8 @@ class StageRecord:
 class Job:
     """A job's record. `progress` is 0..1; `beat` rises with every sign of life under one fence. `inputs` are the
     names of the blobs that it reads and that nothing else may name. `origin` is the request that asked for it: its
-    `request_id`, and its `traceparent` where it is traced; it decides nothing.
+    `request_id`, and its `traceparent` where it is traced; it decides nothing. `machine` is where the holder of the
+    latest claim works, empty where that is not known, and `machines_lost` how many claims ended with their machine.
 
     `audio_s` is how much audio it makes or works on, `weight` its tenant's share of turns. `gpu_s` and
     `stored_bytes` are what its attempts took of models' time and of the storage.
@@ -123,6 +128,8 @@ class Job:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
+    machine: str = ""
+    machines_lost: int = 0
 
     @property
     def chain_id(self) -> str | None:
@@ -137,18 +144,31 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A running job's sign of life. A claimant takes over only if it saw one stand still for long enough."""
+    """A running job's sign of life. A claimant takes over only if it saw one stand still for long enough.
+    `machine_gone`: the claimant knows that the holder's whole machine has ended, not the holder alone."""
 
     fence: int
     beat: int
+    machine_gone: bool = field(default=False, compare=False)
 
 
 def sign_of(job: Job) -> Sign:
     return Sign(job.fence, job.beat)
 
 
-def claim(job: Job, *, lease_s: float, max_attempts: int | None, stale: Sign | None, now: datetime) -> Job:
+def claim(
+    job: Job,
+    *,
+    lease_s: float,
+    max_attempts: int | None,
+    stale: Sign | None,
+    now: datetime,
+    machine: str = "",
+) -> Job:
     """Take a queued job, or a running one whose sign of life is still the `stale` one the claimant watched.
+
+    An attempt that ended with its machine (a stop of the whole cluster, a drained node, a power cut) is not the
+    job's fault and does not count, up to MAX_MACHINES_LOST times.
 
     Raises Refused if it is finished or alive, AttemptsExhausted after `max_attempts` (None: no bound, for who
     claims it only to fail it).
@@ -157,14 +177,23 @@ def claim(job: Job, *, lease_s: float, max_attempts: int | None, stale: Sign | N
         raise Refused(f"job {job.id} is {job.state}")
     if job.state is JobState.RUNNING and sign_of(job) != stale:
         raise Refused(f"job {job.id} is being worked on")
-    if max_attempts is not None and job.attempt >= max_attempts:
+    lost = (
+        job.state is JobState.RUNNING
+        and stale is not None
+        and stale.machine_gone
+        and job.machines_lost < MAX_MACHINES_LOST
+    )
+    tried = job.attempt - 1 if lost else job.attempt
+    if max_attempts is not None and tried >= max_attempts:
         raise AttemptsExhausted(f"job {job.id} was given up after {job.attempt} attempts")
     return replace(
         job,
         state=JobState.RUNNING,
-        attempt=job.attempt + 1,
+        attempt=tried + 1,
         fence=job.fence + 1,
         beat=0,
+        machine=machine,
+        machines_lost=job.machines_lost + lost,
         lease_s=lease_s,
         progress=0.0,
         started_at=job.started_at or now,

@@ -204,6 +204,8 @@ def job_to_record(job: Job) -> dict[str, Any]:
         "result": None if job.result is None else dict(job.result),
         "error": _optional(_failure_to_record, job.error),
         **({"origin": dict(job.origin)} if job.origin else {}),
+        **({"machine": job.machine} if job.machine else {}),
+        **({"machines_lost": job.machines_lost} if job.machines_lost else {}),
     }
 
 
@@ -237,6 +239,8 @@ def job_from_record(record: Mapping[str, Any]) -> Job:
             result=record["result"],
             error=_optional(_failure_from_record, record["error"]),
             origin=record.get("origin", {}),
+            machine=record.get("machine", ""),
+            machines_lost=record.get("machines_lost", 0),
         )
         require_types(job)
         return job

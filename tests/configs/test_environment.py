@@ -165,6 +165,16 @@ def test_a_relative_folder_becomes_absolute_where_settings_are_loaded(
     assert load(SEGUE_STORAGE="file:/srv/segue").storage.url == "file:/srv/segue"
     assert load(SEGUE_STORAGE="memory:").storage.url == "memory:"
     assert load({"models": {"cache_dir": "weights"}}).models.cache_dir == str(tmp_path / "weights")
+    defaults = load()
+    assert defaults.storage.url == f"file:{tmp_path / 'data'}"
+    assert defaults.models.cache_dir == str(tmp_path / "home" / ".cache" / "segue" / "models")
+    assert defaults.tools.logs_folder == str(tmp_path / "data" / "tool-logs")
+    assert (defaults.tools.folder, defaults.storage.ca_bundle) == (None, None)
+    export = load({"export": {"c2pa_key": "~/c2pa.key", "c2pa_certificates": "c2pa.pem"}}).export
+    assert (export.c2pa_key, export.c2pa_certificates) == (
+        str(tmp_path / "home" / "c2pa.key"),
+        str(tmp_path / "c2pa.pem"),
+    )
 
 
 def test_settings_cannot_be_changed() -> None:

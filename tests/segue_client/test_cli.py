@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -34,6 +35,8 @@ from segue_client.cli import DEFAULT_URL, access_key, default_url, main
 from segue_client.client import SegueClient
 from storage import paths
 from tests.segue_client.real_segue import RealSegue, real_segue
+from tests.support.clips import encoded, music
+from tests.support.credentials import operator
 from tests.support.harness import Running, tone, wav
 
 RATE_HZ = 44_100
@@ -124,6 +127,49 @@ def take(segue: Segue, chain_id: str, *options: str) -> str:
 
 def nodes(chain: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {node["id"]: node for node in chain["nodes"]}
+
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def transcript(page: Path) -> list[tuple[str, list[str]]]:
+    """The commands of a page's first block of `console`, each with the lines shown below it."""
+    [block] = re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)[:1]
+    found: list[tuple[str, list[str]]] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            found.append((line.removeprefix("$ "), []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def test_the_first_chain_of_the_readme_goes_as_it_is_shown(
+    segue: Segue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Word for word, but for the ids, which are the server's own, and the bars of progress."""
+    monkeypatch.chdir(tmp_path)
+    Path("clip.ogg").write_bytes(encoded(music(73.1, 8_000), 8_000, "ogg"))
+    real: dict[str, str] = {}  # by the page's ids
+
+    def translated(words: str) -> str:
+        return re.sub(
+            r"\b[0-9a-f]{8}(?:[0-9a-f]{16})?\b",
+            lambda found: next((real[known] for known in real if known.startswith(found[0])), found[0]),
+            words,
+        )
+
+    for command, shown in transcript(README):
+        program, *arguments = shlex.split(translated(command))
+        assert program == "segue"
+        done = segue(*arguments)
+        assert done.status == 0, done.err
+        told = [line.rstrip() for line in (done.out + done.err).splitlines()]
+        new = [line for line in shown if re.fullmatch(r"[0-9a-f]{24}", line)]
+        real |= dict(zip(new, (line for line in told if re.fullmatch(r"[0-9a-f]{24}", line)), strict=True))
+        assert [line for line in shown if "━" not in line and translated(line) not in told] == []
+    assert len(real) == 3
+    assert soundfile.info("line.mp3").duration == pytest.approx(79.1, abs=0.1)
 
 
 class TestBeginning:
@@ -467,6 +513,35 @@ class TestFiles:
         package = segue("export", chain_id, "--out", tmp_path / "line.zip")
         assert package.status == 0, package.err
         assert "line.dawproject" in zipfile.ZipFile(tmp_path / "line.zip").namelist()
+
+    def test_content_credentials_come_as_a_file_beside_or_inside(
+        self, capsys: pytest.CaptureFixture[str], clip: Path, tmp_path: Path
+    ) -> None:
+        signing = operator(tmp_path)
+        with real_segue({"mock": MockEngine()}, overrides={"export": signing.settings}) as server:
+
+            def run(*arguments: str | Path) -> Outcome:
+                status = main(["--url", server.url, *map(str, arguments)])
+                return Outcome(status, *capsys.readouterr())
+
+            chain_id = run("upload", clip).out.strip()
+            opus, manifest = tmp_path / "line.opus", tmp_path / "line.c2pa"
+            beside = run("export", chain_id, "--out", opus, "--c2pa")
+            assert (beside.status, beside.out.split()) == (0, [str(opus), str(manifest)]), beside.err
+            with opus.open("rb") as file:
+                judged = signing.reader(file, "application/octet-stream", manifest.read_bytes())
+            assert (judged.state, judged.failures) == ("Trusted", [])
+            inside = run("export", chain_id, "--out", tmp_path / "line.flac", "--c2pa")
+            assert (inside.status, "are in line.flac itself" in inside.err) == (0, True), inside.err
+
+    def test_credentials_that_there_are_none_of_are_missed_in_one_sentence(
+        self, segue: Segue, chain_id: str, tmp_path: Path
+    ) -> None:
+        done = segue("export", chain_id, "--out", tmp_path / "line.opus", "--c2pa")
+        assert done.status == 1
+        assert "line.opus has no content credentials: this server does not sign exports" in done.err
+        assert (tmp_path / "line.opus").exists()
+        assert not (tmp_path / "line.c2pa").exists()
 
     @pytest.mark.parametrize(
         ("options", "sentence"),

@@ -75,6 +75,12 @@ class Server:
             self._session = None
         shutil.rmtree(self._ray_folder, ignore_errors=True)
 
+    def terminate(self, timeout_s: float) -> None:
+        """As Kubernetes and systemd do: SIGTERM for `serve run` alone; what is left after it is killed."""
+        if self._session is not None:
+            self._session.terminate(timeout_s)
+            self._session = None
+
     def kill_everything(self) -> None:
         """As a power cut does: every process at once, by pid. Not those of a cluster that was there before."""
         if self._session is not None:

@@ -43,8 +43,15 @@ class Session:
 
     def interrupt(self, timeout_s: float) -> None:
         """As Ctrl-C does; what has not ended after `timeout_s` is killed."""
+        self._end(signal.SIGINT, timeout_s)
+
+    def terminate(self, timeout_s: float) -> None:
+        """SIGTERM for the program alone; what has not ended after `timeout_s` is killed."""
+        self._end(signal.SIGTERM, timeout_s)
+
+    def _end(self, number: signal.Signals, timeout_s: float) -> None:
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout_s)
         self.kill()

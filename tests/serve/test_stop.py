@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.serve.cluster import RAY_ENVIRONMENT, wait_until
-from tests.serve.server import local_deploy_file, only_generate
+from tests.serve.server import Server, local_deploy_file, only_generate
 from tests.serve.session import REPOSITORY, kill
 from tests.support.clips import encoded, music
 from tests.support.ports import free_port
@@ -183,6 +183,34 @@ def test_a_stop_while_it_starts_leaves_nothing(running: MakeRun) -> None:
     os.kill(running.make, signal.SIGTERM)
     running.until_ended()
     assert "is ready" not in running.output()
+
+
+@pytest.mark.slow
+def test_sigterm_to_a_bare_serve_run_counts_no_attempt(tmp_path: Path) -> None:
+    """Whether a runner could give its job back before Ray killed it, or the next cluster found its node gone."""
+    content = local_deploy_file()
+    only_generate(content)
+    server = Server(tmp_path, deploy_file=content)
+
+    def job(job_id: str) -> dict[str, Any]:
+        (path,) = server.data.glob(f"tenants/*/jobs/{job_id}.json")
+        record: dict[str, Any] = json.loads(path.read_text())["record"]
+        return record
+
+    try:
+        server.start()
+        with httpx.Client(base_url=server.url, timeout=60) as http:
+            clip = {"file": ("clip.wav", encoded(music(), 44_100, "wav"))}
+            chain = http.post("/v1/chains", files=clip).json()
+            body = {"parent_id": chain["root_id"], "prompt": "strings", "duration_s": 120.0}
+            job_id: str = http.post(f"/v1/chains/{chain['id']}/nodes", json=body).json()["job_ids"][0]
+        server.wait_until(lambda: job(job_id)["state"] == "running", 60, "it runs")
+        server.terminate(STOP_S)
+        server.start()
+        server.wait_until(lambda: job(job_id)["fence"] == 2, 60, "it runs again")
+        assert job(job_id)["attempt"] == 1
+    finally:
+        server.stop()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.audio.track import TrackReader
+from deployments.export.chapters import write_chapters
 from deployments.export.ffmpeg import run_ffmpeg
 from deployments.export.formats import AudioEncoding, CoverPlace, decode_arguments, encode_arguments
 from deployments.export.mastering import CEILINGS_DBTP, LoudnessReport, master, measure_blocks
@@ -80,7 +81,10 @@ async def write_audio_file(
     picture = await asyncio.to_thread(_write_cover, options.form.cover, cover, folder)
 
     async def encode(source: Path) -> None:
-        await tools.run(encode_arguments(encoding, source, target, tags=options.tags, cover=picture))
+        chapters = await asyncio.to_thread(chapters_of, order, source, folder)
+        await tools.run(
+            encode_arguments(encoding, source, target, tags=options.tags, cover=picture, chapters=chapters)
+        )
 
     source = folder / "source.wav"
     report: dict[str, Any] | None = None
@@ -173,6 +177,14 @@ def markers_of(order: ExportOrder) -> list[Marker]:
         )
         if sounds
     ]
+
+
+def chapters_of(order: ExportOrder, source: Path, folder: Path) -> Path | None:
+    """The chapters of the file that is made of `source`, for ffmpeg; None where it has none."""
+    if order.options.tags is None:
+        return None
+    track, place = TrackReader(source), order.options.form.chapters
+    return write_chapters(place, markers_of(order), track.samples, track.rate_hz, folder)
 
 
 def _last_steps(mastered: Path, source: Path, bit_depth: int | None, stop: Stop) -> SourceLevels:

@@ -18,8 +18,8 @@ from storage.domain.records import (
     track_to_record,
 )
 
-RENDERER_VERSION = 3
-"""Raised whenever the same line would sound different, so that old files are not given for new ones."""
+RENDERER_VERSION = 4
+"""Raised whenever a file of the same line would be different, so that old files are not given for new ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,14 @@ from deployments.export.plan import VideoOptions
 from deployments.export.source import SourceLevels
 from deployments.export.tags import tag_arguments
 from deployments.export.waveform_frames import PRESETS, Scene, View, waveform_frames
-from deployments.stages.export.audio_file import Encoder, MadeFile, Tools, markers_of, write_mastered
+from deployments.stages.export.audio_file import (
+    Encoder,
+    MadeFile,
+    Tools,
+    chapters_of,
+    markers_of,
+    write_mastered,
+)
 from deployments.stages.export.order import ExportOrder
 from deployments.stages.export.sound import Progress, Sounds
 from deployments.stopping import Stop, in_thread
@@ -62,6 +69,7 @@ async def write_video_file(
                 if count % look.fps == 0:
                     show(count)
 
+        chapters = None if look.loop else chapters_of(order, source, folder)
         write_planar_mp4(
             target,
             frames(),
@@ -69,6 +77,7 @@ async def write_video_file(
             look.fps,
             audio=None if look.loop else source,
             tags=() if options.tags is None else tag_arguments(options.tags, options.form.tag_style),
+            chapters=chapters,
             ffmpeg=tools.ffmpeg,
             timeout_s=tools.timeout_s * max(1.0, track.duration_s / _TIMED_S),
             stop=stop,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -103,6 +104,25 @@ async def test_another_rate_and_channels_are_made_if_asked_for(studio: Studio) -
     ideal = sampled(chirp, 0.0, 81_600, 48_000)
     assert np.abs(heard - ideal)[:, 500:80_000].max() < 0.003
     assert export.duration_s == pytest.approx(1.7)
+
+
+async def test_chapters_are_the_nodes_that_sound_in_the_file(studio: Studio, tmp_path: Path) -> None:
+    await _studio_line(studio)
+    await studio.branch(SignalGenerator(chirp, begins_s=1.7), 1.0, parent_id="take", name="third")
+    options = ExportOptions("m4a", 48_000, 2, start=RATE_HZ + RATE_HZ // 2, tags=Tags(title="Song"))
+    plain = _order(studio.audio_to("third"), options)
+    names = ("clip.wav", "marimba", "strings")
+    order = replace(
+        plain, nodes=tuple(replace(node, name=name) for node, name in zip(plain.nodes, names, strict=True))
+    )
+    export = await _stage(studio).run(TENANT, order)
+    path = tmp_path / export.filename
+    path.write_bytes(await studio.blobs.get(TENANT, export.blob))
+    with av.open(path) as file:
+        chapters = file.chapters()
+        assert file.duration == pytest.approx(1_200_000, abs=1_000)
+    assert [each["metadata"]["title"] for each in chapters] == ["marimba", "strings"]
+    assert [(each["start"], each["end"]) for each in chapters] == [(0, 200), (200, 1_200)]
 
 
 async def test_a_line_of_mixed_rates_is_as_long_as_it_sounds(studio: Studio) -> None:

@@ -29,6 +29,7 @@ from deployments.worker.handlers.export import ExportHandler
 from deployments.worker.handlers.generate import GenerateHandler
 from deployments.worker.handlers.handler import JobHandler
 from deployments.worker.heartbeat import Heart
+from deployments.worker.machines import Machines
 from deployments.worker.worker import Worker
 from storage.domain import edits
 from storage.domain.jobs import Job, JobKind, JobState, claim, sign_of
@@ -94,6 +95,7 @@ class Lab:
         ffmpeg: Path | None = None,
         ffmpeg_timeout_s: float = 30.0,
         monotonic: Callable[[], float] = time.monotonic,
+        machines: Machines | None = None,
         **settings: Any,
     ) -> Worker:
         own = store or self.store
@@ -106,7 +108,9 @@ class Lab:
                 ExportStage(blobs, Exports(own), ffmpeg or find_ffmpeg(), ffmpeg_timeout_s), blobs
             ),
         }
-        return Worker(Jobs(own), chosen, job_settings(**settings), Announcer(self.bus), monotonic)
+        return Worker(
+            Jobs(own), chosen, job_settings(**settings), Announcer(self.bus), monotonic, machines=machines
+        )
 
     async def upload(self, chain_id: str = CHAIN) -> Chain:
         """A chain with a short uploaded root `root`."""

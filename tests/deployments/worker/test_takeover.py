@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 import pytest
 
@@ -17,6 +18,18 @@ from tests.deployments.worker.generators import ScriptedGenerator, good, stalled
 from tests.deployments.worker.lab import Lab, die, freeze_heart, working
 from tests.deployments.worker.wire import Wire
 from tests.support.patience import PATIENCE_S, until
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """`Machines` of a cluster in which those of `alive` are."""
+
+    here: str
+    alive: set[str]
+
+    async def has_gone(self, machine: str) -> bool:
+        return machine not in self.alive
+
 
 LEASE_S = 1.5
 """Where a lease is to run out: long enough that a busy machine keeps one that is not."""
@@ -61,6 +74,22 @@ async def test_a_worker_that_died_before_it_touched_the_chain_is_taken_over(lab:
         job = await lab.ended()
     assert (job.state, job.fence) == (JobState.SUCCEEDED, 2)
     assert await lab.published_by() == 2
+
+
+@pytest.mark.parametrize(("alive", "attempt"), [({"old", "new"}, 2), ({"new"}, 1)])
+async def test_an_attempt_that_ended_with_its_cluster_does_not_count(
+    lab: Lab, alive: set[str], attempt: int
+) -> None:
+    """As after SIGTERM to a bare `serve run`, where Ray kills every process; a runner that died alone counts."""
+    wire = Wire(lab.store)
+    first = lab.worker(store=wire, lease_s=0.3, machines=Nodes("old", {"old"}))
+    await first._claim(await lab.take(), None)
+    await die(first, wire)
+    assert (await lab.job()).machine == "old"
+    async with working(lab.worker(machines=Nodes("new", alive))):
+        job = await lab.ended()
+    assert (job.state, job.attempt, job.fence, job.machine) == (JobState.SUCCEEDED, attempt, 2, "new")
+    assert job.machines_lost == 2 - attempt
 
 
 async def test_a_job_that_beats_is_not_taken_over(lab: Lab) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from storage.domain.jobs import (
+    MAX_MACHINES_LOST,
     MOVES,
     AttemptsExhausted,
     Job,
@@ -74,6 +75,18 @@ class TestClaim:
             claimed(job, sign_of(job))
         last = claimed(job, sign_of(job), max_attempts=None)
         assert finish(last, JobState.FAILED, NOW, fence=4, error=BROKEN).state is JobState.FAILED
+
+    def test_an_attempt_that_ended_with_its_machine_does_not_count_but_not_for_ever(self) -> None:
+        """A job that brings its machines down ends too."""
+        job = claimed(queued_job())
+        for lost in range(1, MAX_MACHINES_LOST + 1):
+            job = claimed(job, replace(sign_of(job), machine_gone=True), max_attempts=1)
+            assert (job.attempt, job.fence, job.machines_lost) == (1, lost + 1, lost)
+        with pytest.raises(AttemptsExhausted):
+            claimed(job, replace(sign_of(job), machine_gone=True), max_attempts=1)
+        with pytest.raises(Refused):  # a holder that beats is alive, wherever it is
+            claimed(beat(job, job.fence, 0.1, NOW), replace(sign_of(job), machine_gone=True))
+        assert claimed(job, sign_of(job)).attempt == 2
 
     @pytest.mark.parametrize("end", ENDS)
     def test_a_finished_job_is_never_claimed(self, end: JobState) -> None:

@@ -78,6 +78,8 @@ jobs = st.builds(
     updated_at=moments,
     started_at=st.none() | moments,
     finished_at=st.none() | moments,
+    machine=st.text(),
+    machines_lost=st.integers(0, 20),
 )
 
 

@@ -1,6 +1,6 @@
 """What a piece of work takes of models' time and of the storage, counted where it happens.
 
-Work runs in a context with a `Meter`; the wrappers here, around whatever serves a model, find it there. Two
+Work runs in a context with its `Spending`; the wrappers here, around whatever serves a model, find it there. Two
 requests of one piece of work that overlap count once: it is time, not work.
 """
 
@@ -26,7 +26,7 @@ WAITING = GenerationProgress(0.0)
 """What an engine may say of a take that still waits for its turn."""
 
 
-class Meter:
+class Spending:
     """Of one piece of work, in one event loop."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -56,33 +56,33 @@ class Meter:
                 self._begun_s = None
 
 
-_current: ContextVar[Meter | None] = ContextVar("segue_meter", default=None)
+_current: ContextVar[Spending | None] = ContextVar("segue_spending", default=None)
 
 
 @contextmanager
-def metering(meter: Meter) -> Iterator[Meter]:
+def charged_to(spending: Spending) -> Iterator[Spending]:
     """Count what happens in this context, and in the tasks that are begun in it."""
-    token = _current.set(meter)
+    token = _current.set(spending)
     try:
-        yield meter
+        yield spending
     finally:
         _current.reset(token)
 
 
 def count_stored(size_bytes: int) -> None:
     """So much was stored for the work at hand."""
-    meter = _current.get()
-    if meter is not None:
-        meter.stored_bytes += size_bytes
+    spending = _current.get()
+    if spending is not None:
+        spending.stored_bytes += size_bytes
 
 
 @contextmanager
 def _model_time() -> Iterator[None]:
-    meter = _current.get()
-    if meter is None:
+    spending = _current.get()
+    if spending is None:
         yield
     else:
-        with meter.model_time():
+        with spending.model_time():
             yield
 
 
