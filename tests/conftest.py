@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 
-# OpenBLAS has its threads spin for each other: where other work takes their cores, solving a small system takes
-# minutes instead of milliseconds. Ray gives its workers one thread, too. It is read when numpy is imported.
+# Two workers share two cores: a second thread of torch's or OpenBLAS's would wait for the other worker's, and a
+# waiting one spins: solving a small system then takes minutes instead of milliseconds. It is read when numpy is
+# imported; what tests start inherits it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from typing import Any
@@ -11,11 +13,6 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
-
-# Two workers share two cores: a second thread of torch's or OpenBLAS's would wait for the other worker's, and a
-# waiting one spins. Before anything imports numpy; what tests start inherits it.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # How long an example takes says something about the machine, not about the code. The same code is asked the same
 # examples, so that a change is not refused for what another one did; `make fuzz` goes on to look for others.

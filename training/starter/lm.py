@@ -104,8 +104,8 @@ class StarterLm(nn.Module):
 @torch.no_grad()
 def know_codebooks(lm: Any, codec: Any) -> None:
     """Embeddings and heads begin as the codec's own entries, projected at random: entries that sound alike begin
-    alike, so that what is learnt of one holds for its neighbours. After 90 updates of 1,000 frames a token needs 9.40
-    bits; with random beginnings 9.62, more than the 9.50 of its frequency alone."""
+    alike, so that what is learnt of one holds for its neighbours. After 90 updates of 1,000 frames a token needs
+    9.40 bits; with random beginnings 9.62, more than the 9.50 of its frequency alone."""
     for number, (embedding, head) in enumerate(zip(lm.emb, lm.linears, strict=True)):
         entries = codec.quantizer.vq.layers[number]._codebook.embed
         entries = (entries - entries.mean(0)) / entries.std()
