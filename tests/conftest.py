@@ -16,12 +16,24 @@ from xdist.scheduler import LoadScopeScheduling
 
 # How long an example takes says something about the machine, not about the code. The same code is asked the same
 # examples, so that a change is not refused for what another one did; `make fuzz` goes on to look for others.
-settings.register_profile("segue", deadline=None, derandomize=True)
+settings.register_profile("segue", deadline=None, derandomize=True, max_examples=50)
 settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("segue")
 
-SERVED = ("tests/serve/", "tests/configs/test_deploy_files.py")
-"""Where tests start servers."""
+SERVING = (
+    "batching",
+    "hub",
+    "journey",
+    "kills",
+    "placement",
+    "scheduling",
+    "several",
+    "song",
+    "stop",
+    "tools",
+)
+SERVED = ("tests/serve/chaos/test_run.py", *(f"tests/serve/test_{name}.py" for name in SERVING))
+"""Tests that start servers; what else is in that folder is quick."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

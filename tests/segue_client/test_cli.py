@@ -83,7 +83,7 @@ def server() -> Iterator[RealSegue]:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "FIRST_BACKOFF_S", 0.01)
-    monkeypatch.setattr(client, "JOB_POLL_S", 0.01)
+    monkeypatch.setattr(client, "JOB_POLL_S", 0.05)
 
 
 @pytest.fixture

@@ -19,6 +19,9 @@ from tests.serve.server import Server
 CACHE = Path("~/.cache/segue/models").expanduser()
 PATIENCE_S = 120.0
 
+# Without a server: tests/deployments/serve/test_loading.py and tests/serve_app/test_api_loading.py.
+pytestmark = [pytest.mark.slow, pytest.mark.serve, pytest.mark.torch]
+
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:

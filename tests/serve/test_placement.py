@@ -16,7 +16,8 @@ from tests.serve.cluster import Cluster, wait_until
 from tests.serve.server import cluster_deploy_file
 from tests.support.ports import free_port
 
-pytestmark = [pytest.mark.serve, pytest.mark.torch, pytest.mark.timeout(600)]
+# What is refused, and in which words, without a cluster: tests/serve_app/system/test_placement.py.
+pytestmark = [pytest.mark.slow, pytest.mark.serve, pytest.mark.torch, pytest.mark.timeout(600)]
 
 DEPLOY_TIMEOUT_S = 120.0
 
@@ -61,7 +62,6 @@ def test_it_is_refused_and_told_why(cluster: Cluster, deploy_file: Record, tmp_p
     assert segue["deployments"] == {}
 
 
-@pytest.mark.slow
 def test_it_waits_for_a_node_where_that_is_wanted(
     cluster: Cluster, deploy_file: Record, port: int, tmp_path: Path
 ) -> None:

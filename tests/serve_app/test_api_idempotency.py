@@ -11,25 +11,10 @@ import pytest
 from deployments.engines.music.mock import MockEngine
 from storage.domain.model import Failure
 from storage.domain.seeds import seed_of_take
-from storage.stores.memory import MemoryStore
-from storage.stores.object_store import Condition, StoreUnavailable
+from tests.support.faulty_store import FaultyStore, Outage
 from tests.support.harness import Running, problem, running, tone, wav
 
 KEY = {"Idempotency-Key": "3b0c-again"}
-
-
-class ForgetfulStore(MemoryStore):
-    """While `broken` is set, keys that begin with it cannot be written, but for the first `spared`."""
-
-    broken: str | None = None
-    spared = 0
-
-    async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
-        if self.broken is not None and key.startswith(self.broken):
-            if self.spared == 0:
-                raise StoreUnavailable("lost")
-            self.spared -= 1
-        return await super().put(key, data, condition)
 
 
 async def branch(app: Running, chain: dict[str, Any], key: str = "again", **body: Any) -> httpx.Response:
@@ -173,14 +158,14 @@ async def test_without_a_key_the_same_export_is_still_made_once() -> None:
 @pytest.mark.parametrize("by_whom", ["a repetition", "a runner"])
 async def test_a_branch_that_broke_off_half_way_is_finished(by_whom: str) -> None:
     """The job record is durable, the node never came into the chain: either process continues from there."""
-    store = ForgetfulStore()
+    store = FaultyStore()
     async with running({"mock": MockEngine()}, store=store, work=False) as app:
         chain = await app.upload(wav(tone(0.3)))
-        store.broken = f"tenants/local/chains/{chain['id']}"
+        store.outage = Outage(within=f"tenants/local/chains/{chain['id']}")
         answer = await branch(app, chain, takes=2)
         assert int(answer.headers["retry-after"]) >= 1
         problem(answer, 503)
-        store.broken = None
+        store.outage = None
         assert len((await app.chain(chain["id"]))["nodes"]) == 1
         orphans = {job["id"] for job in (await app.http.get("/v1/jobs")).json()["jobs"]}
         assert len(orphans) == 2
@@ -197,26 +182,26 @@ async def test_a_branch_that_broke_off_half_way_is_finished(by_whom: str) -> Non
 
 
 async def test_takes_of_a_branch_that_broke_off_between_them_belong_together() -> None:
-    store = ForgetfulStore()
+    store = FaultyStore()
     async with running({"mock": MockEngine()}, store=store, work=False) as app:
         chain = await app.upload(wav(tone(0.3)))
-        store.broken, store.spared = "tenants/local/jobs/", 1
+        store.outage = Outage(within="tenants/local/jobs/", spared=1)
         problem(await branch(app, chain, takes=3), 503)
-        store.broken = None
+        store.outage = None
         nodes = (await branch(app, chain, takes=3)).json()["nodes"]
         assert [node["seed"] for node in nodes] == [seed_of_take(nodes[0]["seed"], take) for take in range(3)]
 
 
 async def test_a_prompted_chain_that_broke_off_half_way_is_finished() -> None:
-    store = ForgetfulStore()
+    store = FaultyStore()
     body = {"prompt": "a harp", "duration_s": 0.5}
     # There is room for one job alone: the one that is half made must not stand in its own way.
     async with running(
         {"mock": MockEngine()}, store=store, work=False, overrides={"jobs": {"max_active_per_tenant": 1}}
     ) as app:
-        store.broken = "tenants/local/chains/"
+        store.outage = Outage(within="tenants/local/chains/")
         problem(await app.http.post("/v1/chains", json=body, headers=KEY), 503)
-        store.broken = None
+        store.outage = None
         [orphan] = (await app.http.get("/v1/jobs")).json()["jobs"]
         problem(await app.http.get(f"/v1/chains/{orphan['chain_id']}"), 404)
         answer = await app.http.post("/v1/chains", json=body, headers=KEY)
@@ -229,14 +214,14 @@ async def test_a_prompted_chain_that_broke_off_half_way_is_finished() -> None:
 
 async def test_work_that_was_cancelled_half_made_ends_cancelled() -> None:
     """Also if it is asked for again: its nodes do not wait for ever."""
-    store = ForgetfulStore()
+    store = FaultyStore()
     async with running({"mock": MockEngine()}, store=store, work=False) as app:
         chain = await app.upload(wav(tone(0.3)))
         body = {"prompt": "a harp", "duration_s": 0.5}
-        store.broken = "tenants/local/chains/"
+        store.outage = Outage(within="tenants/local/chains/")
         problem(await branch(app, chain), 503)
         problem(await app.http.post("/v1/chains", json=body, headers=KEY), 503)
-        store.broken = None
+        store.outage = None
         orphans = [job["id"] for job in (await app.http.get("/v1/jobs")).json()["jobs"]]
         for job_id in orphans:
             assert (await app.http.delete(f"/v1/jobs/{job_id}")).json()["cancel_requested"]
@@ -250,12 +235,12 @@ async def test_work_that_was_cancelled_half_made_ends_cancelled() -> None:
 
 async def test_work_that_failed_half_made_is_not_begun_by_a_repetition() -> None:
     """Its node would wait for ever: nobody works on a job that has ended."""
-    store = ForgetfulStore()
+    store = FaultyStore()
     async with running({"mock": MockEngine()}, store=store, work=False) as app:
         chain = await app.upload(wav(tone(0.3)))
-        store.broken = "tenants/local/chains/"
+        store.outage = Outage(within="tenants/local/chains/")
         problem(await branch(app, chain), 503)
-        store.broken = None
+        store.outage = None
         [orphan] = (await app.http.get("/v1/jobs")).json()["jobs"]
         await app.services.admission.refuse(
             [await app.services.jobs.read("local", orphan["id"])], Failure("conflict", "the parent is gone")

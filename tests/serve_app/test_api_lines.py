@@ -18,6 +18,7 @@ from deployments.audio.wav import HEADER_BYTES, decode_wav
 from deployments.engines.music.mock import MockEngine
 from storage import paths
 from storage.stores.memory import MemoryStore
+from tests.support.faulty_store import FaultyStore
 from tests.support.harness import Running, problem, running, tone, wav
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,23 +27,10 @@ RATE_HZ = 8000
 FRAME_BYTES = 8
 
 
-class CountingStore(MemoryStore):
-    """Counts the bytes that are read of blobs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read_bytes = 0
-
-    async def get_range(self, key: str, start: int, length: int) -> bytes:
-        data = await super().get_range(key, start, length)
-        self.read_bytes += len(data)
-        return data
-
-
 class Line:
     """A committed line of four nodes, and a take that is off it."""
 
-    def __init__(self, app: Running, store: CountingStore, chain: dict[str, Any], take_id: str) -> None:
+    def __init__(self, app: Running, store: FaultyStore, chain: dict[str, Any], take_id: str) -> None:
         self.app = app
         self.store = store
         self.chain = chain
@@ -60,7 +48,7 @@ class Line:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def line() -> AsyncIterator[Line]:
-    store = CountingStore()
+    store = FaultyStore()
     async with running({"mock": MockEngine()}, store=store) as app:
         chain = await app.upload(wav(tone(2.0, RATE_HZ), RATE_HZ), title="Line")
         parent = chain["root_id"]

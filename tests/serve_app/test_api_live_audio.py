@@ -19,9 +19,9 @@ from deployments.engines.common.errors import EngineBroken
 from deployments.engines.music.mock import MockEngine
 from deployments.engines.music.protocol import EngineInfo, GenerationEvent, GenerationRequest, Segment
 from storage.stores.memory import MemoryStore
-from storage.stores.object_store import Condition, StoreUnavailable
 from tests.deployments.worker.wire import Wire
 from tests.support.clips import music
+from tests.support.faulty_store import FaultyStore, Outage
 from tests.support.harness import Running, listening, problem, running, wav
 from tests.support.patience import PATIENCE_S, until
 
@@ -66,21 +66,6 @@ class Moody(GatedEngine):
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
         async for event in super().generate(request):
             yield Segment(event.samples * self._level) if isinstance(event, Segment) else event
-
-
-class DeafToSegments(MemoryStore):
-    """Takes no segments, the first `refuses` of them or any."""
-
-    def __init__(self, refuses: int | None = None) -> None:
-        super().__init__()
-        self._refuses = refuses
-        self.refused = 0
-
-    async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
-        if "/segments/" in key and (self._refuses is None or self.refused < self._refuses):
-            self.refused += 1
-            raise StoreUnavailable("no segments today")
-        return await super().put(key, data, condition)
 
 
 class Ear:
@@ -418,14 +403,14 @@ async def test_who_hangs_up_leaves_nothing_behind(segments: int) -> None:
 @pytest.mark.parametrize("refuses", [None, 3])
 async def test_a_store_that_takes_no_segments_harms_no_take(refuses: int | None) -> None:
     """Who listens hears it all the same: later, from the node."""
-    store = DeafToSegments(refuses)
+    store = FaultyStore(Outage(within="/segments/", times=refuses))
     async with running({"mock": MockEngine(step_delay_s=0.01)}, store=store) as app:
         chain_id, node_id, job_id = await take(app)
         async with listener(app, job_id) as ear:
             heard = await ear.to_the_end()
         assert heard == await node_wav(app, chain_id, node_id)
         assert (await app.ended(job_id))["attempt"] == 1
-        assert store.refused
+        assert store.count("put", "/segments/")
 
 
 @asynccontextmanager

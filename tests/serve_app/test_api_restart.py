@@ -9,7 +9,8 @@ from contextlib import suppress
 from deployments.engines.music.mock import MockEngine
 from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
 from storage.stores.memory import MemoryStore
-from storage.stores.object_store import Condition, StoreUnavailable
+from storage.stores.object_store import StoreUnavailable
+from tests.support.faulty_store import FaultyStore, Outage
 from tests.support.harness import running, tone, wav
 from tests.support.patience import until
 
@@ -25,22 +26,6 @@ class CountingEngine(MockEngine):
         async for event in super().generate(request):
             yield event
         self.finished[request.request_id] += 1
-
-
-class UnpluggedStore(MemoryStore):
-    """Nothing reaches the disk any more once `unplugged`: what a process that was killed leaves behind."""
-
-    unplugged = False
-
-    async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
-        if self.unplugged:
-            raise StoreUnavailable("unplugged")
-        return await super().put(key, data, condition)
-
-    async def delete(self, key: str) -> None:
-        if self.unplugged:
-            raise StoreUnavailable("unplugged")
-        await super().delete(key)
 
 
 async def test_work_goes_on_after_a_tidy_restart() -> None:
@@ -73,7 +58,7 @@ async def test_work_goes_on_after_a_tidy_restart() -> None:
 
 
 async def test_work_is_taken_over_from_a_process_that_died() -> None:
-    store = UnpluggedStore()
+    store = FaultyStore()
     overrides = {"jobs": {"lease_s": 1.5, "takeover_grace_s": 0.1}}
     # The second application reads on: only what the first one wrote after it died is lost.
     with suppress(StoreUnavailable):
@@ -87,8 +72,8 @@ async def test_work_is_taken_over_from_a_process_that_died() -> None:
                 return bool((await app.node(chain["id"], node_id))["status"] == "running")
 
             await until(runs)
-            store.unplugged = True
-    store.unplugged = False
+            store.outage = Outage(("put", "delete"))
+    store.outage = None
     async with running({"mock": MockEngine()}, store=store, overrides=overrides) as app:
         job = await app.ended(job_id)
         assert (job["state"], job["attempt"]) == ("succeeded", 2)

@@ -7,17 +7,9 @@ import pytest
 from deployments.engines.music.mock import MockEngine
 from serve_app.system import storage_check
 from storage.stores.memory import MemoryStore
-from storage.stores.object_store import Condition, StoreFull, StoreMissing, StoreReadOnly, StoreUnavailable
+from storage.stores.object_store import StoreFull, StoreMissing, StoreReadOnly, StoreUnavailable
+from tests.support.faulty_store import FaultyStore, Outage
 from tests.support.harness import problem, running, tone, wav
-
-
-class TroubledStore(MemoryStore):
-    trouble: type[StoreUnavailable] | None = None
-
-    async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
-        if self.trouble is not None:
-            raise self.trouble(f"cannot write {key}")
-        return await super().put(key, data, condition)
 
 
 @pytest.mark.parametrize(
@@ -33,17 +25,17 @@ async def test_trouble_is_said_and_forgotten_once_it_is_over(
     trouble: type[StoreUnavailable], said: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage_check, "CACHE_S", -1.0)
-    store = TroubledStore()
+    store = FaultyStore()
     async with running({"mock": MockEngine()}, store=store) as app:
         assert (await app.http.get("/readyz")).status_code == 200
-        store.trouble = trouble
+        store.outage = Outage(error=trouble("cannot write tenants/t/key"))
         ready, health = await app.http.get("/readyz"), (await app.http.get("/health")).json()
         assert (ready.status_code, ready.json()["storage"]["status"]) == (503, said)
         assert (health["ok"], health["status"], health["storage"]["status"]) == (False, "error", said)
         assert health["storage"]["reason"]
         answer = await app.http.post("/v1/chains", files={"file": ("clip.wav", wav(tone(0.5)))})
         assert "tenants/" not in problem(answer, status)["detail"]
-        store.trouble = None
+        store.outage = None
         assert (await app.http.get("/readyz")).status_code == 200
         await app.upload(wav(tone(0.5)))
 

@@ -16,8 +16,8 @@ from deployments.engines.music.mock import MockEngine
 from deployments.worker import foresight
 from storage import paths
 from storage.stores.memory import MemoryStore
-from storage.stores.object_store import ObjectInfo, StoredObject, StoreUnavailable
 from tests.serve_app.followers import Frame, frames_in, parsed
+from tests.support.faulty_store import FaultyStore, Outage
 from tests.support.harness import Running, listening, problem, running, tone, wav
 from tests.support.patience import PATIENCE_S, until
 
@@ -313,48 +313,34 @@ async def test_nobody_sees_anothers_chains_or_jobs() -> None:
         assert not [word for word in (theirs["id"], "secret", made["job_id"]) if word in told]
 
 
-class CountingStore(MemoryStore):
-    """Counts what is read; does not answer while it is `down`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lists, self.gets, self.down = 0, 0, False
-
-    async def get(self, key: str) -> StoredObject:
-        self.gets += 1
-        if self.down:
-            raise StoreUnavailable("down")
-        return await super().get(key)
-
-    async def list(self, prefix: str, *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
-        self.lists += prefix.startswith("tenants/local/chains/")
-        if self.down:
-            raise StoreUnavailable("down")
-        async for info in super().list(prefix, start_after=start_after):
-            yield info
+def listings(store: FaultyStore) -> int:
+    """How often the chains have been listed."""
+    return store.count("list", "tenants/local/chains/")
 
 
 async def test_clients_that_wait_cost_one_listing_for_all_of_them_and_no_reading() -> None:
-    store = CountingStore()
+    store = FaultyStore()
     async with running({"mock": MockEngine()}, store=store, overrides=QUICK, work=False) as app:
         chains = [await app.upload(CLIP) for _ in range(6)]
         await app.http.delete(f"/v1/chains/{chains.pop()['id']}")
         async with followed(app) as one, followed(app) as two, followed(app) as three:
             copies = (one, two, three)
             await until(lambda: all(copy.place is not None for copy in copies))
-            looks = store.lists + 1
-            await until(lambda: store.lists > looks)  # the looks at each one's beginning are over
-            store.gets, store.lists = 0, 0
-            await until(lambda: store.lists >= 4)
-            assert store.gets <= 4 * len(copies)  # nothing of the chains: a look at jobs that wait, at most
-            gets = store.gets
+            looks = listings(store) + 1
+            await until(lambda: listings(store) > looks)  # the looks at each one's beginning are over
+            store.calls.clear()
+            await until(lambda: listings(store) >= 4)
+            assert store.count("get") <= 4 * len(
+                copies
+            )  # nothing of the chains: a look at jobs that wait, at most
+            gets = store.count("get")
             await app.http.patch(f"/v1/chains/{chains[0]['id']}", json={"title": "new"})
             await until(lambda: all(copy.chains[chains[0]["id"]]["title"] == "new" for copy in copies))
-            assert store.gets - gets < len(chains)
+            assert store.count("get") - gets < len(chains)
 
 
 async def test_a_store_that_was_away_is_caught_up_with() -> None:
-    store = CountingStore()
+    store = FaultyStore()
     async with running({"mock": MockEngine()}, store=store, overrides=QUICK, work=False) as app:
         chain = await app.upload(CLIP)
         async with (
@@ -362,11 +348,11 @@ async def test_a_store_that_was_away_is_caught_up_with() -> None:
             followed(other, chain["id"]) as copy,
         ):
             await until(lambda: copy.place is not None)
-            store.down = True
+            store.outage = Outage(("get", "list"))
             problem(await other.http.get("/v1/events"), 503)
-            looks = store.lists
-            await until(lambda: store.lists > looks + 1)
-            store.down = False
+            looks = listings(store)
+            await until(lambda: listings(store) > looks + 1)
+            store.outage = None
             await app.http.patch(f"/v1/chains/{chain['id']}", json={"title": "after all"})
             await until(lambda: copy.open is not None and copy.open["title"] == "after all")
 

@@ -20,7 +20,7 @@ from tests.simulation.plan import Weather
 from tests.simulation.world import Story, play
 from tests.support.invariants import read_versions
 
-USUAL, THOUSANDS = 250, 5000
+USUAL, THOUSANDS = 150, 5000
 
 
 def _play_lawfully(first: int, count: int) -> list[Story]:

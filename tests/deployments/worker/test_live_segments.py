@@ -19,6 +19,7 @@ from storage.stores.memory import MemoryStore
 from storage.stores.object_store import Condition, StoreUnavailable
 from tests.storage.domain.builders import queued_job
 from tests.support.clips import music
+from tests.support.faulty_store import FaultyStore, Outage
 from tests.support.patience import PATIENCE_S, until
 
 RATE_HZ = 8_000
@@ -159,14 +160,8 @@ async def test_a_store_that_is_away_delays_the_end_by_no_more_than_a_farewell(
 
 @pytest.mark.parametrize("fault", [StoreUnavailable("away"), RuntimeError("a bug")])
 async def test_nothing_that_goes_wrong_reaches_the_take(job: Job, fault: Exception) -> None:
-    class Broken(MemoryStore):
-        async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
-            raise fault
-
-        async def delete(self, key: str) -> None:
-            raise fault
-
-    async with broadcasting(Segments(Broken()), job, 1.0) as show:
+    broken = FaultyStore(Outage(("put", "delete"), error=fault))
+    async with broadcasting(Segments(broken), job, 1.0) as show:
         show.push(SOUND[:, :800], RATE_HZ)
         await asyncio.sleep(0.01)
 

@@ -13,6 +13,7 @@ from storage.domain.model import BlobRef
 from storage.repositories.blobs import BlobCorrupt, Blobs
 from storage.stores.memory import MemoryStore
 from storage.stores.object_store import StoreError
+from tests.support.faulty_store import FaultyStore
 
 DATA = bytes(range(256)) * 40_000  # more than two of the pieces in which a blob is checked
 
@@ -94,23 +95,15 @@ async def test_a_blob_that_went_after_it_was_checked_is_gone_too(blobs: Blobs, s
 
 
 async def test_the_whole_is_checked_once_not_at_each_part(store: MemoryStore) -> None:
-    class Counting(MemoryStore):
-        bytes_read = 0
-
-        async def get_range(self, key: str, start: int, length: int) -> bytes:
-            data = await super().get_range(key, start, length)
-            self.bytes_read += len(data)
-            return data
-
-    counting = Counting()
+    counting = FaultyStore()
     blobs = Blobs(counting)
     ref = await blobs.put("t", "job-1", DATA)
     await blobs.read("t", ref, 0, 10)
-    first = counting.bytes_read
+    first = counting.read_bytes
     for start in range(0, 1000, 10):
         await blobs.read("t", ref, start, 10)
     assert first < 2 * len(DATA)
-    assert counting.bytes_read - first < 100 * len(DATA) / 10  # a piece each, not the whole
+    assert counting.read_bytes - first < 100 * len(DATA) / 10  # a piece each, not the whole
 
 
 @pytest.mark.parametrize("damage", [DATA[:-1], DATA[:-1] + b"!", b"", DATA + b"more", DATA[1:] + DATA[:1]])

@@ -13,29 +13,9 @@ from storage.domain.jobs import Job, JobKind, JobNotFound, JobState, claim, fini
 from storage.domain.model import Fenced
 from storage.repositories.jobs import JobKey, Jobs
 from storage.stores.memory import MemoryStore
-from storage.stores.object_store import Condition, StoreUnavailable
+from storage.stores.object_store import StoreUnavailable
 from tests.storage.domain.builders import NOW, START, queued_job
-
-
-class DiesAt(MemoryStore):
-    """Fails from the given operation on: what it holds then is what a crash there leaves."""
-
-    def __init__(self, operation: int) -> None:
-        super().__init__()
-        self.operations_left = operation
-
-    async def put(self, key: str, data: bytes, condition: Condition = None) -> str:
-        self._live()
-        return await super().put(key, data, condition)
-
-    async def delete(self, key: str) -> None:
-        self._live()
-        await super().delete(key)
-
-    def _live(self) -> None:
-        self.operations_left -= 1
-        if self.operations_left < 0:
-            raise StoreUnavailable("dead")
+from tests.support.faulty_store import FaultyStore, Outage
 
 
 @pytest.fixture
@@ -127,14 +107,14 @@ async def test_an_id_that_is_none_is_not_found(jobs: Jobs, job_id: str) -> None:
 
 @pytest.mark.parametrize("step", range(6))
 async def test_a_crash_while_creating_or_ending_never_hides_an_unfinished_job(step: int) -> None:
-    store = DiesAt(step)
+    store = FaultyStore(Outage(("put", "delete"), spared=step))
     jobs = Jobs(store, clock=lambda: NOW)
     try:
         await jobs.create(queued_job())
         await jobs.change("t", "job", ending(JobState.SUCCEEDED))
     except StoreUnavailable:
         pass
-    store.operations_left = 100
+    store.outage = None
     job = await jobs.find("t", "job")
     if job is not None and not job.state.is_finished:
         assert await jobs.active() == [JobKey("t", "job")]
