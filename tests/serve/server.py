@@ -81,6 +81,10 @@ class Server:
             self._session.kill()
             self._session = None
 
+    def has_ended(self) -> bool:
+        """Whether `serve run` is over, by itself or not begun."""
+        return self._session is None or self._session.has_ended()
+
     def kill(self, deployment: str) -> int:
         """SIGKILL one replica of a deployment, the oldest; returns its pid. Raises IndexError if there is none."""
         pid = self.replicas(deployment)[0]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import httpx
+import ray
 
-from tests.serve.cluster import Cluster, Node
+from tests.serve.cluster import Cluster, Node, wait_until
 from tests.serve.server import Server, deployment_options, local_deploy_file, only_generate
 from tests.serve.session import kill
 
@@ -18,6 +19,8 @@ WORK = "work"
 """A logical resource of the nodes that may be lost: generators and runners run nowhere else."""
 
 HEAL_TIMEOUT_S = 180.0
+NOTICE_S = 20.0
+"""So long `serve run` has to notice that Ray is gone, before a supervisor of the machine would."""
 
 # A takeover within seconds; a proxy that comes back as README.md tells operators to have it.
 ENVIRONMENT = {
@@ -44,7 +47,15 @@ class Victim(StrEnum):
     CONTROLLER = "controller"
     NODE = "node"
     """A whole worker node with all that runs on it; another one joins in its place."""
+    RAYLET = "raylet"
+    """Ray's daemon on a worker node, which takes that node's replicas along; another node joins."""
+    HEAD = "head"
+    """Ray's control store (GCS), which is single: the whole cluster goes and comes back, as a supervisor has it."""
+    STORE = "store"
+    """The S3 server, which starts again on its data."""
 
+
+_RAY = Path(ray.__file__).parent / "core/src/ray"
 
 TITLES: Mapping[Victim, str] = {
     Victim.GENERATOR: "ray::ServeReplica:segue:Generator",
@@ -53,7 +64,10 @@ TITLES: Mapping[Victim, str] = {
     Victim.HUB: "ray::ServeReplica:segue:EventHub",
     Victim.PROXY: "ray::ProxyActor",
     Victim.CONTROLLER: "ray::ServeController",
+    Victim.RAYLET: str(_RAY / "raylet/raylet"),
+    Victim.HEAD: str(_RAY / "gcs/gcs_server"),
 }
+"""How their processes are called."""
 
 
 class NobodyToKill(Exception):
@@ -62,10 +76,19 @@ class NobodyToKill(Exception):
 
 class Stand:
     """`at_once` is how many jobs one runner, or one generator, works on at the same time: with 1, two jobs keep
-    two of each busy. `environment` is the cluster's, on top of ENVIRONMENT: where storage is, above all.
+    two of each busy. `kill_store` kills the S3 server, and has it start again. `environment` is the cluster's, on
+    top of ENVIRONMENT: where storage is, above all.
     """
 
-    def __init__(self, folder: Path, *, at_once: int, **environment: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        at_once: int,
+        kill_store: Callable[[], int] | None = None,
+        **environment: str,
+    ) -> None:
+        self._kill_store = kill_store
         settings = {**ENVIRONMENT, "SEGUE_JOBS__CONCURRENT": str(at_once), **environment}
         self.cluster = Cluster(folder, num_cpus=4, **settings)
         self.server = Server(folder, cluster=self.cluster, deploy_file=deploy_file(at_once))
@@ -88,8 +111,15 @@ class Stand:
 
         Raises NobodyToKill.
         """
-        if victim is Victim.NODE:
-            return self._strike_node(choice)
+        match victim:
+            case Victim.NODE | Victim.RAYLET:
+                return self._strike_node(choice, whole=victim is Victim.NODE)
+            case Victim.HEAD:
+                return self._strike_head()
+            case Victim.STORE:
+                if self._kill_store is None:
+                    raise NobodyToKill(victim)
+                return f"process {self._kill_store()}; it has started again"
         pids = self.cluster.pids(TITLES[victim])
         if not pids:
             raise NobodyToKill(victim)
@@ -118,15 +148,37 @@ class Stand:
             return {}
         return {name: deployments[name]["replicas"].get("RUNNING", 0) for name in deployments}
 
-    def _strike_node(self, choice: float) -> str:
-        hosts = [node for node in self.cluster.nodes[1:] if _workers_of(node)]
+    def _strike_node(self, choice: float, *, whole: bool) -> str:
+        """All processes of a node, or its raylet alone."""
+        hosts = [
+            node for node in self.cluster.nodes[1:] if _workers_of(node) and node.pids(TITLES[Victim.RAYLET])
+        ]
         if not hosts:
             raise NobodyToKill(Victim.NODE)
         node = _pick(hosts, choice)
         lost = [name for name in _REPLICAS for _ in node.pids(f"ray::ServeReplica:segue:{name}")]
-        self.cluster.kill_node(node)
+        if whole:
+            self.cluster.kill_node(node)
+        else:
+            for pid in node.pids(TITLES[Victim.RAYLET]):
+                kill(pid)
         joined = self._add_worker()
         return f"{node.name} with {', '.join(lost)}; {joined.name} joined"
+
+    def _strike_head(self) -> str:
+        pids = self.cluster.pids(TITLES[Victim.HEAD])
+        if not pids:
+            raise NobodyToKill(Victim.HEAD)
+        for pid in pids:
+            kill(pid)
+        try:
+            wait_until(self.server.has_ended, NOTICE_S, "serve run has ended")
+            noticed = "serve run ended"
+        except TimeoutError:
+            noticed = f"serve run was still there {NOTICE_S:g} s later"
+        self.stop()
+        self.start()
+        return f"process {pids[0]}; {noticed}; the whole cluster was started again"
 
     def _add_worker(self) -> Node:
         return self.cluster.add_node(num_cpus=4, resources={WORK: 8})

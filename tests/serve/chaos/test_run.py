@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serve.chaos.places import in_bucket, in_folder
+from tests.serve.chaos.places import immune, in_bucket, in_folder
 from tests.serve.chaos.run import Run
 from tests.serve.chaos.schedule import draw_schedule
 
@@ -18,7 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.serve, pytest.mark.torch]
 def test_whoever_is_killed_everything_accepted_ends_once(tmp_path: Path, place_in: type) -> None:
     with place_in(tmp_path) as place:
         told: list[str] = []
-        report = Run(place, tmp_path, seed=11, users=4, tell=told.append).play(draw_schedule(11, 20))
+        report = Run(place, tmp_path, seed=11, users=4, tell=told.append).play(
+            draw_schedule(11, 20, without=immune(place))
+        )
     assert report.kills.total() == 20
     assert report.is_clean, "\n".join((*told, *map(str, report.findings), *report.users_lost))
     assert report.jobs.total() > 20
