@@ -22,6 +22,7 @@ _WEIGHTS = {
     Victim.RAYLET: 2,
     Victim.HEAD: 1,
     Victim.STORE: 3,
+    Victim.VERSION: 1,
 }
 
 

@@ -19,6 +19,7 @@ WORK = "work"
 """A logical resource of the nodes that may be lost: generators and runners run nowhere else."""
 
 HEAL_TIMEOUT_S = 180.0
+PROMPT_CHARS = 1000
 NOTICE_S = 20.0
 """So long `serve run` has to notice that Ray is gone, before a supervisor of the machine would."""
 
@@ -53,6 +54,8 @@ class Victim(StrEnum):
     """Ray's control store (GCS), which is single: the whole cluster goes and comes back, as a supervisor has it."""
     STORE = "store"
     """The S3 server, which starts again on its data."""
+    VERSION = "version"
+    """Every replica of the old version: `serve deploy` of another one replaces them. Nothing is killed."""
 
 
 _RAY = Path(ray.__file__).parent / "core/src/ray"
@@ -76,7 +79,8 @@ class NobodyToKill(Exception):
 
 class Stand:
     """`at_once` is how many jobs one runner, or one generator, works on at the same time: with 1, two jobs keep
-    two of each busy. `kill_store` kills the S3 server, and has it start again. `environment` is the cluster's, on
+    two of each busy. `kill_store` kills the S3 server, and has it start again. `deploys`: there is a dashboard, by
+    which a new version can be deployed. `environment` is the cluster's, on
     top of ENVIRONMENT: where storage is, above all.
     """
 
@@ -86,15 +90,19 @@ class Stand:
         *,
         at_once: int,
         kill_store: Callable[[], int] | None = None,
+        deploys: bool = False,
         **environment: str,
     ) -> None:
+        self._at_once = at_once
         self._kill_store = kill_store
+        self._deploys = deploys
+        self._version = 0
         settings = {**ENVIRONMENT, "SEGUE_JOBS__CONCURRENT": str(at_once), **environment}
         self.cluster = Cluster(folder, num_cpus=4, **settings)
         self.server = Server(folder, cluster=self.cluster, deploy_file=deploy_file(at_once))
 
     def start(self) -> None:
-        self.cluster.start()
+        self.cluster.start(dashboard=self._deploys)
         with ThreadPoolExecutor(_WORKERS) as starting:
             for worker in [starting.submit(self._add_worker) for _ in range(_WORKERS)]:
                 worker.result()
@@ -112,6 +120,8 @@ class Stand:
         Raises NobodyToKill.
         """
         match victim:
+            case Victim.VERSION:
+                return self._deploy()
             case Victim.NODE | Victim.RAYLET:
                 return self._strike_node(choice, whole=victim is Victim.NODE)
             case Victim.HEAD:
@@ -165,6 +175,27 @@ class Stand:
         joined = self._add_worker()
         return f"{node.name} with {', '.join(lost)}; {joined.name} joined"
 
+    def _deploy(self) -> str:
+        if not self._deploys:
+            raise NobodyToKill(Victim.VERSION)
+        before = set(self.cluster.pids())
+        self._version += 1
+        self.server.deploy(deploy_file(self._at_once, version=self._version))
+
+        def is_there() -> bool:
+            left = before & {pid for name in _REPLICAS for pid in self.server.replicas(name)}
+            return not left and self._shows_version()
+
+        self.server.wait_until(is_there, HEAL_TIMEOUT_S, "the new version is there")
+        return f"version {self._version} has replaced every replica"
+
+    def _shows_version(self) -> bool:
+        try:
+            config = httpx.get(f"{self.server.url}/v1/config", timeout=5).json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        return bool(config["generation"]["max_prompt_chars"] == PROMPT_CHARS + self._version)
+
     def _strike_head(self) -> str:
         pids = self.cluster.pids(TITLES[Victim.HEAD])
         if not pids:
@@ -184,10 +215,13 @@ class Stand:
         return self.cluster.add_node(num_cpus=4, resources={WORK: 8})
 
 
-def deploy_file(takes_at_once: int) -> dict[str, Any]:
-    """`configs/local.yaml` with more replicas, without stems, and the work away from the head."""
+def deploy_file(takes_at_once: int, *, version: int = 0) -> dict[str, Any]:
+    """`configs/local.yaml` with more replicas, without stems, and the work away from the head. Each version has
+    another setting, by which it is told."""
     content = local_deploy_file()
     only_generate(content)
+    settings = content["applications"][0]["args"]["settings"]
+    settings["generation"] = {"max_prompt_chars": PROMPT_CHARS + version}
     for name, replicas in _REPLICAS.items():
         deployment_options(content, name)["num_replicas"] = replicas
     for name in _AT_WORK:
