@@ -13,6 +13,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -143,7 +144,8 @@ def _bound_silence(transport: Any, most_s: float) -> None:
     if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
         option = getattr(socket, "TCP_USER_TIMEOUT", None)
         if option is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, option, int(most_s * 1000))
+            with suppress(OSError):  # it may have been closed meanwhile
+                connection.setsockopt(socket.IPPROTO_TCP, option, int(most_s * 1000))
 
 
 class FlowControlMiddleware:

@@ -17,7 +17,7 @@ from serve_app.http import proxy
 from tests.serve.session import Ended, Session
 from tests.support.ports import free_port
 
-NODE_START_TIMEOUT_S = 90.0
+NODE_START_TIMEOUT_S = 240.0
 NODE_STARTS = 3
 OBJECT_STORE_BYTES = 200_000_000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from tests.support.ports import free_port
 
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 60.0
+DEPLOY_TIMEOUT_S = 300.0
+SERVE = str(Path(sys.executable).with_name("serve"))
 
 
 class Server:
@@ -57,16 +60,33 @@ class Server:
 
     def start(self) -> None:
         """Raises TimeoutError if it is not ready in time."""
-        config = {
-            **self._deploy_file,
-            "http_options": {**self._deploy_file["http_options"], "host": "127.0.0.1", "port": self.port},
-            "applications": [*self._deploy_file["applications"], *map(dict, self._applications)],
-        }
-        deploy_file = self._folder / "deploy.yaml"
-        deploy_file.write_text(yaml.safe_dump(config))
-        serve = str(Path(sys.executable).with_name("serve"))
-        self._session = Session([serve, "run", str(deploy_file)], self._environment_of_all(), self.log)
+        deploy_file = self._write(self._deploy_file)
+        self._session = Session([SERVE, "run", str(deploy_file)], self._environment_of_all(), self.log)
         self.wait_until(self.is_ready, START_TIMEOUT_S, "the server is ready")
+
+    def deploy(self, deploy_file: Mapping[str, Any]) -> None:
+        """A new version, by `serve deploy`, which returns before the replicas are replaced. The cluster needs its
+        dashboard. Raises CalledProcessError with what the command wrote."""
+        self._deploy_file = dict(deploy_file)
+        subprocess.run(
+            [SERVE, "deploy", str(self._write(self._deploy_file))],
+            env=dict(self._environment_of_all()),
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=DEPLOY_TIMEOUT_S,
+            check=True,
+        )
+
+    def _write(self, deploy_file: Mapping[str, Any]) -> Path:
+        config = {
+            **deploy_file,
+            "http_options": {**deploy_file["http_options"], "host": "127.0.0.1", "port": self.port},
+            "applications": [*deploy_file["applications"], *map(dict, self._applications)],
+        }
+        path = self._folder / "deploy.yaml"
+        path.write_text(yaml.safe_dump(config))
+        return path
 
     def stop(self) -> None:
         """As Ctrl-C does."""
@@ -86,6 +106,10 @@ class Server:
         if self._session is not None:
             self._session.kill()
             self._session = None
+
+    def has_ended(self) -> bool:
+        """Whether `serve run` is over, by itself or not begun."""
+        return self._session is None or self._session.has_ended()
 
     def kill(self, deployment: str) -> int:
         """SIGKILL one replica of a deployment, the oldest; returns its pid. Raises IndexError if there is none."""

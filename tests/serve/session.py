@@ -65,6 +65,9 @@ class Session:
                 self._process.wait(0.1)
         self._process.wait()
 
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def require_alive(self) -> None:
         """Raises Ended with the log's end."""
         code = self._process.poll()

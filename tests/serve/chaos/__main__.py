@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.serve.chaos.places import in_bucket, in_folder
+from tests.serve.chaos.places import immune, in_bucket, in_folder
 from tests.serve.chaos.run import Report, Run
 from tests.serve.chaos.schedule import draw_schedule
 
@@ -33,14 +33,14 @@ def main() -> int:
     wanted = parser.parse_args()
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
-    schedule = draw_schedule(wanted.seed, wanted.kills)
-    print(f"seed {wanted.seed}: {wanted.kills} kills")
-    for number, strike in enumerate(schedule, 1):
-        print(f"  {number:3} {strike}")
     with (
         tempfile.TemporaryDirectory(prefix="segue-chaos-") as name,
         PLACES[wanted.storage](Path(name)) as place,
     ):
+        schedule = draw_schedule(wanted.seed, wanted.kills, without=immune(place))
+        print(f"seed {wanted.seed}: {wanted.kills} kills")
+        for number, strike in enumerate(schedule, 1):
+            print(f"  {number:3} {strike}")
         run = Run(place, Path(name), wanted.seed, wanted.users, lambda what: print(what, flush=True))
         report = run.play(schedule, wanted.logs)
     _print(report, f"seed {wanted.seed} on {place.name}")

@@ -61,7 +61,9 @@ class Run:
         self, place: Place, folder: Path, seed: int, users: int, tell: Callable[[str], None]
     ) -> None:
         self._place = place
-        self._stand = Stand(folder, at_once=JOBS_AT_ONCE, **place.environment)
+        self._stand = Stand(
+            folder, at_once=JOBS_AT_ONCE, kill_store=place.kill_server, deploys=True, **place.environment
+        )
         self._users = [User(f"user-{number}", seed, self._stand.server.url) for number in range(users)]
         self._tell = tell
         self._began_s = time.monotonic()

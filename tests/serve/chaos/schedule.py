@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from tests.serve.chaos.stand import Victim
@@ -18,6 +19,10 @@ _WEIGHTS = {
     Victim.PROXY: 3,
     Victim.CONTROLLER: 3,
     Victim.NODE: 2,
+    Victim.RAYLET: 2,
+    Victim.HEAD: 1,
+    Victim.STORE: 3,
+    Victim.VERSION: 1,
 }
 
 
@@ -34,10 +39,11 @@ class Strike:
         return f"{self.victim} {self.choice:.3f} after {self.after_s:.1f} s"
 
 
-def draw_schedule(seed: int, kills: int) -> list[Strike]:
-    """Each kind at least once if `kills` allow it, in an order of chance."""
+def draw_schedule(seed: int, kills: int, *, without: Collection[Victim] = ()) -> list[Strike]:
+    """Each kind at least once if `kills` allow it, in an order of chance; none of `without`."""
     luck = random.Random(seed)
-    victims = list(Victim)[:kills]
-    victims += luck.choices(list(_WEIGHTS), weights=list(_WEIGHTS.values()), k=kills - len(victims))
+    weights = {victim: weight for victim, weight in _WEIGHTS.items() if victim not in without}
+    victims = list(weights)[:kills]
+    victims += luck.choices(list(weights), weights=list(weights.values()), k=kills - len(victims))
     luck.shuffle(victims)
     return [Strike(luck.uniform(*PAUSES_S), victim, luck.random()) for victim in victims]

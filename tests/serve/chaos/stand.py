@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import httpx
+import ray
 
-from tests.serve.cluster import Cluster, Node
+from tests.serve.cluster import Cluster, Node, wait_until
 from tests.serve.server import Server, deployment_options, local_deploy_file, only_generate
 from tests.serve.session import kill
 
@@ -18,6 +19,9 @@ WORK = "work"
 """A logical resource of the nodes that may be lost: generators and runners run nowhere else."""
 
 HEAL_TIMEOUT_S = 180.0
+PROMPT_CHARS = 1000
+NOTICE_S = 20.0
+"""So long `serve run` has to notice that Ray is gone, before a supervisor of the machine would."""
 
 # A takeover within seconds; a proxy that comes back as README.md tells operators to have it.
 ENVIRONMENT = {
@@ -44,7 +48,17 @@ class Victim(StrEnum):
     CONTROLLER = "controller"
     NODE = "node"
     """A whole worker node with all that runs on it; another one joins in its place."""
+    RAYLET = "raylet"
+    """Ray's daemon on a worker node, which takes that node's replicas along; another node joins."""
+    HEAD = "head"
+    """Ray's control store (GCS), which is single: the whole cluster goes and comes back, as a supervisor has it."""
+    STORE = "store"
+    """The S3 server, which starts again on its data."""
+    VERSION = "version"
+    """Every replica of the old version: `serve deploy` of another one replaces them. Nothing is killed."""
 
+
+_RAY = Path(ray.__file__).parent / "core/src/ray"
 
 TITLES: Mapping[Victim, str] = {
     Victim.GENERATOR: "ray::ServeReplica:segue:Generator",
@@ -53,7 +67,10 @@ TITLES: Mapping[Victim, str] = {
     Victim.HUB: "ray::ServeReplica:segue:EventHub",
     Victim.PROXY: "ray::ProxyActor",
     Victim.CONTROLLER: "ray::ServeController",
+    Victim.RAYLET: str(_RAY / "raylet/raylet"),
+    Victim.HEAD: str(_RAY / "gcs/gcs_server"),
 }
+"""How their processes are called."""
 
 
 class NobodyToKill(Exception):
@@ -62,16 +79,30 @@ class NobodyToKill(Exception):
 
 class Stand:
     """`at_once` is how many jobs one runner, or one generator, works on at the same time: with 1, two jobs keep
-    two of each busy. `environment` is the cluster's, on top of ENVIRONMENT: where storage is, above all.
+    two of each busy. `kill_store` kills the S3 server, and has it start again. `deploys`: there is a dashboard, by
+    which a new version can be deployed. `environment` is the cluster's, on
+    top of ENVIRONMENT: where storage is, above all.
     """
 
-    def __init__(self, folder: Path, *, at_once: int, **environment: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        at_once: int,
+        kill_store: Callable[[], int] | None = None,
+        deploys: bool = False,
+        **environment: str,
+    ) -> None:
+        self._at_once = at_once
+        self._kill_store = kill_store
+        self._deploys = deploys
+        self._version = 0
         settings = {**ENVIRONMENT, "SEGUE_JOBS__CONCURRENT": str(at_once), **environment}
         self.cluster = Cluster(folder, num_cpus=4, **settings)
         self.server = Server(folder, cluster=self.cluster, deploy_file=deploy_file(at_once))
 
     def start(self) -> None:
-        self.cluster.start()
+        self.cluster.start(dashboard=self._deploys)
         with ThreadPoolExecutor(_WORKERS) as starting:
             for worker in [starting.submit(self._add_worker) for _ in range(_WORKERS)]:
                 worker.result()
@@ -88,8 +119,17 @@ class Stand:
 
         Raises NobodyToKill.
         """
-        if victim is Victim.NODE:
-            return self._strike_node(choice)
+        match victim:
+            case Victim.VERSION:
+                return self._deploy()
+            case Victim.NODE | Victim.RAYLET:
+                return self._strike_node(choice, whole=victim is Victim.NODE)
+            case Victim.HEAD:
+                return self._strike_head()
+            case Victim.STORE:
+                if self._kill_store is None:
+                    raise NobodyToKill(victim)
+                return f"process {self._kill_store()}; it has started again"
         pids = self.cluster.pids(TITLES[victim])
         if not pids:
             raise NobodyToKill(victim)
@@ -118,24 +158,70 @@ class Stand:
             return {}
         return {name: deployments[name]["replicas"].get("RUNNING", 0) for name in deployments}
 
-    def _strike_node(self, choice: float) -> str:
-        hosts = [node for node in self.cluster.nodes[1:] if _workers_of(node)]
+    def _strike_node(self, choice: float, *, whole: bool) -> str:
+        """All processes of a node, or its raylet alone."""
+        hosts = [
+            node for node in self.cluster.nodes[1:] if _workers_of(node) and node.pids(TITLES[Victim.RAYLET])
+        ]
         if not hosts:
             raise NobodyToKill(Victim.NODE)
         node = _pick(hosts, choice)
         lost = [name for name in _REPLICAS for _ in node.pids(f"ray::ServeReplica:segue:{name}")]
-        self.cluster.kill_node(node)
+        if whole:
+            self.cluster.kill_node(node)
+        else:
+            for pid in node.pids(TITLES[Victim.RAYLET]):
+                kill(pid)
         joined = self._add_worker()
         return f"{node.name} with {', '.join(lost)}; {joined.name} joined"
+
+    def _deploy(self) -> str:
+        if not self._deploys:
+            raise NobodyToKill(Victim.VERSION)
+        before = set(self.cluster.pids())
+        self._version += 1
+        self.server.deploy(deploy_file(self._at_once, version=self._version))
+
+        def is_there() -> bool:
+            left = before & {pid for name in _REPLICAS for pid in self.server.replicas(name)}
+            return not left and self._shows_version()
+
+        self.server.wait_until(is_there, HEAL_TIMEOUT_S, "the new version is there")
+        return f"version {self._version} has replaced every replica"
+
+    def _shows_version(self) -> bool:
+        try:
+            config = httpx.get(f"{self.server.url}/v1/config", timeout=5).json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        return bool(config["generation"]["max_prompt_chars"] == PROMPT_CHARS + self._version)
+
+    def _strike_head(self) -> str:
+        pids = self.cluster.pids(TITLES[Victim.HEAD])
+        if not pids:
+            raise NobodyToKill(Victim.HEAD)
+        for pid in pids:
+            kill(pid)
+        try:
+            wait_until(self.server.has_ended, NOTICE_S, "serve run has ended")
+            noticed = "serve run ended"
+        except TimeoutError:
+            noticed = f"serve run was still there {NOTICE_S:g} s later"
+        self.stop()
+        self.start()
+        return f"process {pids[0]}; {noticed}; the whole cluster was started again"
 
     def _add_worker(self) -> Node:
         return self.cluster.add_node(num_cpus=4, resources={WORK: 8})
 
 
-def deploy_file(takes_at_once: int) -> dict[str, Any]:
-    """`configs/local.yaml` with more replicas, without stems, and the work away from the head."""
+def deploy_file(takes_at_once: int, *, version: int = 0) -> dict[str, Any]:
+    """`configs/local.yaml` with more replicas, without stems, and the work away from the head. Each version has
+    another setting, by which it is told."""
     content = local_deploy_file()
     only_generate(content)
+    settings = content["applications"][0]["args"]["settings"]
+    settings["generation"] = {"max_prompt_chars": PROMPT_CHARS + version}
     for name, replicas in _REPLICAS.items():
         deployment_options(content, name)["num_replicas"] = replicas
     for name in _AT_WORK:

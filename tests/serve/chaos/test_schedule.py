@@ -18,3 +18,8 @@ def test_as_many_kills_as_asked_for_and_each_kind_among_them(kills: int) -> None
     for strike in schedule:
         assert PAUSES_S[0] <= strike.after_s <= PAUSES_S[1]
         assert 0.0 <= strike.choice < 1.0
+
+
+def test_what_cannot_be_killed_is_not_drawn() -> None:
+    schedule = draw_schedule(3, 60, without={Victim.STORE, Victim.HEAD})
+    assert {strike.victim for strike in schedule} == set(Victim) - {Victim.STORE, Victim.HEAD}

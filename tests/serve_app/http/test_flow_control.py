@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ from serve_app.http.flow_control import (
     AcknowledgingMiddleware,
     FlowControlMiddleware,
 )
+from tests.support.harness import listening
+from tests.support.patience import until
 
 KIB = 1024
 WINDOW_BYTES = 512 * KIB
@@ -31,7 +34,7 @@ class Link:
         self._replica = replica
         self.held_bytes = 0
         self.most_held_bytes = 0
-        self.has_ended = False
+        self.ended = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         incoming, outgoing = asyncio.Queue[Message](), asyncio.Queue[Message | None]()
@@ -50,7 +53,7 @@ class Link:
             try:
                 await self._replica(scope, incoming.get, enqueue)
             finally:
-                self.has_ended = True
+                self.ended += 1
                 outgoing.put_nowait(None)
 
         tasks = [asyncio.create_task(pull()), asyncio.create_task(work())]
@@ -143,7 +146,7 @@ async def test_a_client_that_stops_reading_holds_a_window_and_is_cut_off() -> No
     await connection.ask(link, stalled_s=0.1)
     assert connection.transport.is_aborted.is_set()
     assert link.most_held_bytes <= WINDOW_BYTES + 256 * KIB
-    assert link.has_ended
+    assert link.ended == 1
 
 
 async def test_a_client_that_hangs_up_while_the_window_is_full_ends_the_work() -> None:
@@ -152,7 +155,7 @@ async def test_a_client_that_hangs_up_while_the_window_is_full_ends_the_work() -
     await connection.is_stalled.wait()
     connection.transport.abort()
     await asking
-    assert link.has_ended
+    assert link.ended == 1
 
 
 async def test_the_requests_own_messages_arrive_as_they_came() -> None:
@@ -196,6 +199,26 @@ async def test_a_small_answer_needs_no_acknowledgement() -> None:
     await Connection().ask(Link(app))
     assert [message["type"] for message in received] == ["http.request"]
     assert TAKEN not in {message["type"] for message in received}
+
+
+async def test_twenty_clients_of_a_real_server_that_stop_reading_hold_windows_and_are_cut_off() -> None:
+    """What is cut is the connection itself: to close it would wait until the client has taken the rest."""
+    link = link_to(download([256 * KIB] * 400))  # 100 MB for each
+    readers = 20
+    async with listening(AcknowledgingMiddleware(link, stalled_s=1.0)) as http:  # type: ignore[arg-type]
+        connections = [
+            await asyncio.open_connection(http.base_url.host, http.base_url.port) for _ in range(readers)
+        ]
+        for _, writer in connections:
+            writer.write(b"GET / HTTP/1.1\r\nHost: segue\r\n\r\n")
+        for reader, _ in connections:
+            await reader.readuntil(b"\r\n\r\n")  # and no more than fits into its buffer
+        await until(lambda: link.ended == readers)
+        assert link.most_held_bytes <= readers * (WINDOW_BYTES + 256 * KIB)
+        for reader, writer in connections:
+            with suppress(ConnectionError):
+                assert len(await reader.read(-1)) < 400 * 256 * KIB
+            writer.close()
 
 
 async def test_without_an_offer_the_answer_goes_out_as_it_is_made() -> None:

@@ -105,44 +105,60 @@ def named_server() -> AbstractContextManager[S3Server] | None:
 @contextmanager
 def ministack(folder: Path) -> Iterator[S3Server]:
     """One that keeps everything below `folder`, until it is left."""
-    port = free_port()
-    with _ministack(port, folder):
-        # The keys by which it checks presigned URLs; it checks nothing else.
-        yield S3Server(f"http://127.0.0.1:{port}", "test", "test", is_real=False)
-
-
-@contextmanager
-def _ministack(port: int, folder: Path) -> Iterator[None]:
-    data = folder / "data"
-    data.mkdir()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-        "BIND_HOST": "127.0.0.1",  # else it is open to the network
-        "GATEWAY_PORT": str(port),
-        "SERVICES": "s3",
-        "IOT_MTLS_ENABLED": "0",
-        "S3_PERSIST": "1",
-        "S3_DATA_DIR": str(data),
-        "LOG_LEVEL": "WARNING",
-    }
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _MINISTACK],
-            env=environment,
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    running = Ministack(folder)
     try:
-        _wait_for(port, process, log)
-        yield
+        running.start()
+        yield running.server
     finally:
+        running.kill()
+
+
+class Ministack:
+    """ministack on a port of its own, with its data below `folder`, which outlives it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        # The keys by which it checks presigned URLs; it checks nothing else.
+        self.server = S3Server(f"http://127.0.0.1:{self._port}", "test", "test", is_real=False)
+
+    def start(self) -> None:
+        """Raises RuntimeError with its log where it does not start."""
+        data = self._folder / "data"
+        data.mkdir(exist_ok=True)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._folder),
+            "TMPDIR": str(self._folder),
+            "BIND_HOST": "127.0.0.1",  # else it is open to the network
+            "GATEWAY_PORT": str(self._port),
+            "SERVICES": "s3",
+            "IOT_MTLS_ENABLED": "0",
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(data),
+            "LOG_LEVEL": "WARNING",
+        }
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _MINISTACK],
+                env=environment,
+                cwd=self._folder,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        _wait_for(self._port, self._process, log)
+
+    def kill(self) -> int | None:
+        """SIGKILL; returns its pid, None where it does not run."""
+        if self._process is None:
+            return None
+        process, self._process = self._process, None
         process.kill()
         process.communicate()
+        return process.pid
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
