@@ -22,6 +22,7 @@ from tests.support.harness import Running, listening, running
 PACKAGES = ("playwright",)
 RATE_HZ = 44_100
 ROOT_S, TAKE_S = 300.0, 300.0
+FINISH_S = 600.0
 MAX_TAKES = 8
 
 PAINT = Head(
@@ -46,7 +47,7 @@ class Effort:
     jumps: int
 
 
-FULL = Effort(200, 5, 60.0, 20)
+FULL = Effort(200, 3, 60.0, 20)
 QUICK = Effort(20, 1, 4.0, 2)
 
 PAINTED = """async ([id, count]) => {
@@ -72,7 +73,7 @@ async def grown(app: Running, nodes: int) -> tuple[str, str]:
     chain = await app.upload(encoded(clip, RATE_HZ, "flac"), "clip.flac", title="Ten minutes")
     made = await app.branch(chain["id"], chain["root_id"], takes=1, duration_s=TAKE_S)
     last = made["nodes"][0]["id"]
-    await app.finished(chain["id"], last)
+    await app.finished(chain["id"], last, FINISH_S)
     await app.http.post(f"/v1/chains/{chain['id']}/nodes/{last}/commit")
     there = 2
     while there < nodes:
@@ -81,7 +82,7 @@ async def grown(app: Running, nodes: int) -> tuple[str, str]:
             chain["id"], chain["root_id"] if there % 3 else last, takes=count, duration_s=2.0
         )
         for node in made["nodes"]:
-            await app.finished(chain["id"], node["id"])
+            await app.finished(chain["id"], node["id"], FINISH_S)
         there += count
     await app.rest()
     return chain["id"], last

@@ -5,6 +5,7 @@ import { commit, crop, discard, redo, undo } from "./state/actions.ts";
 import { region, setEdge } from "./state/region.ts";
 import {
   audibleEnd,
+  blind,
   choices,
   looping,
   mixer,
@@ -129,7 +130,7 @@ function press(event: KeyboardEvent, target: HTMLElement): boolean {
       setEdge(key === "i" ? "from" : "to", position.peek() / player.rate, timelineEnd());
       return true;
     case "c": {
-      const part = cropOf(open, take);
+      const part = blind.peek() === null ? cropOf(open, take) : null;
       if (part !== null && take !== null) void crop(open, take, part.from, part.to);
       return true;
     }

@@ -354,7 +354,7 @@ export const words = {
       ["-16", "−16 LUFS, Apple Music"],
       ["-23", "−23 LUFS, broadcast"],
     ] as [string, string][],
-    peak: "True peak at most, dBTP",
+    peak: "True peak, dBTP",
     fadeIn: "Fade in",
     fadeOut: "Fade out",
     tail: "Silence after",

@@ -18,7 +18,7 @@ from playwright.async_api import ConsoleMessage, Page, async_playwright, expect
 
 from deployments.audio.samples import Samples
 from tests.page.browser import FLAGS, PAGE, find_browser
-from tests.support.patience import until
+from tests.support.patience import PATIENCE_S, until
 
 HERE: Final = Path(__file__).parent
 AXE: Final = PAGE / "node_modules" / "axe-core" / "axe.min.js"
@@ -27,7 +27,7 @@ BLOCK: Final = 128
 
 HEARD: Final = "heard.some(([left]) => left.some(Boolean))"
 
-PATIENCE_MS: Final = 15_000
+PATIENCE_MS: Final = 1000 * PATIENCE_S
 EXPECTED: Final = ("the server responded with a status of", "net::ERR_")
 """What the browser's console says of answers that a test asks for."""
 

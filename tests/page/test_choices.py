@@ -200,7 +200,7 @@ async def test_every_choice_of_an_export(served: Served, page: Studio, tmp_path:
     await expect(dialog.get_by_alt_text("Cover picture")).to_be_visible()
     await dialog.get_by_label("Loudness").select_option(label="another")
     await dialog.get_by_label("LUFS", exact=True).fill("-20")
-    await dialog.get_by_label("True peak at most, dBTP").fill("-2")
+    await dialog.get_by_label("True peak, dBTP").fill("-2")
     await dialog.get_by_label("Fade in").fill("0.1")
     async with asked(page, "/export$") as body, page.page.expect_download() as download:
         await export.click()
