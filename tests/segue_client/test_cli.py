@@ -13,8 +13,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,6 @@ import soundfile
 from PIL import Image
 
 from deployments.engines.analysis.mock import MockAnalyser
-from deployments.engines.common.errors import BadRequest
-from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
 from deployments.engines.separation.mock import MockSeparator
 from segue_client import client, connection
 from segue_client.answers import Misused
@@ -38,25 +34,10 @@ from tests.segue_client.real_segue import RealSegue, real_segue
 from tests.support.clips import encoded, music
 from tests.support.credentials import operator
 from tests.support.harness import Running, tone, wav
+from tests.support.scripted_engine import ScriptedEngine
 
 RATE_HZ = 44_100
 STEMS = ["bass", "drums", "other", "residual", "vocals"]
-
-
-class Studio(MockEngine):
-    """A take whose prompt is `slow` is not ready before its job is cancelled; one whose prompt is `fail` fails."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._slow = MockEngine(step_delay_s=60.0)
-
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
-        if request.prompt == "fail":
-            raise BadRequest("this cannot be played")
-        generate = self._slow.generate if request.prompt == "slow" else super().generate
-        async with aclosing(generate(request)) as events:
-            async for event in events:
-                yield event
 
 
 @dataclass(frozen=True)
@@ -72,7 +53,7 @@ Segue = Callable[..., Outcome]
 @pytest.fixture(scope="module")
 def server() -> Iterator[RealSegue]:
     with real_segue(
-        {"mock": Studio()},
+        {"mock": ScriptedEngine()},
         separators={"mock": MockSeparator()},
         analyser=MockAnalyser(),
         overrides={"jobs": {"concurrent": 4}},

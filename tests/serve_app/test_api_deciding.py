@@ -4,49 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import httpx
 import pytest
 
-from deployments.engines.common.errors import BadRequest
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
 from tests.support.harness import Running, problem, running, tone, wav
 from tests.support.patience import until
-
-SLOW_S = 30.0
-"""A step that no test waits for."""
+from tests.support.scripted_engine import ScriptedEngine
 
 DEAF = {"jobs": {"watch_s": 300}}
 """Runners do not look by themselves whether a job is still wanted: they must be told."""
-
-
-class WatchedEngine(MockEngine):
-    """Counts the generations that run. One whose prompt says so is slow, or fails."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.running = 0
-        self._slow = MockEngine(step_delay_s=SLOW_S)
-
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
-        if request.prompt == "fail":
-            raise BadRequest("this cannot be played")
-        generate = self._slow.generate if request.prompt == "slow" else super().generate
-        self.running += 1
-        try:
-            async with aclosing(generate(request)) as events:
-                async for event in events:
-                    yield event
-        finally:
-            self.running -= 1
-
-    async def until_running(self, count: int) -> None:
-        """Waits until so many generations run."""
-        await until(lambda: self.running == count)
 
 
 async def take(app: Running, chain: dict[str, Any], parent_id: str | None = None, **body: Any) -> Any:
@@ -83,7 +52,7 @@ async def test_a_commit_takes_its_siblings_place_and_again_changes_nothing() -> 
 
 
 async def test_what_cannot_be_committed_or_discarded_or_branched_from() -> None:
-    engine = WatchedEngine()
+    engine = ScriptedEngine()
     async with running({"mock": engine}) as app:
         chain = await app.generated()
         first = await ready_take(app, chain)
@@ -116,7 +85,7 @@ async def test_what_cannot_be_committed_or_discarded_or_branched_from() -> None:
 
 
 async def test_discarding_takes_the_subtree_along_and_stops_its_work() -> None:
-    engine = WatchedEngine()
+    engine = ScriptedEngine()
     async with running({"mock": engine}, overrides=DEAF) as app:
         chain = await app.generated()
         top = await ready_take(app, chain)
@@ -137,7 +106,7 @@ async def test_discarding_takes_the_subtree_along_and_stops_its_work() -> None:
 
 
 async def test_the_take_that_is_chosen_early_ends_the_unfinished_ones_of_its_request() -> None:
-    engine = WatchedEngine()
+    engine = ScriptedEngine()
     async with running({"mock": engine}, overrides=DEAF) as app:
         chain = await app.generated()
         earlier = await take(app, chain, prompt="slow")
@@ -185,7 +154,7 @@ async def test_a_committed_take_is_taken_off_the_spine_with_what_follows_it() ->
 
 
 async def test_a_discarded_take_comes_back_and_its_cancelled_work_does_not() -> None:
-    engine = WatchedEngine()
+    engine = ScriptedEngine()
     async with running({"mock": engine}, overrides=DEAF) as app:
         chain = await app.generated()
         top = await ready_take(app, chain)
@@ -211,7 +180,7 @@ async def test_a_discarded_take_comes_back_and_its_cancelled_work_does_not() -> 
 
 
 async def test_cancelling_a_running_job_shows_at_once_and_frees_the_model() -> None:
-    engine = WatchedEngine()
+    engine = ScriptedEngine()
     async with running({"mock": engine}, overrides=DEAF) as app:
         chain = await app.generated()
         node = await take(app, chain, prompt="slow")
@@ -263,7 +232,7 @@ async def test_a_finished_job_cannot_be_cancelled_any_more() -> None:
 
 
 async def test_deleting_a_chain_stops_its_work() -> None:
-    engine = WatchedEngine()
+    engine = ScriptedEngine()
     async with running({"mock": engine}, overrides={"jobs": {"concurrent": 2, **DEAF["jobs"]}}) as app:
         chain = await app.generated()
         jobs = [(await take(app, chain, prompt="slow"))["job_id"] for _ in range(3)]

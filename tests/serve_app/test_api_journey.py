@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import io
 import json
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import pytest
 import soundfile
 
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
 from segue_client.answers import Chain
 from segue_client.events import EventDecoder, LiveChain
 from tests.deployments.audio.decode.files import SIX_FORMATS, encoded, tones
 from tests.support.harness import Running, listening, problem, running, tone, wav
+from tests.support.scripted_engine import ScriptedEngine
 
 RATE_HZ = 44_100
 
@@ -314,21 +313,9 @@ async def test_a_seed_means_the_same_sound_wherever_it_is_used() -> None:
         assert (await sounds(first, seed=2**32 - 1))[0][0] == 2**32 - 1
 
 
-class HeldEngine(MockEngine):
-    """Begins when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go = asyncio.Event()
-
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
-        await self.go.wait()
-        async for event in super().generate(request):
-            yield event
-
-
 async def test_a_chain_can_begin_with_a_prompt_and_is_branched_once_it_sounds() -> None:
-    engine = HeldEngine()
+    engine = ScriptedEngine()
+    engine.may_begin.clear()
     async with running({"mock": engine}) as app:
         answer = await app.http.post(
             "/v1/chains", json={"title": "From nothing", "prompt": "a harp", "duration_s": 1.0, "seed": 5}
@@ -345,7 +332,7 @@ async def test_a_chain_can_begin_with_a_prompt_and_is_branched_once_it_sounds() 
         problem(await app.http.get(f"{url}/nodes/{root_id}/provenance"), 409)
         problem(await app.http.post(f"{url}/export", json={"format": "wav"}), 409)
 
-        engine.go.set()
+        engine.may_begin.set()
         root = await app.finished(chain["id"], root_id)
         assert (root["seed"], root["prompt"], root["origin"]) == (5, "a harp", "generation")
         grown = await app.chain(chain["id"])

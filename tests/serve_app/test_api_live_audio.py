@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -15,57 +14,14 @@ import pytest
 import soundfile
 
 from deployments.audio.wav import HEADER_BYTES, decode_wav
-from deployments.engines.common.errors import EngineBroken
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import EngineInfo, GenerationEvent, GenerationRequest, Segment
 from storage.stores.memory import MemoryStore
 from tests.deployments.worker.wire import Wire
 from tests.support.clips import music
 from tests.support.faulty_store import FaultyStore, Outage
 from tests.support.harness import Running, listening, problem, running, wav
 from tests.support.patience import PATIENCE_S, until
-
-
-class GatedEngine(MockEngine):
-    """Gives its segments (ten) as it is let: `allow` so many more, or all. `fails_after` so many it breaks."""
-
-    def __init__(self, *, allowed: int = 0, fails_after: int | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self._gate = asyncio.Semaphore(allowed)
-        self._fails_after = fails_after
-        self.given = 0
-        self.failures = 0
-
-    def allow(self, segments: int = 10_000) -> None:
-        for _ in range(segments):
-            self._gate.release()
-
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
-        given = 0
-        async for event in super().generate(request):
-            if isinstance(event, Segment):
-                if given == self._fails_after:
-                    self.failures += 1
-                    raise EngineBroken("out of memory")
-                await self._gate.acquire()
-                given += 1
-                self.given += 1
-            yield event
-
-
-class Moody(GatedEngine):
-    """Another sound each time: an engine that is not reproducible."""
-
-    def __init__(self, level: float, **options: Any) -> None:
-        super().__init__(**options)
-        self._level = np.float32(level)
-
-    async def info(self) -> EngineInfo:
-        return replace(await super().info(), reproducible=False)
-
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
-        async for event in super().generate(request):
-            yield Segment(event.samples * self._level) if isinstance(event, Segment) else event
+from tests.support.scripted_engine import ScriptedEngine
 
 
 class Ear:
@@ -140,7 +96,7 @@ async def until_none_is_left(app: Running) -> None:
 
 
 async def test_the_first_sound_comes_while_the_take_is_being_made() -> None:
-    engine = GatedEngine(allowed=2)
+    engine = ScriptedEngine(allowed=2)
     async with running({"mock": engine}) as app:
         chain_id, node_id, job_id = await take(app)
         async with listener(app, job_id) as ear:
@@ -162,7 +118,7 @@ async def test_the_first_sound_comes_while_the_take_is_being_made() -> None:
 
 async def test_notices_alone_are_enough() -> None:
     """Nobody waits for a poll while the hub is there."""
-    engine = GatedEngine(allowed=1)
+    engine = ScriptedEngine(allowed=1)
     async with running({"mock": engine}, overrides={"events": {"poll_s": 600}}, work=False) as app:
         chain_id, node_id, job_id = await take(app)
         async with listener(app, job_id) as ear:
@@ -175,7 +131,7 @@ async def test_notices_alone_are_enough() -> None:
 
 
 async def test_who_comes_late_hears_it_from_the_beginning() -> None:
-    engine = GatedEngine(allowed=5)
+    engine = ScriptedEngine(allowed=5)
     async with running({"mock": engine}) as app:
         chain_id, node_id, job_id = await take(app)
         await until(lambda: engine.given == 5)
@@ -199,7 +155,7 @@ async def test_who_comes_before_it_begins_waits_for_it() -> None:
 
 
 async def test_a_generated_root_is_heard_in_the_models_own_format() -> None:
-    engine = GatedEngine(allowed=2)
+    engine = ScriptedEngine(allowed=2)
     async with running({"mock": engine}) as app:
         answer = await app.http.post("/v1/chains", json={"prompt": "drone", "duration_s": 1.0})
         chain = answer.json()
@@ -213,7 +169,7 @@ async def test_a_generated_root_is_heard_in_the_models_own_format() -> None:
 
 @pytest.mark.parametrize("asked", ["query", "accept"])
 async def test_the_bare_samples_in_16_bits(asked: str) -> None:
-    engine = GatedEngine(allowed=3)
+    engine = ScriptedEngine(allowed=3)
     options: dict[str, Any] = (
         {"params": {"format": "l16"}} if asked == "query" else {"headers": {"Accept": "audio/L16, */*;q=0.1"}}
     )
@@ -232,7 +188,7 @@ async def test_the_bare_samples_in_16_bits(asked: str) -> None:
 
 
 async def test_the_bare_samples_as_they_are() -> None:
-    engine = GatedEngine(allowed=3)
+    engine = ScriptedEngine(allowed=3)
     async with running({"mock": engine}) as app:
         chain_id, node_id, job_id = await take(app)
         async with listener(app, job_id, params={"format": "f32"}) as ear:
@@ -261,7 +217,7 @@ async def test_once_the_node_is_ready_it_is_the_nodes_file() -> None:
 
 async def test_players_may_ask_for_ranges_of_what_is_not_there_yet() -> None:
     """Some ask for the first two bytes before they play; and who was cut off goes on where they were."""
-    engine = GatedEngine(allowed=3)
+    engine = ScriptedEngine(allowed=3)
     async with running({"mock": engine}) as app:
         chain_id, node_id, job_id = await take(app)
         url = f"/v1/jobs/{job_id}/audio"
@@ -282,7 +238,7 @@ async def test_players_may_ask_for_ranges_of_what_is_not_there_yet() -> None:
 
 
 async def test_a_range_under_a_condition_that_nobody_can_judge_yet_is_all_of_it() -> None:
-    engine = GatedEngine(allowed=3)
+    engine = ScriptedEngine(allowed=3)
     async with running({"mock": engine}) as app:
         chain_id, node_id, job_id = await take(app)
         headers = {"Range": "bytes=100-", "If-Range": '"somewhat"'}
@@ -301,7 +257,7 @@ async def test_head_does_not_wait() -> None:
 
 
 async def test_a_take_that_is_cancelled_midway_breaks_off_short_of_its_length() -> None:
-    engine = GatedEngine(allowed=3)
+    engine = ScriptedEngine(allowed=3)
     async with running({"mock": engine}) as app:
         _, _, job_id = await take(app)
         async with listener(app, job_id) as ear:
@@ -329,7 +285,7 @@ async def test_who_waits_for_a_take_that_is_cancelled_is_told() -> None:
 
 
 async def test_who_waits_for_a_take_that_fails_is_told_why() -> None:
-    engine = GatedEngine(fails_after=0)
+    engine = ScriptedEngine(fails_after=0)
     async with running({"mock": engine}, overrides={"jobs": {"max_attempts": 1}}) as app:
         _, _, job_id = await take(app)
         async with listening(app.api) as http:
@@ -339,7 +295,7 @@ async def test_who_waits_for_a_take_that_fails_is_told_why() -> None:
 
 
 async def test_a_take_that_is_tried_again_goes_on_at_the_same_sample() -> None:
-    engine = GatedEngine(allowed=3, fails_after=4)
+    engine = ScriptedEngine(allowed=3, fails_after=4)
     async with running({"mock": engine}) as app:
         chain_id, node_id, job_id = await take(app)
         async with listener(app, job_id) as ear:
@@ -386,7 +342,7 @@ async def test_nobody_waits_for_longer_than_a_stream_may_live() -> None:
 
 @pytest.mark.parametrize("segments", [0, 3])
 async def test_who_hangs_up_leaves_nothing_behind(segments: int) -> None:
-    engine = GatedEngine(allowed=segments)
+    engine = ScriptedEngine(allowed=segments)
     async with running({"mock": engine}) as app:
         chain_id, node_id, job_id = await take(app)
         async with listener(app, job_id) as ear:
@@ -415,7 +371,7 @@ async def test_a_store_that_takes_no_segments_harms_no_take(refuses: int | None)
 
 @asynccontextmanager
 async def _two_processes(
-    first: GatedEngine, second: GatedEngine
+    first: ScriptedEngine, second: ScriptedEngine
 ) -> AsyncIterator[tuple[Running, Running, Callable[[], None]]]:
     """A process that works and one that does not yet, with a store between them; and what kills the first one,
     so that the second one takes its work over. No notice passes from one to the other."""
@@ -434,7 +390,7 @@ async def _two_processes(
 
 
 async def test_after_a_takeover_it_goes_on_at_the_same_sample() -> None:
-    first, second = GatedEngine(allowed=4), GatedEngine(allowed=2)
+    first, second = ScriptedEngine(allowed=4), ScriptedEngine(allowed=2)
     async with _two_processes(first, second) as (mourned, heir, kill):
         chain_id, node_id, job_id = await take(mourned)
         async with listener(heir, job_id) as ear:
@@ -449,7 +405,9 @@ async def test_after_a_takeover_it_goes_on_at_the_same_sample() -> None:
 
 
 async def test_after_a_takeover_by_an_engine_that_makes_another_sound_it_breaks_off() -> None:
-    first, second = Moody(1.0, allowed=4), Moody(0.5, allowed=4)
+    first, second = [
+        ScriptedEngine(level=level, facts={"reproducible": False}, allowed=4) for level in (1.0, 0.5)
+    ]
     async with _two_processes(first, second) as (mourned, heir, kill):
         chain_id, node_id, job_id = await take(mourned)
         async with listener(heir, job_id) as ear:

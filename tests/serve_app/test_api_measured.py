@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -14,15 +14,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from configs.settings import TelemetrySettings
 from deployments.engines.analysis.mock import MockAnalyser
-from deployments.engines.common.errors import EngineBroken
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
 from deployments.engines.separation.mock import MockSeparator
 from deployments.telemetry import catalog, traces
 from deployments.telemetry.logs import JsonFormatter
 from tests.support.harness import Running, running, tone, wav
 from tests.support.patience import until
 from tests.support.recorder import MemoryRecorder
+from tests.support.scripted_engine import ScriptedEngine
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -139,16 +138,10 @@ async def test_without_a_provider_there_are_no_spans_and_no_origin_but_the_reque
     assert job.origin == {"request_id": "take-1"}
 
 
-class Broken(MockEngine):
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
-        raise EngineBroken("out of order")
-        yield
-
-
 async def test_what_a_job_logs_names_it_and_its_request(caplog: pytest.LogCaptureFixture) -> None:
     caplog.handler.setFormatter(JsonFormatter())
     with caplog.at_level(logging.INFO, "segue"):
-        async with running({"mock": Broken()}) as app:
+        async with running({"mock": ScriptedEngine(fails_after=0)}) as app:
             made = await journey_of_a_take(app)
     lines = [json.loads(line) for line in caplog.text.splitlines() if line.startswith("{")]
     node = made["nodes"][0]

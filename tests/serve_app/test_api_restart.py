@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from deployments.engines.music.mock import MockEngine
-from deployments.engines.music.protocol import GenerationEvent, GenerationRequest
 from storage.stores.memory import MemoryStore
 from storage.stores.object_store import StoreUnavailable
 from tests.support.faulty_store import FaultyStore, Outage
 from tests.support.harness import running, tone, wav
 from tests.support.patience import until
-
-
-class CountingEngine(MockEngine):
-    """Counts the generations that came to their end, by job."""
-
-    def __init__(self, step_delay_s: float) -> None:
-        super().__init__(step_delay_s=step_delay_s)
-        self.finished: Counter[str] = Counter()
-
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent]:
-        async for event in super().generate(request):
-            yield event
-        self.finished[request.request_id] += 1
+from tests.support.scripted_engine import ScriptedEngine
 
 
 async def test_work_goes_on_after_a_tidy_restart() -> None:
     store = MemoryStore()
-    first, second = CountingEngine(step_delay_s=1.0), CountingEngine(step_delay_s=0.0)
+    first, second = ScriptedEngine(step_delay_s=1.0), ScriptedEngine(step_delay_s=0.0)
     overrides = {"jobs": {"concurrent": 2}}
     async with running({"mock": first}, store=store, overrides=overrides) as app:
         chain = await app.upload(wav(tone(0.3)), title="Night drive")

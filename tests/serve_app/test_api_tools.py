@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from deployments.engines.common.errors import EngineBroken, EngineBusy
 from deployments.engines.music.mock import MockEngine
 from tests.support.harness import Running, listening, problem, running, tone, wav
 from tests.support.patience import until
+from tests.support.scripted_engine import ScriptedEngine
 
 
 @asynccontextmanager
@@ -122,23 +122,23 @@ class TestGenerate:
             assert said["errors"][0]["field"] == field
 
     async def test_a_deadline_ends_the_work(self) -> None:
-        engine = CountingEngine(step_delay_s=0.05)
+        engine = ScriptedEngine(step_delay_s=0.05)
         async with tools(engine, deadline_s=0.2) as app:
             problem(await app.http.post("/generate", json={"prompt": "x", "duration": 5}), 504)
-            assert engine.begun == 1
-            await until(lambda: engine.under_way == 0)
+            assert len(engine.requests) == 1
+            await until(lambda: engine.running == 0)
 
     async def test_a_client_that_hangs_up_ends_its_work(self) -> None:
-        engine = CountingEngine(step_delay_s=0.3)
+        engine = ScriptedEngine(step_delay_s=0.3)
         async with tools(engine) as app, listening(app.api) as http:
             asking = asyncio.create_task(http.post("/generate", json={"prompt": "x", "duration": 5}))
-            await until(lambda: engine.under_way == 1)
+            await until(lambda: engine.running == 1)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
-            await until(lambda: engine.under_way == 0)
+            await until(lambda: engine.running == 0)
 
     async def test_eight_at_once_and_no_more(self) -> None:
-        engine = CountingEngine(step_delay_s=0.05)
+        engine = ScriptedEngine(step_delay_s=0.05)
         async with tools(engine, concurrent=8) as app:
             asked = [app.http.post("/generate", json={"prompt": "x", "duration": 1}) for _ in range(10)]
             answers = await asyncio.gather(*asked)
@@ -210,7 +210,7 @@ class TestContinue:
             assert answer.json()["duration_s"] == 3.0
 
     async def test_a_model_goes_on_in_the_files_own_format(self, shared: Path) -> None:
-        engine = RealisticEngine()
+        engine = ScriptedEngine(facts={"engine": "segue"})
         async with tools(engine, folder=str(shared)) as app:
             wanted = {"audio_path": "songs/clip.wav", "duration_s": 5, "prompt_duration_s": 2}
             answer = await app.http.post("/continue", json=wanted)
@@ -218,7 +218,7 @@ class TestContinue:
             samples, rate_hz = decode_wav(read(shared / answer.json()["audio_path"]))
             assert (samples.shape, rate_hz) == ((2, 5 * 44_100), 44_100)
             assert answer.json()["duration_s"] == 5.0
-            assert engine.context_s == pytest.approx(2.0)
+            assert engine.requests[0].context.shape[1] / 32_000 == pytest.approx(2.0)
             assert [file.name for file in (shared / "songs").iterdir() if file.name.startswith(".")] == []
 
     @pytest.mark.parametrize(
@@ -260,32 +260,3 @@ def read(path: Path) -> bytes:
 
 def listing(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*"))
-
-
-class CountingEngine(MockEngine):
-    """Knows how many generations were begun and are under way."""
-
-    begun = under_way = 0
-
-    async def generate(self, request: Any) -> Any:
-        self.begun += 1
-        self.under_way += 1
-        try:
-            async for event in super().generate(request):
-                yield event
-        finally:
-            self.under_way -= 1
-
-
-class RealisticEngine(MockEngine):
-    """A mock that does not say that it is one."""
-
-    context_s = 0.0
-
-    async def info(self) -> Any:
-        return replace(await super().info(), engine="segue")
-
-    async def generate(self, request: Any) -> Any:
-        self.context_s = request.context.shape[1] / 32_000
-        async for event in super().generate(request):
-            yield event
