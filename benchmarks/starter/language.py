@@ -70,8 +70,8 @@ def _bits(lm: Any, codes: Sequence[Codes], texts: Sequence[str]) -> np.ndarray[A
         each = functional.cross_entropy(
             output.logits[0].flatten(0, 1).float(), torch.from_numpy(song).flatten(), reduction="none"
         ).view(song.shape)
-        known = output.mask[0]
-        losses.append(((each * known).sum(1) / known.sum(1)).numpy())
+        known = output.mask[0]  # the logits of the others are not numbers
+        losses.append((each.masked_fill(~known, 0.0).sum(1) / known.sum(1)).numpy())
     bits: np.ndarray[Any, np.dtype[np.float64]] = np.mean(losses, axis=0) / np.log(2)
     return bits
 
