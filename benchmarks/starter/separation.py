@@ -22,10 +22,9 @@ from training.starter.composer.song import STEMS
 SEPARATED = Head(
     "separator",
     "Taken apart",
-    "{seconds:g} s of each test song, the stems where they sound. SDR as in the Music Demixing Challenge (10 "
-    "log10 of the stem's energy over the error's; no filter is allowed for), median over the songs: of the "
-    "mixture taken for the stem, and of the separated stem. `sum` is how far all stems together are from the "
-    "mix, dB.",
+    "{seconds:g} s of each test song, the stems where they sound. SDR as in the Music Demixing Challenge (10 log10 "
+    "of the stem's energy over the error's; no filter is allowed for), median over the songs: of the mixture taken "
+    "for the stem, and of the separated stem.",
 )
 WANTED_DB = {"drums": 5.0, "bass": 3.0, "other": 3.0, "vocals": 3.0}
 _SOUNDING = 1e-6
