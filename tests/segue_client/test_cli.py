@@ -499,7 +499,7 @@ class TestFiles:
         self, capsys: pytest.CaptureFixture[str], clip: Path, tmp_path: Path
     ) -> None:
         signing = operator(tmp_path)
-        with real_segue({"mock": MockEngine()}, overrides={"export": signing.settings}) as server:
+        with real_segue({"mock": ScriptedEngine()}, overrides={"export": signing.settings}) as server:
 
             def run(*arguments: str | Path) -> Outcome:
                 status = main(["--url", server.url, *map(str, arguments)])
