@@ -155,11 +155,13 @@ async def test_a_long_line_is_held_around_the_playhead_only(
     for _ in range(6):
         await page.page.keyboard.press("PageUp")
     await page.forget_heard()
-    await page.until("heard.filter(([left]) => left.some(Boolean)).length > 40")
+    await page.until("heard.filter(([left]) => left.some(Boolean)).length > 100")
     await page.page.keyboard.press("k")
     assert 0 < await page.page.evaluate("mostHeld") <= 2 * HEARD_SAMPLES, "the line before it, and it"
     answer = await app.http.get(f"/v1/chains/{ids['chain']}/nodes/{take}/audio?format=f32")
     audio = np.frombuffer(answer.content, dtype=np.float32)
     assert audio.size == round(TAKE_S * LOW_RATE_HZ)
-    part = (await page.heard())[:, 5 * BLOCK : 35 * BLOCK]
-    assert within(np.stack([audio, audio]), part) >= 0
+    # Where the playhead has just come to rest, the rest of what it came from may still be heard.
+    heard = await page.heard()
+    parts = [heard[:, start * BLOCK : (start + 30) * BLOCK] for start in (5, 35, 65)]
+    assert any(within(np.stack([audio, audio]), part) >= 0 for part in parts)

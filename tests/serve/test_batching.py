@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -90,7 +91,9 @@ def test_what_the_dashboard_shows_is_on_rays_metrics_port(http: httpx.Client, se
     node_id, _ = branch(http, chain, {"duration_s": 4.0})
     sha256_of(http, chain, node_id)
     _, unwanted = branch(http, chain, {"duration_s": 60.0})
-    server.wait_until(lambda: http.get(f"/v1/jobs/{unwanted}").json()["progress"] > 0.01, 60, "a take works")
+    with http.stream("GET", f"/v1/jobs/{unwanted}/events") as events:  # until it works, and notices come
+        frames = (line for line in events.iter_lines() if line.startswith("data:"))
+        assert len(list(islice(frames, 5))) == 5
     assert http.delete(f"/v1/jobs/{unwanted}").status_code == 200
     http.post(f"{url}/nodes/{node_id}/commit")
     assert http.post(f"{url}/export", json={"format": "wav"}).status_code in (200, 202)
