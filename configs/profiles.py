@@ -8,7 +8,7 @@ from typing import Any
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
-    # A laptop: one machine, a local folder, the tiny model. Answers only to loopback names, so that no web
+    # A laptop: one machine, a local folder, the starter models. Answers only to loopback names, so that no web
     # page can reach it through a name of its own (DNS rebinding).
     "local": {
         "http": {

@@ -76,7 +76,9 @@ class ModelSettings(Frozen):
     the default."""
 
     served: tuple[str, ...] = Field(
-        ("tiny",), min_length=1, description="names of models, or absolute paths of folders with checkpoints"
+        ("starter",),
+        min_length=1,
+        description="names of models, or absolute paths of folders with checkpoints",
     )
     engine: Literal["segue", "audiocraft"] = Field(
         "segue", description="segue: takes are batched and streamed; audiocraft: the library's own generate"
@@ -108,7 +110,7 @@ class SeparationSettings(Frozen):
     default. None at all turns stems off."""
 
     served: tuple[str, ...] = Field(
-        ("tiny",), description="names of separators, or absolute paths of folders with Demucs's packages"
+        ("starter",), description="names of separators, or absolute paths of folders with Demucs's packages"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU where there is one")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(

@@ -23,7 +23,7 @@ def load(
 def test_defaults_need_nothing() -> None:
     settings = load()
     assert settings.profile == "local"
-    assert settings.models.served == ("tiny",)
+    assert settings.models.served == settings.separation.served == ("starter",)
     assert settings.jobs == JobSettings()
 
 

@@ -25,7 +25,7 @@ SERVE = str(Path(sys.executable).with_name("serve"))
 
 
 class Server:
-    """A deploy file, `configs/local.yaml` by default, on a free port of loopback.
+    """A deploy file, `configs/local.yaml` with the tiny models by default, on a free port of loopback.
 
     It has a Ray cluster, data and temporary folder of its own, or is deployed to `cluster`, which then has the
     environment and the data. `deploy_file` is the content of one; `applications` are deployed beside Segue:
@@ -175,8 +175,13 @@ def _told_by(url: str) -> str:
 
 
 def local_deploy_file() -> dict[str, Any]:
-    """The content of `configs/local.yaml`, to be changed at will."""
+    """The content of `configs/local.yaml`, for the tiny models: what tests look at is not the music. To be changed
+    at will."""
     content: dict[str, Any] = yaml.safe_load((REPOSITORY / "configs" / "local.yaml").read_text())
+    content["applications"][0]["args"]["settings"] = {
+        "models": {"served": ["tiny"]},
+        "separation": {"served": ["tiny"]},
+    }
     return content
 
 
@@ -186,7 +191,7 @@ def cluster_deploy_file() -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((REPOSITORY / "serve_config.yaml").read_text())
     at_once = deployment_options(content, "Generator")["max_ongoing_requests"]
     models = {"served": ["tiny"], "takes": 1, "waiting": at_once - 1}
-    content["applications"][0]["args"]["settings"]["models"] = models
+    content["applications"][0]["args"]["settings"] |= {"models": models, "separation": {"served": ["tiny"]}}
     return content
 
 

@@ -43,6 +43,7 @@ class MakeRun:
         self._ray = Path("/tmp") / f"segue-{os.getpid()}-{self.port}"
         self._ray.mkdir()
         content = local_deploy_file()
+        content["applications"][0]["args"]["settings"].clear()  # the models that everybody gets
         only_generate(content)
         content["http_options"]["port"] = self.port
         deploy_file = folder / "deploy.yaml"
