@@ -489,11 +489,12 @@ class TestFaults:
 
 async def test_the_event_loop_stays_free() -> None:
     turns = 0
-    take = asyncio.create_task(hear(tiny_engine(), _continue(3.0, 3.0)))
+    take = asyncio.create_task(hear(tiny_engine(), _continue(3.0, 12.0)))
     while not take.done():
         await asyncio.sleep(0.005)
         turns += 1
-    assert turns > 20
+    # A quick machine leaves it a hundred, a busy one fewer; a loop that is held has one or two.
+    assert turns > 10
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
