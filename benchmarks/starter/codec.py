@@ -19,7 +19,7 @@ from benchmarks.starter.songs import CODEC_RATE_HZ, Song
 from deployments.audio.resample import resample
 from deployments.audio.samples import Samples
 from deployments.export.ffmpeg import find_ffmpeg, run_ffmpeg
-from training.corpus.scores import mirex_key, tempo_accuracy_1, tempo_accuracy_2
+from training.corpus.scores import mirex_key, tempo_accuracy_2
 
 CODEC = Head(
     "codec",
@@ -31,7 +31,6 @@ CODEC = Head(
 )
 OPUS_BPS = 6000
 _MELS, _FLOOR = 64, 1e-5
-_WINDOWS = (2048, 512, 128)
 
 Copy = Callable[[Samples], Samples]
 
@@ -72,7 +71,7 @@ def measure(
 def _tempo_kept(before: float | None, after: float | None) -> float:
     if before is None or after is None:
         return float(before is after)
-    return float(tempo_accuracy_1(after, before) or tempo_accuracy_2(after, before))
+    return float(tempo_accuracy_2(after, before))
 
 
 def _by_model(codec: Any) -> Copy:
@@ -117,4 +116,4 @@ def _stft(one: Samples, other: Samples) -> float:
     from training.starter.codec import codec_loss
 
     made, wanted = (torch.from_numpy(np.ascontiguousarray(each))[None] for each in (other, one))
-    return float(codec_loss(made, wanted, _WINDOWS)[1])
+    return float(codec_loss(made, wanted)[1])

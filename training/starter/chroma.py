@@ -22,9 +22,14 @@ def pitch_classes(tune: Samples, rate_hz: int) -> PitchClasses:
     return classes
 
 
+def speed_of(semitones: int) -> float:
+    """How many times as fast a tape is played that sounds so many semitones higher."""
+    return float(2 ** (semitones / 12))
+
+
 def at_speed(classes: PitchClasses, semitones: int) -> PitchClasses:
     """The chroma of the same tune from a tape that is played so many semitones faster or slower."""
-    speed = 2 ** (semitones / 12)
+    speed = speed_of(semitones)
     frames = np.round(np.arange(int(len(classes) / speed)) * speed).astype(int)
     moved: PitchClasses = ((classes[frames.clip(max=len(classes) - 1)].astype(int) + semitones) % 12).astype(
         np.uint8

@@ -24,7 +24,7 @@ import soundfile
 from deployments.audio.resample import resample
 from deployments.audio.samples import Samples
 from training.corpus.harmony import TONICS
-from training.starter.chroma import PitchClasses, pitch_classes
+from training.starter.chroma import PitchClasses, pitch_classes, speed_of
 from training.starter.composer.render import (
     RATE_HZ,
     TEST_FONT,
@@ -81,7 +81,7 @@ def transposed(truth: Mapping[str, Any], semitones: int) -> dict[str, Any]:
         return dict(truth)
     tonic, mode = truth["key"].split()
     moved = TONICS[(TONICS.index(tonic) + semitones) % 12]
-    return {**truth, "bpm": truth["bpm"] * 2 ** (semitones / 12), "key": f"{moved} {mode}"}
+    return {**truth, "bpm": truth["bpm"] * speed_of(semitones), "key": f"{moved} {mode}"}
 
 
 def stems_of(song: Path, start_s: float = 0.0, duration_s: float | None = None) -> Samples:

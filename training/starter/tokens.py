@@ -75,7 +75,7 @@ def at_speed(mix: np.ndarray[Any, np.dtype[np.int16]], semitones: int) -> np.nda
     """A song as a tape that is played faster or slower, int16 [samples]."""
     if semitones == 0:
         return mix
-    rate_hz = round(CODEC_RATE_HZ * 2 ** (semitones / 12))
+    rate_hz = round(CODEC_RATE_HZ * chroma.speed_of(semitones))
     return as_codec_hears((mix[None] / 32768).astype(np.float32), rate_hz)
 
 
